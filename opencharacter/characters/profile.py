@@ -1,0 +1,71 @@
+"""The character profile: eight attributes imagined from a persona (paper, section 3.1)."""
+
+from typing import Annotated, Any
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    computed_field,
+    model_validator,
+)
+
+from opencharacter.hashing import digest
+
+
+def _number_to_text(value: Any) -> Any:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+_Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
+_Prose = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=20_000)]
+
+ATTRIBUTES = ("name", "age", "gender", "race", "birth_place", "appearance", "experience", "personality")
+"""The eight attributes, in the order in which the profile text lists them."""
+
+
+class Provenance(BaseModel):
+    """Where a profile came from; never part of a prompt or of the profile's id."""
+
+    model_config = ConfigDict(extra="allow")
+
+    source: str
+    licence: str
+    persona_id: str | None = None
+    model: str | None = None
+    prompt_hash: str | None = None
+
+
+class CharacterProfile(BaseModel):
+    """A character. Only the name is compulsory, since users send partial profiles; synthesis demands all eight."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: _Line
+    age: Annotated[_Line | None, BeforeValidator(_number_to_text)] = None
+    gender: _Line | None = None
+    race: _Line | None = None
+    birth_place: _Line | None = None
+    appearance: _Prose | None = None
+    experience: _Prose | None = Field(default=None, description="general (life) experience")
+    personality: _Prose | None = None
+    persona: _Prose | None = Field(default=None, description="the one-line persona that the profile grew from")
+    provenance: Provenance | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _recompute_id(cls, data: Any) -> Any:
+        return {key: value for key, value in data.items() if key != "id"} if isinstance(data, dict) else data
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def id(self) -> str:
+        """Stable id: content address of attributes and persona (16 hex digits)."""
+        return digest(self.model_dump(include={*ATTRIBUTES, "persona"}))[:16]
+
+    @property
+    def missing(self) -> list[str]:
+        """The attributes of the eight that the profile lacks."""
+        return [name for name in ATTRIBUTES if getattr(self, name) is None]

@@ -1,0 +1,34 @@
+"""How to reach a language model over the OpenAI chat API, and how to sample from it."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Sampling(BaseModel):
+    """Sampling of one kind of call; part of a row's content address. The seed is set per row."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    temperature: float = Field(default=0.8, ge=0, le=2)
+    top_p: float = Field(default=0.95, gt=0, le=1)
+    max_tokens: int = Field(default=1024, ge=1)
+
+
+class EngineConfig(BaseModel):
+    """A chat model: a server that runs (`base_url`), or weights that this step serves with vLLM (`weights`).
+
+    Only `model` is part of what decides a result; the rest may change between runs without a call being repeated.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: str = Field(description="model name, sent in each request and recorded with each row")
+    base_url: str | None = Field(default=None, description="OpenAI-compatible endpoint, ending in /v1")
+    weights: str | None = Field(
+        default=None, description="folder, hub id or package:NAME to serve with vLLM where there is no base_url"
+    )
+    api_key_env: str | None = Field(default=None, description="environment variable that holds the key")
+    concurrency: int = Field(default=16, ge=1, description="requests under way at once, per worker")
+    timeout_s: float = Field(default=300, gt=0, description="for one request")
+    max_retries: int = Field(default=5, ge=0, description="on 429, 5xx, time-outs and broken connections")
+    max_model_len: int | None = Field(default=None, ge=128, description="context length given to vLLM, tokens")
+    structured_output: bool = Field(default=True, description="send response_format json_schema; off: parse the text")

@@ -1,0 +1,20 @@
+"""The two ways a command can end badly; the CLI turns each into one message and an exit code."""
+
+
+class OpenCharacterError(Exception):
+    """A failure that is not the user's mistake (a server went away, a disk is full).
+
+    `hint` says what to do next; the CLI prints it under the message.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class UserError(OpenCharacterError):
+    """Bad input: the message names the file, line or key and what was expected."""
+
+    exit_code = 2

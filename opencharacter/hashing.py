@@ -1,0 +1,48 @@
+"""Content addresses and seeded randomness: everything that must be the same on every machine and in every order."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+_CHUNK = 1 << 20
+
+
+def canonical_json(value: Any) -> str:
+    """JSON with sorted keys and no spaces, so that equal values have equal text."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of a JSON value's canonical form, as 64 hex digits."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def text_digest(text: str) -> str:
+    """SHA-256 of a text's UTF-8 bytes, as 64 hex digits."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes, as 64 hex digits."""
+    hasher = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(_CHUNK):
+            hasher.update(chunk)
+    return hasher.hexdigest()
+
+
+def tree_digest(root: Path) -> str:
+    """Digest of a folder: of the relative names and digests of the files below it."""
+    files = sorted(path for path in root.rglob("*") if path.is_file())
+    return digest([[path.relative_to(root).as_posix(), file_digest(path)] for path in files])
+
+
+def seed64(*parts: Any) -> int:
+    """A 64-bit seed that depends on `parts` only, never on order of work, shard count or concurrency."""
+    return int(digest(list(parts))[:16], 16)
+
+
+def fraction(*parts: Any) -> float:
+    """A number in [0, 1) that depends on `parts` only; used for seeded splits and shares."""
+    return seed64(*parts) / 2**64

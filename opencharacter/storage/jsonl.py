@@ -1,0 +1,54 @@
+"""Reading and writing JSONL data sets (`.jsonl`, `.jsonl.zst`, `.jsonl.gz`)."""
+
+import gzip
+import io
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO, TypeVar
+
+import zstandard
+from pydantic import BaseModel
+
+from opencharacter.errors import UserError
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def write_jsonl(path: Path, rows: Iterable[BaseModel | dict[str, Any]]) -> int:
+    """Write rows, one JSON object a line, compressed as the name's ending says. Returns the number of rows."""
+    count = 0
+    with _open_text(path, "w") as stream:
+        for row in rows:
+            value = row.model_dump(mode="json") if isinstance(row, BaseModel) else row
+            stream.write(json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n")
+            count += 1
+    return count
+
+
+def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a JSONL file that this product wrote. Raises `UserError` naming file and line."""
+    with _open_text(path, "r") as stream:
+        for number, line in enumerate(stream, 1):
+            try:
+                yield json.loads(line)
+            except ValueError as error:
+                raise UserError(f"{path}:{number}: not a JSON object: {error}") from error
+
+
+def read_models(path: Path, model: type[M]) -> Iterator[M]:
+    """The rows of a JSONL file, validated as `model`."""
+    return (model.model_validate(row) for row in read_jsonl(path))
+
+
+@contextmanager
+def _open_text(path: Path, mode: str) -> Iterator[TextIO]:
+    if path.suffix == ".zst":
+        opened: Any = zstandard.open(path, mode + "b")
+    elif path.suffix == ".gz":
+        opened = gzip.open(path, mode + "b")
+    else:
+        opened = path.open(mode + "b")
+    with opened as raw, io.TextIOWrapper(raw, encoding="utf-8", newline="\n") as text:
+        yield text

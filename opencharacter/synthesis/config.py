@@ -1,0 +1,73 @@
+"""Settings of the synthesis steps."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from opencharacter.engines.config import Sampling
+
+PersonaFormat = Literal["auto", "persona_hub", "text", "parquet"]
+SessionFormat = Literal[
+    "auto", "alpaca", "lima", "sharegpt", "messages", "persona_hub_instruction", "self_instruct", "parquet"
+]
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class PersonaSource(_Settings):
+    """Personas to make characters from."""
+
+    uri: str = Field(description="local path, s3:// or hf:// id")
+    format: PersonaFormat = "auto"
+    name: str | None = Field(default=None, description="data set name for the licence lineage; default: the file's name")
+    licence: str = Field(description="SPDX id or name of the licence")
+    limit: int | None = Field(default=None, ge=1, description="take the first rows only")
+
+
+class Corpus(_Settings):
+    """Instruction sessions, and how they become dialogues."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    uri: str = Field(description="local path, s3:// or hf:// id")
+    format: SessionFormat = "auto"
+    licence: str
+    limit: int | None = Field(default=None, ge=1)
+    strategies: Annotated[list[Literal["R", "G"]], Field(min_length=1)]
+    teacher: str = Field(default="teacher", description="key of the run's `engines`")
+    n: int = Field(default=3, ge=1, description="characters drawn for each session (paper: 3)")
+
+
+class ReleaseSource(_Settings):
+    """The published release (`synthetic_character.jsonl`, `synthetic_dialogue.jsonl`), in place of synthesis."""
+
+    characters: str
+    dialogues: str
+    licence: str = "apache-2.0"
+    limit: int | None = Field(default=None, ge=1)
+
+
+class InputsConfig(_Settings):
+    """What a run reads. Either personas and corpora, or a release."""
+
+    personas: list[PersonaSource] = []
+    corpora: list[Corpus] = []
+    release: ReleaseSource | None = None
+    max_bad_share: float = Field(default=0.05, ge=0, le=1, description="stop if more rows of a file are bad")
+
+
+class ProfilesConfig(_Settings):
+    """Profile synthesis (paper, section 3.1)."""
+
+    teacher: str = Field(default="teacher", description="key of the run's `engines`")
+    sampling: Sampling = Sampling(temperature=0.9, max_tokens=1024)
+    attempts: int = Field(default=3, ge=1, description="answers asked for before a persona is rejected")
+
+
+class ResponsesConfig(_Settings):
+    """OpenCharacter-R and -G (paper, sections 3.2 and 3.3)."""
+
+    rewrite_sampling: Sampling = Sampling(max_tokens=2048)
+    generate_sampling: Sampling = Sampling(max_tokens=768)
+    attempts: int = Field(default=3, ge=1, description="answers asked for before a row is rejected")

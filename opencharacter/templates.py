@@ -1,0 +1,70 @@
+"""Prompt templates: files of `prompts/`, named by content hash, filled by plain substitution in one pass.
+
+Values are data: a `{{macro}}` inside a value stays as it is.
+"""
+
+import functools
+import os
+import re
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from opencharacter.errors import UserError
+from opencharacter.hashing import text_digest
+
+_MACRO = re.compile(r"\{\{\s*([a-z_]+)\s*\}\}")
+
+OVERRIDE_VARIABLE = "OPENCHARACTER_PROMPTS"
+"""Environment variable naming a folder whose files replace the packaged templates of the same name."""
+
+
+@dataclass(frozen=True)
+class Template:
+    """A prompt text with `{{macro}}` places."""
+
+    name: str
+    text: str
+
+    @functools.cached_property
+    def hash(self) -> str:
+        """Content hash of the template (64 hex digits)."""
+        return text_digest(self.text)
+
+    @functools.cached_property
+    def macros(self) -> frozenset[str]:
+        """The names that `render` needs."""
+        return frozenset(_MACRO.findall(self.text))
+
+    def render(self, **values: str) -> str:
+        """Fill every macro. Raises `UserError` if a macro of the template has no value."""
+        missing = self.macros - values.keys()
+        if missing:
+            raise UserError(
+                f"prompt template '{self.name}' uses unknown macro(s) {sorted(missing)}; known: {sorted(values)}",
+                hint=f"edit {self.name} so that it holds known macros only",
+            )
+        return _MACRO.sub(lambda match: values[match.group(1)], self.text)
+
+    def render_paragraphs(self, **values: str) -> str:
+        """Like `render`, but a paragraph that holds a macro whose value is empty is left out."""
+        kept = [
+            paragraph
+            for paragraph in self.text.strip().split("\n\n")
+            if all(values.get(macro) != "" for macro in _MACRO.findall(paragraph))
+        ]
+        return Template(self.name, "\n\n".join(kept)).render(**values)
+
+
+def load_template(name: str) -> Template:
+    """The template `prompts/<name>`, or its replacement from the override folder.
+
+    Raises `UserError` if there is none.
+    """
+    folder = os.environ.get(OVERRIDE_VARIABLE)
+    if folder and (Path(folder) / name).is_file():
+        return Template(name, (Path(folder) / name).read_text(encoding="utf-8"))
+    source = resources.files("opencharacter.prompts") / name
+    if not source.is_file():
+        raise UserError(f"no prompt template '{name}' in prompts/ or ${OVERRIDE_VARIABLE}")
+    return Template(name, source.read_text(encoding="utf-8"))
