@@ -1,0 +1,27 @@
+"""Identity of the code: part of what decides a step's result, and so of its key (DESIGN decision 2)."""
+
+import functools
+from importlib import resources
+
+from opencharacter import __version__
+from opencharacter.hashing import digest, text_digest
+
+
+@functools.cache
+def fingerprint() -> str:
+    """Version and digest of the library's sources, such as `0.1.0+1a2b3c4d`.
+
+    An edit of the library makes every step but the synthesised rows (which have their own addresses) run anew.
+    """
+    root = resources.files("opencharacter")
+    sources: list[list[str]] = []
+
+    def visit(folder, prefix: str) -> None:  # type: ignore[no-untyped-def]
+        for entry in folder.iterdir():
+            if entry.is_dir():
+                visit(entry, f"{prefix}{entry.name}/")
+            elif entry.name.endswith(".py"):
+                sources.append([prefix + entry.name, text_digest(entry.read_text(encoding="utf-8"))])
+
+    visit(root, "")
+    return f"{__version__}+{digest(sorted(sources))[:8]}"
