@@ -6,6 +6,10 @@ from importlib import resources
 from opencharacter import __version__
 from opencharacter.hashing import digest, text_digest
 
+# In a wheel these folders lie inside the package, in an editable install they don't; what they decide is in a step's
+# arguments (prompts have hashes of their own).
+_ELSEWHERE = {"components", "pipelines", "prompts"}
+
 
 @functools.cache
 def fingerprint() -> str:
@@ -18,7 +22,7 @@ def fingerprint() -> str:
 
     def visit(folder, prefix: str) -> None:  # type: ignore[no-untyped-def]
         for entry in folder.iterdir():
-            if entry.is_dir():
+            if entry.is_dir() and prefix + entry.name not in _ELSEWHERE:
                 visit(entry, f"{prefix}{entry.name}/")
             elif entry.name.endswith(".py"):
                 sources.append([prefix + entry.name, text_digest(entry.read_text(encoding="utf-8"))])
