@@ -35,7 +35,7 @@ class EvaluateConfig(BaseModel):
     max_length: int = Field(default=4096, ge=32, description="tokens")
     batch_size: int = Field(default=1, ge=1)
     dtype: Literal["bfloat16", "float32"] = "bfloat16"
-    judge: JudgeConfig | None = JudgeConfig()
+    judge: JudgeConfig | None = Field(default=None, description="none: no judging")
 
 
 class GateConfig(BaseModel):

@@ -93,7 +93,7 @@ class Workspace:
         ref = Ref(
             kind=kind,
             key=key,
-            uri=target.as_uri(),
+            uri=str(target),
             digest=tree_digest(draft.path),
             counts=draft.counts,
             stats=draft.stats,
@@ -118,7 +118,7 @@ class Workspace:
             raise OpenCharacterError(
                 f"{folder / _MANIFEST} is damaged: {error}", hint="delete that folder and run again"
             ) from error
-        return Ref.model_validate(raw | {"uri": folder.as_uri()})
+        return Ref.model_validate(raw | {"uri": str(folder)})
 
 
 def _sync_tree(root: Path) -> None:
