@@ -68,3 +68,9 @@ def load_template(name: str) -> Template:
     if not source.is_file():
         raise UserError(f"no prompt template '{name}' in prompts/ or ${OVERRIDE_VARIABLE}")
     return Template(name, source.read_text(encoding="utf-8"))
+
+
+def packaged_templates() -> dict[str, Template]:
+    """Every template of `prompts/`, as `load_template` would give it, by file name."""
+    entries = resources.files("opencharacter.prompts").iterdir()
+    return {name: load_template(name) for name in sorted(entry.name for entry in entries) if name.endswith(".md")}

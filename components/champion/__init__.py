@@ -1,0 +1,1 @@
+"""Look up the present champion in the registry."""

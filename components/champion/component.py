@@ -1,0 +1,23 @@
+"""Look up the present champion in the registry."""
+
+from kfp import dsl
+
+from opencharacter.components.images import image_reference
+
+
+@dsl.component(base_image=image_reference("tools"), install_kfp_package=False)
+def champion(
+    workspace: str,
+    run: dict,
+    registry: dict,
+    champion: dsl.Output[dsl.Model],
+):
+    """Look up the present champion in the registry."""
+    from opencharacter.components.runtime import Step
+    from opencharacter.registry import RegistryConfig, current_champion
+
+    with Step("champion", workspace, run):
+        found = current_champion(RegistryConfig.model_validate(registry))
+        if found is not None:
+            champion.uri = found.uri
+            champion.metadata.update(name=found.name, version=found.version, digest=found.digest)

@@ -1,0 +1,1 @@
+"""Collect the profiles of all shards into one data set."""

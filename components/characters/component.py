@@ -1,0 +1,27 @@
+"""Collect the profiles of all shards into one data set."""
+
+from kfp import dsl
+
+from opencharacter.components.images import image_reference
+
+
+@dsl.component(base_image=image_reference("synthesis"), install_kfp_package=False)
+def characters(
+    workspace: str,
+    run: dict,
+    profiles: dict,
+    engines: dict,
+    personas: dsl.Input[dsl.Dataset],
+    rows: dsl.Input[list[dsl.Dataset]],
+    characters: dsl.Output[dsl.Dataset],
+):
+    """Collect the profiles of all shards into one data set."""
+    from opencharacter.components.runtime import Step
+    from opencharacter.engines import EngineConfig
+    from opencharacter.synthesis import ProfilesConfig, collect_characters
+
+    with Step("characters", workspace, run) as step:
+        config = ProfilesConfig.model_validate(profiles)
+        engine = EngineConfig.model_validate(engines[config.teacher])
+        ref = collect_characters(config, engine, step.ref(personas), workspace=step.workspace, seed=step.seed)
+        step.publish(ref, characters)

@@ -1,0 +1,1 @@
+"""Write the InferenceService of the champion, and apply it where told to."""

@@ -1,0 +1,25 @@
+"""Write the InferenceService of the champion, and apply it where told to."""
+
+from kfp import dsl
+
+from opencharacter.components.images import image_reference
+
+
+@dsl.component(base_image=image_reference("tools"), install_kfp_package=False)
+def deploy(
+    workspace: str,
+    run: dict,
+    deploy: dict,
+    promoted: dsl.Input[dsl.Model],
+    deployment: dsl.Output[dsl.Artifact],
+):
+    """Write the InferenceService of the champion, and apply it where told to."""
+    from opencharacter import serving
+    from opencharacter.components.runtime import Step
+    from opencharacter.registry import RegisteredModel
+
+    with Step("deploy", workspace, run) as step:
+        config = serving.DeployConfig.model_validate(deploy)
+        model = RegisteredModel.model_validate(promoted.metadata)
+        ref = serving.deploy(config, model, workspace=step.workspace)
+        step.publish(ref, deployment)

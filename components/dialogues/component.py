@@ -1,0 +1,31 @@
+"""Collect the responses of all shards into one data set."""
+
+from kfp import dsl
+
+from opencharacter.components.images import image_reference
+
+
+@dsl.component(base_image=image_reference("synthesis"), install_kfp_package=False)
+def dialogues(
+    workspace: str,
+    run: dict,
+    responses: dict,
+    inputs: dict,
+    engines: dict,
+    sessions: dsl.Input[dsl.Dataset],
+    characters: dsl.Input[dsl.Dataset],
+    rows: dsl.Input[list[dsl.Dataset]],
+    dialogues: dsl.Output[dsl.Dataset],
+):
+    """Collect the responses of all shards into one data set."""
+    from opencharacter.components.runtime import Step
+    from opencharacter.engines import EngineConfig
+    from opencharacter.synthesis import InputsConfig, ResponsesConfig, collect_dialogues
+
+    with Step("dialogues", workspace, run) as step:
+        config = ResponsesConfig.model_validate(responses)
+        corpora = InputsConfig.model_validate(inputs).corpora
+        teachers = {name: EngineConfig.model_validate(engine) for name, engine in engines.items()}
+        sources = (step.ref(sessions), step.ref(characters))
+        ref = collect_dialogues(config, corpora, teachers, *sources, workspace=step.workspace, seed=step.seed)
+        step.publish(ref, dialogues)

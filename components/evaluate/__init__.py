@@ -1,0 +1,1 @@
+"""Score base, challenger and champion on every cell of the split grid."""

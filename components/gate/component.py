@@ -1,0 +1,27 @@
+"""Decide whether the challenger beats the champion."""
+
+from kfp import dsl
+
+from opencharacter.components.images import image_reference
+
+
+@dsl.component(base_image=image_reference("tools"), install_kfp_package=False)
+def gate(
+    workspace: str,
+    run: dict,
+    gate: dict,
+    evaluation: dsl.Input[dsl.Artifact],
+    decision: dsl.OutputPath(dict),
+) -> bool:
+    """Decide whether the challenger beats the champion."""
+    import json
+    from pathlib import Path
+
+    from opencharacter.components.runtime import Step
+    from opencharacter.evaluation import GateConfig
+    from opencharacter.evaluation import gate as decide
+
+    with Step("gate", workspace, run) as step:
+        outcome = decide(GateConfig.model_validate(gate), step.ref(evaluation))
+        Path(decision).write_text(json.dumps(outcome.model_dump(mode="json")))
+        return outcome.passed

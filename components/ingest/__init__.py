@@ -1,0 +1,1 @@
+"""Read personas and instruction sessions into the workspace."""

@@ -1,0 +1,23 @@
+"""Read personas and instruction sessions into the workspace."""
+
+from kfp import dsl
+
+from opencharacter.components.images import image_reference
+
+
+@dsl.component(base_image=image_reference("synthesis"), install_kfp_package=False)
+def ingest(
+    workspace: str,
+    run: dict,
+    inputs: dict,
+    personas: dsl.Output[dsl.Dataset],
+    sessions: dsl.Output[dsl.Dataset],
+):
+    """Read personas and instruction sessions into the workspace."""
+    from opencharacter.components.runtime import Step
+    from opencharacter.synthesis import InputsConfig, ingest
+
+    with Step("ingest", workspace, run) as step:
+        ingested = ingest(InputsConfig.model_validate(inputs), workspace=step.workspace)
+        step.publish(ingested.personas, personas)
+        step.publish(ingested.sessions, sessions)

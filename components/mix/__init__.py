@@ -1,0 +1,1 @@
+"""Clean, split and mix the dialogues into the training set."""

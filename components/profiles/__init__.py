@@ -1,0 +1,1 @@
+"""Synthesise the character profiles of one shard of the personas."""

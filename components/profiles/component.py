@@ -1,0 +1,30 @@
+"""Synthesise the character profiles of one shard of the personas."""
+
+from kfp import dsl
+
+from opencharacter.components.images import image_reference
+
+
+@dsl.component(base_image=image_reference("synthesis"), install_kfp_package=False)
+def profiles(
+    workspace: str,
+    run: dict,
+    profiles: dict,
+    engines: dict,
+    shard: int,
+    shards: list,
+    personas: dsl.Input[dsl.Dataset],
+    rows: dsl.Output[dsl.Dataset],
+):
+    """Synthesise the character profiles of one shard of the personas."""
+    from opencharacter.components.runtime import Step
+    from opencharacter.engines import EngineConfig
+    from opencharacter.synthesis import ProfilesConfig, synthesise_profiles
+
+    with Step("profiles", workspace, run) as step:
+        config = ProfilesConfig.model_validate(profiles)
+        engine = EngineConfig.model_validate(engines[config.teacher])
+        source = step.ref(personas)
+        place = {"shard": int(shard), "shards": len(shards)}
+        ref = synthesise_profiles(config, engine, source, workspace=step.workspace, seed=step.seed, **place)
+        step.publish(ref, rows)

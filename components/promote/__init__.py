@@ -1,0 +1,1 @@
+"""Move the alias champion to the registered version."""

@@ -1,0 +1,27 @@
+"""Move the alias champion to the registered version."""
+
+from kfp import dsl
+
+from opencharacter.components.images import image_reference
+
+
+@dsl.component(base_image=image_reference("tools"), install_kfp_package=False)
+def promote(
+    workspace: str,
+    run: dict,
+    registry: dict,
+    decision: dict,
+    registered: dsl.Input[dsl.Model],
+    promoted: dsl.Output[dsl.Model],
+):
+    """Move the alias champion to the registered version."""
+    from opencharacter.components.runtime import Step
+    from opencharacter.evaluation import GateDecision
+    from opencharacter.registry import RegistryConfig, promote
+
+    with Step("promote", workspace, run):
+        config = RegistryConfig.model_validate(registry)
+        verdict = GateDecision.model_validate(decision)
+        champion = promote(config, version=registered.metadata["version"], decision=verdict)
+        promoted.uri = champion.uri
+        promoted.metadata.update(champion.model_dump(mode="json"))

@@ -1,0 +1,1 @@
+"""Register the model as challenger."""

@@ -1,0 +1,1 @@
+"""Import the published OpenCharacter release in place of synthesis."""

@@ -1,0 +1,24 @@
+"""Import the published OpenCharacter release in place of synthesis."""
+
+from kfp import dsl
+
+from opencharacter.components.images import image_reference
+
+
+@dsl.component(base_image=image_reference("synthesis"), install_kfp_package=False)
+def release(
+    workspace: str,
+    run: dict,
+    inputs: dict,
+    characters: dsl.Output[dsl.Dataset],
+    dialogues: dsl.Output[dsl.Dataset],
+):
+    """Import the published OpenCharacter release in place of synthesis."""
+    from opencharacter.components.runtime import Step
+    from opencharacter.synthesis import InputsConfig, import_release
+
+    with Step("release", workspace, run) as step:
+        config = InputsConfig.model_validate(inputs)
+        released = import_release(config.release, workspace=step.workspace, max_bad_share=config.max_bad_share)
+        step.publish(released.characters, characters)
+        step.publish(released.dialogues, dialogues)

@@ -1,0 +1,1 @@
+"""Write the HTML report of the run."""

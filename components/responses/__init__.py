@@ -1,0 +1,1 @@
+"""Rewrite (R) and generate (G) the in-character responses of one shard."""

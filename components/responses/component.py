@@ -1,0 +1,35 @@
+"""Rewrite (R) and generate (G) the in-character responses of one shard."""
+
+from kfp import dsl
+
+from opencharacter.components.images import image_reference
+
+
+@dsl.component(base_image=image_reference("synthesis"), install_kfp_package=False)
+def responses(
+    workspace: str,
+    run: dict,
+    responses: dict,
+    inputs: dict,
+    engines: dict,
+    shard: int,
+    shards: list,
+    sessions: dsl.Input[dsl.Dataset],
+    characters: dsl.Input[dsl.Dataset],
+    rows: dsl.Output[dsl.Dataset],
+):
+    """Rewrite (R) and generate (G) the in-character responses of one shard."""
+    from opencharacter.components.runtime import Step
+    from opencharacter.engines import EngineConfig
+    from opencharacter.synthesis import InputsConfig, ResponsesConfig, synthesise_responses
+
+    with Step("responses", workspace, run) as step:
+        config = ResponsesConfig.model_validate(responses)
+        corpora = InputsConfig.model_validate(inputs).corpora
+        teachers = {name: EngineConfig.model_validate(engine) for name, engine in engines.items()}
+        sources = (step.ref(sessions), step.ref(characters))
+        place = {"shard": int(shard), "shards": len(shards)}
+        ref = synthesise_responses(
+            config, corpora, teachers, *sources, workspace=step.workspace, seed=step.seed, **place
+        )
+        step.publish(ref, rows)

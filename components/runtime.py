@@ -1,0 +1,76 @@
+"""What every component does around its one library call: check the arguments, pass references, report failures."""
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from opencharacter.errors import OpenCharacterError, UserError
+from opencharacter.library import fingerprint
+from opencharacter.storage.workspace import Ref, Workspace
+from opencharacter.templates import load_template
+
+FAILURE_VARIABLE = "OPENCHARACTER_FAILURE_FILE"
+"""Environment variable naming a file that a failing step writes its message to (the local runner reads it)."""
+
+
+class Step:
+    """Context of one component: `with Step("mix", workspace, run) as step: …`.
+
+    `run` is the run's identity, an argument of every component so that KFP's cache is sound: the seed, the library's
+    fingerprint and the hash of each prompt template. A step that is not of that library, or would read other
+    prompts, refuses to work.
+    """
+
+    def __init__(self, name: str, workspace: str, run: Mapping[str, Any]) -> None:
+        self._name = name
+        self._run = run
+        self.seed = int(run["seed"])
+        self.workspace = Workspace(workspace)
+
+    def __enter__(self) -> "Step":
+        try:
+            self._refuse_mismatch()
+        except OpenCharacterError as error:
+            self._fail(error)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, OpenCharacterError):
+            self._fail(error)
+        if isinstance(error, KeyboardInterrupt):
+            sys.exit(130)
+
+    def ref(self, artifact: Any) -> Ref:
+        """The reference that an upstream step published on an artifact."""
+        return Ref.model_validate(artifact.metadata["ref"])
+
+    def publish(self, ref: Ref, artifact: Any) -> None:
+        """Point an output artifact at a workspace output; digest and counts show in KFP's interface."""
+        artifact.uri = ref.uri
+        artifact.metadata.update(ref=ref.model_dump(mode="json"), digest=ref.digest, **ref.counts)
+
+    def _refuse_mismatch(self) -> None:
+        if self._run["library"] != fingerprint():
+            raise UserError(
+                f"step '{self._name}' runs library {fingerprint()}, but the run was made for {self._run['library']}",
+                hint="compile the pipeline with the version that the images hold, or build the images anew",
+            )
+        for name, expected in self._run["prompts"].items():
+            if load_template(name).hash != expected:
+                raise UserError(
+                    f"prompt template '{name}' differs from the one that the run was made for",
+                    hint="submit the run again, so that the new prompt's hash becomes part of it",
+                )
+
+    def _fail(self, error: OpenCharacterError) -> None:
+        report = {"step": self._name, "message": str(error), "hint": error.hint, "exit_code": error.exit_code}
+        if path := os.environ.get(FAILURE_VARIABLE):
+            Path(path).write_text(json.dumps(report), encoding="utf-8")
+        print(f"error: {error}" + (f"\n  {error.hint}" if error.hint else ""), file=sys.stderr)
+        sys.exit(error.exit_code)

@@ -1,0 +1,1 @@
+"""Fine-tune the base model on the mixture."""

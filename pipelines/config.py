@@ -1,0 +1,94 @@
+"""The run configuration: one YAML that holds inputs, models, engines, seeds and every step's settings."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from opencharacter.engines.config import EngineConfig
+from opencharacter.evaluation.config import EvaluateConfig, GateConfig
+from opencharacter.library import fingerprint
+from opencharacter.mixing.config import MixConfig
+from opencharacter.registry.config import RegistryConfig
+from opencharacter.serving.config import DeployConfig
+from opencharacter.synthesis.config import InputsConfig, ProfilesConfig, ResponsesConfig
+from opencharacter.templates import packaged_templates
+from opencharacter.training.config import SftConfig
+
+
+class RunConfig(BaseModel):
+    """A whole run. Each section is one step's settings model, and one parameter of the pipeline."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,60}$", description="name of the run and of its pipeline")
+    seed: int = Field(default=0, ge=0, lt=2**53, description="decides every draw, split and sampling seed")
+    shards: int = Field(default=1, ge=1, le=256, description="parallel workers of each synthesis stage")
+    inputs: InputsConfig
+    engines: dict[str, EngineConfig] = Field(default={}, description="chat models by name: teachers and judges")
+    profiles: ProfilesConfig = ProfilesConfig()
+    responses: ResponsesConfig = ResponsesConfig()
+    mix: MixConfig = MixConfig()
+    sft: SftConfig
+    evaluate: EvaluateConfig = EvaluateConfig()
+    gate: GateConfig = GateConfig()
+    registry: RegistryConfig = RegistryConfig()
+    deploy: DeployConfig = DeployConfig()
+
+    @model_validator(mode="after")
+    def _inputs_are_one_of_two(self) -> "RunConfig":
+        inputs = self.inputs
+        if inputs.release and (inputs.personas or inputs.corpora):
+            raise ValueError("inputs: give either `release` or `personas` and `corpora`, not both")
+        if not inputs.release and not (inputs.personas and inputs.corpora):
+            raise ValueError("inputs: both `personas` and `corpora` are needed, or else `release`")
+        names = [corpus.name for corpus in inputs.corpora]
+        if len(set(names)) < len(names):
+            raise ValueError(f"inputs.corpora: names must differ, got {names}")
+        return self
+
+    @model_validator(mode="after")
+    def _engines_are_declared(self) -> "RunConfig":
+        wanted = {f"inputs.corpora.{i}.teacher": corpus.teacher for i, corpus in enumerate(self.inputs.corpora)}
+        if not self.inputs.release:
+            wanted["profiles.teacher"] = self.profiles.teacher
+        if self.evaluate.judge:
+            wanted["evaluate.judge.engine"] = self.evaluate.judge.engine
+        for key, engine in wanted.items():
+            if engine not in self.engines:
+                raise ValueError(f"{key}: no engine '{engine}' under `engines`; declared: {sorted(self.engines)}")
+        return self
+
+    @model_validator(mode="after")
+    def _gate_can_be_judged(self) -> "RunConfig":
+        if self.gate.metric == "judge" and self.evaluate.judge is None:
+            raise ValueError("gate.metric: 'judge' needs the section evaluate.judge")
+        return self
+
+    def section(self, name: str) -> dict[str, Any]:
+        """A section as plain JSON. `None` is left out (pipeline parameters cannot hold it; it is always the default)."""
+        dumped: dict[str, Any] = getattr(self, name).model_dump(mode="json", exclude_none=True)
+        return dumped
+
+    def parameters(self) -> dict[str, Any]:
+        """The pipeline's parameters, less the workspace: the same on a laptop and on a cluster."""
+        return {
+            "run": {
+                "seed": self.seed,
+                "library": fingerprint(),
+                "prompts": {name: template.hash for name, template in packaged_templates().items()},
+            },
+            "inputs": self.section("inputs"),
+            "engines": {
+                name: engine.model_dump(mode="json", exclude_none=True) for name, engine in self.engines.items()
+            },
+            "profiles": self.section("profiles"),
+            "responses": self.section("responses"),
+            "mix": self.section("mix"),
+            "base_model": self.sft.base_model,
+            "sft": self.section("sft"),
+            "evaluate": self.section("evaluate"),
+            "gate": self.section("gate"),
+            "registry": self.section("registry"),
+            "deploy": self.section("deploy"),
+            "shards": list(range(self.shards)),
+        }

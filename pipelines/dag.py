@@ -1,0 +1,148 @@
+"""The pipeline: every stage from personas to a deployed champion, in one definition."""
+
+from typing import Any
+
+from opencharacter.pipelines.config import RunConfig
+
+
+def build_pipeline(config: RunConfig) -> Any:
+    """The KFP pipeline of a run; its parameters' defaults are the configuration.
+
+    With `inputs.release` the import of published data stands in place of the synthesis stages. The one parameter
+    without a default is `workspace`, the folder or prefix where data stay.
+    """
+    from kfp import dsl
+
+    from opencharacter.components.champion.component import champion as champion_step
+    from opencharacter.components.deploy.component import deploy as deploy_step
+    from opencharacter.components.evaluate.component import evaluate as evaluate_step
+    from opencharacter.components.gate.component import gate as gate_step
+    from opencharacter.components.mix.component import mix as mix_step
+    from opencharacter.components.promote.component import promote as promote_step
+    from opencharacter.components.register.component import register as register_step
+    from opencharacter.components.report.component import report as report_step
+    from opencharacter.components.sft.component import sft as sft_step
+
+    default = config.parameters()
+    add_data = _add_release if config.inputs.release else _add_synthesis
+
+    @dsl.pipeline(name=f"opencharacter-{config.name}", description="Personas in, a registered role-play model out.")
+    def opencharacter_run(
+        workspace: str,
+        run: dict = default["run"],
+        inputs: dict = default["inputs"],
+        engines: dict = default["engines"],
+        profiles: dict = default["profiles"],
+        responses: dict = default["responses"],
+        mix: dict = default["mix"],
+        base_model: str = default["base_model"],
+        sft: dict = default["sft"],
+        evaluate: dict = default["evaluate"],
+        gate: dict = default["gate"],
+        registry: dict = default["registry"],
+        deploy: dict = default["deploy"],
+        shards: list = default["shards"],
+    ) -> dsl.Artifact:
+        common = {"workspace": workspace, "run": run}
+        data = add_data(common, inputs, engines, profiles, responses, shards)
+        mixture = mix_step(
+            **common, mix=mix, base_model=base_model, dialogues=data["dialogues"], characters=data["characters"]
+        )
+        model = sft_step(**common, sft=sft, registry=registry, mixture=mixture.outputs["mixture"])
+        incumbent = champion_step(**common, registry=registry).after(model)
+        incumbent.set_caching_options(False)
+        scores = evaluate_step(
+            **common,
+            evaluate=evaluate,
+            engines=engines,
+            base_model=base_model,
+            mixture=mixture.outputs["mixture"],
+            model=model.outputs["model"],
+            champion=incumbent.outputs["champion"],
+        )
+        version = register_step(
+            **common,
+            registry=registry,
+            model=model.outputs["model"],
+            evaluation=scores.outputs["evaluation"],
+        )
+        version.set_caching_options(False)
+        verdict = gate_step(**common, gate=gate, evaluation=scores.outputs["evaluation"])
+        report = report_step(
+            **common,
+            name=config.name,
+            decision=verdict.outputs["decision"],
+            characters=data["characters"],
+            dialogues=data["dialogues"],
+            mixture=mixture.outputs["mixture"],
+            model=model.outputs["model"],
+            evaluation=scores.outputs["evaluation"],
+            registered=version.outputs["registered"],
+        )
+        with dsl.If(verdict.outputs["Output"] == True, name="promotion"):  # noqa: E712 (KFP builds the condition)
+            champion = promote_step(
+                **common,
+                registry=registry,
+                decision=verdict.outputs["decision"],
+                registered=version.outputs["registered"],
+            )
+            champion.set_caching_options(False)
+            deploy_step(**common, deploy=deploy, promoted=champion.outputs["promoted"])
+        return report.outputs["report"]
+
+    return opencharacter_run
+
+
+def _add_synthesis(
+    common: dict[str, Any], inputs: Any, engines: Any, profiles: Any, responses: Any, shards: Any
+) -> dict[str, Any]:
+    from kfp import dsl
+
+    from opencharacter.components.characters.component import characters as characters_step
+    from opencharacter.components.dialogues.component import dialogues as dialogues_step
+    from opencharacter.components.ingest.component import ingest as ingest_step
+    from opencharacter.components.profiles.component import profiles as profiles_step
+    from opencharacter.components.responses.component import responses as responses_step
+
+    source = ingest_step(**common, inputs=inputs)
+    personas, sessions = source.outputs["personas"], source.outputs["sessions"]
+    with dsl.ParallelFor(shards, name="profile-shards") as shard:
+        profile_rows = profiles_step(
+            **common, profiles=profiles, engines=engines, shard=shard, shards=shards, personas=personas
+        )
+    characters = characters_step(
+        **common,
+        profiles=profiles,
+        engines=engines,
+        personas=personas,
+        rows=dsl.Collected(profile_rows.outputs["rows"]),
+    ).outputs["characters"]
+    with dsl.ParallelFor(shards, name="response-shards") as shard:
+        response_rows = responses_step(
+            **common,
+            responses=responses,
+            inputs=inputs,
+            engines=engines,
+            shard=shard,
+            shards=shards,
+            sessions=sessions,
+            characters=characters,
+        )
+    dialogues = dialogues_step(
+        **common,
+        responses=responses,
+        inputs=inputs,
+        engines=engines,
+        sessions=sessions,
+        characters=characters,
+        rows=dsl.Collected(response_rows.outputs["rows"]),
+    ).outputs["dialogues"]
+    return {"characters": characters, "dialogues": dialogues}
+
+
+def _add_release(
+    common: dict[str, Any], inputs: Any, engines: Any, profiles: Any, responses: Any, shards: Any
+) -> dict[str, Any]:
+    from opencharacter.components.release.component import release as release_step
+
+    return dict(release_step(**common, inputs=inputs).outputs)

@@ -1,0 +1,128 @@
+"""Running the pipeline on this machine: the very DAG of the cluster, through `kfp.local`, with its services beside it."""
+
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from opencharacter.components.runtime import FAILURE_VARIABLE
+from opencharacter.engines import OWNER_VARIABLE, SERVERS_VARIABLE, stop_servers
+from opencharacter.errors import OpenCharacterError, UserError
+from opencharacter.pipelines.config import RunConfig
+from opencharacter.registry import local_server
+from opencharacter.storage.workspace import Ref
+
+_TRACKING = "MLFLOW_TRACKING_URI"
+
+
+def run_local(config: RunConfig, workdir: Path, *, on_line: Callable[[str], None]) -> Ref:
+    """Run all stages in `workdir` and return the reference of the report, whose stats hold all the others.
+
+    Each step is a subprocess. An MLflow server is started unless MLFLOW_TRACKING_URI names one; model servers are
+    started by the first step that needs one, shared by the later ones and stopped at the end. Every line of output
+    goes to `logs/pipeline.log` and to `on_line`. Raises the failed step's error.
+    """
+    with local_services(workdir):
+        return _run_pipeline(config, workdir, on_line)
+
+
+@contextlib.contextmanager
+def local_services(workdir: Path) -> Iterator[None]:
+    """The working folder, held for this process, with a tracking server and a place for shared model servers."""
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{workdir}: cannot be used as the working folder: {error.strerror}") from error
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_exclusive(workdir))
+        servers = workdir / "servers"
+        servers.mkdir(exist_ok=True)
+        stack.callback(stop_servers, servers)
+        variables = {SERVERS_VARIABLE: str(servers), OWNER_VARIABLE: str(os.getpid())}
+        if _TRACKING not in os.environ:
+            variables[_TRACKING] = stack.enter_context(local_server(workdir / "mlflow"))
+        stack.enter_context(_environment(variables))
+        yield
+
+
+def _run_pipeline(config: RunConfig, workdir: Path, on_line: Callable[[str], None]) -> Ref:
+    logs, failure = workdir / "logs", workdir / "logs" / "failure.json"
+    logs.mkdir(exist_ok=True)
+    failure.unlink(missing_ok=True)
+    request = logs / "run.json"
+    request.write_text(config.model_dump_json(indent=2), encoding="utf-8")
+    result = logs / "result.json"
+    result.unlink(missing_ok=True)
+    # A process of its own, since kfp.local prints through patched globals and steps must not outlive an interrupt.
+    command = [sys.executable, "-m", "opencharacter.pipelines.local_worker", str(request), str(workdir), str(result)]
+    with (logs / "pipeline.log").open("a", encoding="utf-8") as log, _environment({FAILURE_VARIABLE: str(failure)}):
+        log.write(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')} {config.name}\n")
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", start_new_session=True
+        )
+        code = _follow(process, lambda line: (log.write(line + "\n"), on_line(line)))  # type: ignore[func-returns-value]
+    if code == 0:
+        return Ref.model_validate_json(result.read_text(encoding="utf-8"))
+    raise _failure(failure, logs / "pipeline.log")
+
+
+def _follow(process: subprocess.Popen[str], on_line: Callable[[str], Any]) -> int:
+    assert process.stdout is not None
+    try:
+        for line in process.stdout:
+            on_line(line.rstrip("\n"))
+        return process.wait()
+    except BaseException:
+        # Steps finish their journal on SIGINT; whatever is left after that is ended.
+        _signal_group(process, signal.SIGINT)
+        try:
+            process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            pass
+        _signal_group(process, signal.SIGKILL)
+        process.wait()
+        raise
+
+
+def _signal_group(process: subprocess.Popen[str], number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
+
+
+def _failure(report: Path, log: Path) -> OpenCharacterError:
+    if not report.exists():
+        return OpenCharacterError("the pipeline failed", hint=f"see the end of {log}")
+    told = json.loads(report.read_text(encoding="utf-8"))
+    kind = UserError if told["exit_code"] == UserError.exit_code else OpenCharacterError
+    return kind(f"step '{told['step']}': {told['message']}", hint=told["hint"])
+
+
+@contextlib.contextmanager
+def _environment(variables: dict[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@contextlib.contextmanager
+def _exclusive(workdir: Path) -> Iterator[None]:
+    with (workdir / ".lock").open("w") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(f"{workdir} is in use by another run", hint="wait for it, or give another --workdir") from error
+        yield

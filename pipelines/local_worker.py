@@ -1,0 +1,34 @@
+"""The process in which `kfp.local` runs a pipeline: `python -m opencharacter.pipelines.local_worker RUN WORKDIR RESULT`."""
+
+import sys
+import warnings
+from pathlib import Path
+
+from opencharacter.pipelines.config import RunConfig
+from opencharacter.pipelines.dag import build_pipeline
+from opencharacter.storage.workspace import Ref
+
+
+def main(request: Path, workdir: Path, result: Path) -> None:
+    """Run the configuration in `request` and write the report's reference to `result`."""
+    # kfp warns of every image whose name lacks the word python, and steps here use no image at all.
+    warnings.simplefilter("ignore")
+    from kfp import local
+
+    config = RunConfig.model_validate_json(request.read_text(encoding="utf-8"))
+    local.init(
+        runner=local.SubprocessRunner(use_venv=False),
+        pipeline_root=str(workdir / "kfp"),
+        enable_caching=True,
+        cache_root=str(workdir / "kfp" / "cache"),
+    )
+    run = build_pipeline(config)(workspace=str(workdir / "workspace"))
+    result.write_text(Ref.model_validate(run.output.metadata["ref"]).model_dump_json(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    try:
+        main(*(Path(argument) for argument in sys.argv[1:]))
+    except RuntimeError as error:
+        # kfp raises it after a step has failed; the step has told why.
+        sys.exit(str(error))
