@@ -32,6 +32,7 @@ class Step:
         self.workspace = Workspace(workspace)
 
     def __enter__(self) -> "Step":
+        _tell(event="step_started", step=self._name)
         try:
             self._refuse_mismatch()
         except OpenCharacterError as error:
@@ -52,6 +53,7 @@ class Step:
 
     def publish(self, ref: Ref, artifact: Any) -> None:
         """Point an output artifact at a workspace output; digest and counts show in KFP's interface."""
+        _tell(event="step_output", step=self._name, kind=ref.kind, counts=ref.counts, stats=ref.stats)
         artifact.uri = ref.uri
         artifact.metadata.update(ref=ref.model_dump(mode="json"), digest=ref.digest, **ref.counts)
 
@@ -74,3 +76,7 @@ class Step:
             Path(path).write_text(json.dumps(report), encoding="utf-8")
         print(f"error: {error}" + (f"\n  {error.hint}" if error.hint else ""), file=sys.stderr)
         sys.exit(error.exit_code)
+
+
+def _tell(**event: Any) -> None:
+    print(json.dumps(event), flush=True)

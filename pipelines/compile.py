@@ -24,9 +24,7 @@ def compile_pipeline(config: RunConfig, target: Path, *, workspace: str | None =
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
         draft = Path(scratch) / target.name
-        compiler.Compiler().compile(
-            build_pipeline(config), str(draft), pipeline_parameters=parameters
-        )
+        compiler.Compiler().compile(build_pipeline(config), str(draft), pipeline_parameters=parameters)
         draft.replace(target)
     return target
 

@@ -28,9 +28,7 @@ def preset_text(name: str) -> str:
     return (resources.files("opencharacter.recipes") / f"{name}.yaml").read_text(encoding="utf-8")
 
 
-def load_run_config(
-    path: Path | None = None, *, preset: str | None = None, overrides: Sequence[str] = ()
-) -> RunConfig:
+def load_run_config(path: Path | None = None, *, preset: str | None = None, overrides: Sequence[str] = ()) -> RunConfig:
     """Read, override and validate. Relative input paths are taken from the configuration file's folder.
 
     `overrides` are `dotted.key=value`, the value in YAML. Raises `UserError` naming file, line and key.
@@ -62,7 +60,8 @@ def _read(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise UserError(
-            f"{path}: no such file", hint=f"start from a shipped one: opencharacter config show --preset {presets()[-2]}"
+            f"{path}: no such file",
+            hint=f"start from a shipped one: opencharacter config show --preset {presets()[-2]}",
         ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read as UTF-8 text: {error}") from error
@@ -129,15 +128,19 @@ def _index(place: list[Any], part: str, override: str) -> int:
 def _explain(error: ValidationError, label: str, root: yaml.Node | None) -> UserError:
     lines = []
     for problem in error.errors():
-        location = [part for part in problem["loc"] if part != "function-after"]
-        key = ".".join(str(part) for part in location) or "(whole file)"
+        location: _Location = problem["loc"]
         message = problem["msg"].removeprefix("Value error, ")
         if problem["type"] == "extra_forbidden":
             message = "unknown key" + _suggest(location)
         elif problem["type"] == "missing":
             message = "is missing"
+        elif problem["type"] == "value_error" and not location:
+            # A rule over several sections; RunConfig's own messages start with the key.
+            named, _, message = message.partition(": ")
+            location = [int(part) if part.isdigit() else part for part in named.split(".")]
         else:
-            message += f" (got {problem['input']!r})" if not location or len(str(problem["input"])) < 60 else ""
+            message += f" (got {problem['input']!r})"
+        key = ".".join(str(part) for part in location) or "(whole file)"
         where = f"{label}:{_line(root, location)}" if root is not None else label
         lines.append(f"{where}: {key}: {message}")
     return UserError("\n".join(lines), hint="opencharacter config schema lists every key")

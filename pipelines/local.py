@@ -65,7 +65,12 @@ def _run_pipeline(config: RunConfig, workdir: Path, on_line: Callable[[str], Non
     with (logs / "pipeline.log").open("a", encoding="utf-8") as log, _environment({FAILURE_VARIABLE: str(failure)}):
         log.write(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')} {config.name}\n")
         process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", start_new_session=True
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
         )
         code = _follow(process, lambda line: (log.write(line + "\n"), on_line(line)))  # type: ignore[func-returns-value]
     if code == 0:
@@ -124,5 +129,7 @@ def _exclusive(workdir: Path) -> Iterator[None]:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise UserError(f"{workdir} is in use by another run", hint="wait for it, or give another --workdir") from error
+            raise UserError(
+                f"{workdir} is in use by another run", hint="wait for it, or give another --workdir"
+            ) from error
         yield

@@ -1,5 +1,7 @@
 """Submitting the pipeline to a Kubeflow Pipelines server."""
 
+import contextlib
+import io
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,20 +29,20 @@ def submit_pipeline(
     if "://" not in workspace or workspace.startswith("file://"):
         raise UserError(f"--workspace {workspace}: a cluster needs an object store prefix, such as s3://bucket/prefix")
     import kfp
-    import urllib3
+    import urllib3.exceptions
     from kfp_server_api import ApiException
 
-    with tempfile.TemporaryDirectory() as folder:
+    # The client prints links of its own, for notebooks.
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         package = compile_pipeline(config, Path(folder) / "pipeline.yaml")
         try:
-            # The first request is the client's own health check; without a bound it would retry for minutes.
             client = kfp.Client(host=host, existing_token=token)
+            # No enable_caching here: it would override the tasks that must never be cached.
             run = client.create_run_from_pipeline_package(
                 str(package),
                 arguments={"workspace": workspace},
                 run_name=config.name,
                 experiment_name=experiment or config.registry.experiment,
-                enable_caching=True,
             )
         except ApiException as error:
             raise OpenCharacterError(

@@ -1,1 +1,5 @@
+"""The command line: `opencharacter`."""
 
+from opencharacter.cli.app import main
+
+__all__ = ["main"]

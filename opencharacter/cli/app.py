@@ -1,0 +1,93 @@
+"""The root command, and how every command ends: exit codes 0, 1 (failure), 2 (the user's mistake), 130 (interrupted)."""
+
+import errno
+import os
+import signal
+import sys
+from types import FrameType
+from typing import Annotated, Any
+
+import typer
+
+from opencharacter import __version__
+from opencharacter.cli import config, demo, models, pipeline, run, serving
+from opencharacter.errors import OpenCharacterError
+
+app = typer.Typer(
+    name="opencharacter",
+    help="Train and serve language models that play any character from its profile.",
+    epilog="Start with: opencharacter demo",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+app.command("demo")(demo.demo)
+app.command("run")(run.run)
+app.command("report")(run.report)
+app.add_typer(pipeline.app, name="pipeline")
+app.add_typer(config.app, name="config")
+app.command("models")(models.models)
+app.command("promote")(models.promote)
+app.command("mlflow")(models.mlflow)
+app.command("serve")(serving.serve)
+app.command("chat")(serving.chat)
+
+_debug = False
+
+# The base of click's errors: typer carries its own copy of click, and exports only the end of the family.
+_USAGE_ERRORS: Any = typer.BadParameter.__mro__[2]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"opencharacter {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    global _debug
+    _debug = debug
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command and exit with its code. Errors become one message, without a traceback unless --debug."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        code = app(arguments, standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except (KeyboardInterrupt, typer.Abort):
+        typer.echo("\ninterrupted; the same command continues where it stopped", err=True)
+        sys.exit(130)
+    except _USAGE_ERRORS as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except OpenCharacterError as error:
+        _end(error, str(error), error.hint, error.exit_code)
+    except BrokenPipeError:
+        # The reader (a pager, head) has gone; Python would complain again at its own exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            _end(error, "the disk is full", "free some space and run the same command again: nothing is lost", 1)
+        _end(error, str(error), None, 1)
+
+
+def _end(error: BaseException, message: str, hint: str | None, code: int) -> None:
+    if _debug:
+        raise error
+    typer.secho(f"error: {message}", err=True, fg="red")
+    if hint:
+        typer.echo(f"  {hint}", err=True)
+    sys.exit(code)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,55 @@
+"""`opencharacter config`: show, check and explain run configurations."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from opencharacter.cli.options import ConfigFile, Overrides, Preset
+
+app = typer.Typer(help="Show and check run configurations.", no_args_is_help=True)
+
+
+@app.command("show", epilog="Example: opencharacter config show --preset demo > run.yaml")
+def show(
+    preset: Preset = None,
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+    full: Annotated[bool, typer.Option("--full", help="With every default filled in.")] = False,
+) -> None:
+    """Print a configuration: a preset as it is shipped, or any with overrides and defaults filled in."""
+    from opencharacter.pipelines.loading import load_run_config, preset_text
+
+    if preset and not config and not overrides and not full:
+        typer.echo(preset_text(preset), nl=False)
+        return
+    import yaml
+
+    loaded = load_run_config(config, preset=preset, overrides=overrides or ())
+    typer.echo(yaml.safe_dump(loaded.model_dump(mode="json", exclude_none=True), sort_keys=False), nl=False)
+
+
+@app.command("validate", epilog="Example: opencharacter config validate --config run.yaml --set sft.epochs=3")
+def validate(config: ConfigFile = None, preset: Preset = None, overrides: Overrides = None) -> None:
+    """Check a configuration; exit code 2 and the line and key of each fault if it is wrong."""
+    from opencharacter.pipelines.loading import load_run_config
+
+    loaded = load_run_config(config, preset=preset, overrides=overrides or ())
+    typer.echo(f"{loaded.name}: valid")
+
+
+@app.command("presets")
+def list_presets() -> None:
+    """List the shipped recipes."""
+    from opencharacter.pipelines.loading import preset_text, presets
+
+    for name in presets():
+        typer.echo(f"{name:8} {preset_text(name).splitlines()[0].removeprefix('# ')}")
+
+
+@app.command("schema")
+def schema() -> None:
+    """Print the JSON schema of the configuration: every key, its meaning and default."""
+    from opencharacter.pipelines.config import RunConfig
+
+    typer.echo(json.dumps(RunConfig.model_json_schema(), indent=2))

@@ -1,0 +1,46 @@
+"""`opencharacter run` and `opencharacter report`."""
+
+from pathlib import Path
+
+import typer
+
+from opencharacter.cli.options import ConfigFile, Overrides, Preset, Workdir
+
+
+def run(
+    config: ConfigFile = None,
+    preset: Preset = None,
+    overrides: Overrides = None,
+    workdir: Workdir = Path("work"),
+) -> None:
+    """Run the whole pipeline on this machine. Run again to resume, or to redo only what a change touches.
+
+    Example: opencharacter run --config run.yaml --set sft.epochs=2 --workdir work/mine
+    """
+    run_and_tell(config, preset, overrides, workdir)
+
+
+def run_and_tell(config: Path | None, preset: str | None, overrides: list[str] | None, workdir: Path) -> None:
+    """Run, showing the stages, and print where the report is."""
+    from opencharacter.cli.display import RunDisplay
+    from opencharacter.pipelines.loading import load_run_config
+    from opencharacter.pipelines.local import run_local
+
+    loaded = load_run_config(config, preset=preset, overrides=overrides or ())
+    with RunDisplay() as display:
+        ref = run_local(loaded, workdir, on_line=display.line)
+    typer.echo(f"\nreport: {ref.path / 'report.html'}")
+
+
+def report(workdir: Workdir = Path("work")) -> None:
+    """Print the path of the newest report in a working folder.
+
+    Example: opencharacter report --workdir work/demo
+    """
+    from opencharacter.errors import UserError
+    from opencharacter.storage.workspace import Workspace
+
+    found = Workspace(workdir / "workspace").list("report") if workdir.is_dir() else []
+    if not found:
+        raise UserError(f"{workdir}: no report there", hint=f"make one: opencharacter run --workdir {workdir} …")
+    typer.echo(max((ref.path / "report.html" for ref in found), key=lambda path: path.stat().st_mtime))

@@ -1,0 +1,84 @@
+"""The command line as a person meets it: help, exit codes, one message for each fault."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from opencharacter.cli import main
+
+
+def run(*arguments: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as caught:
+        main(list(arguments))
+    streams = capsys.readouterr()
+    return int(caught.value.code or 0), streams.out, streams.err
+
+
+HEAVY = ("torch", "transformers", "mlflow", "kserve", "kfp", "openai", "datasets", "numpy", "vllm", "boto3")
+
+
+def test_help_imports_nothing_heavy() -> None:
+    """The cause of a slow --help, rather than its seconds on this machine."""
+    code = (
+        "import sys\nfrom opencharacter.cli import main\n"
+        "try:\n main(['--help'])\nexcept SystemExit: pass\n"
+        f"print([name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+    for command in ("demo", "run", "pipeline", "config", "promote", "serve", "chat"):
+        assert command in done.stdout
+
+
+def test_a_preset_is_shown_as_shipped(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run("config", "show", "--preset", "demo", capsys=capsys)
+    assert code == 0
+    assert out == (Path(__file__).parents[2] / "recipes" / "demo.yaml").read_text()
+
+
+def test_overrides_are_shown_filled_in(capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = run("config", "show", "--preset", "demo", "--set", "sft.epochs=7", capsys=capsys)
+    assert "epochs: 7.0" in out
+
+
+def test_a_fault_is_one_message_and_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = run("config", "validate", "--config", "nowhere.yaml", capsys=capsys)
+    assert code == 2
+    assert "nowhere.yaml: no such file" in err
+    assert "Traceback" not in err
+
+
+def test_debug_keeps_the_traceback() -> None:
+    from opencharacter.errors import UserError
+
+    with pytest.raises(UserError):
+        main(["--debug", "config", "validate", "--config", "nowhere.yaml"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("pipeline", "run", "--preset", "demo"), "--local"),
+        (("promote", "--model", "m", "--force"), "--reason"),
+        (("models", "--model", "m", "--workdir", "nowhere"), "MLFLOW_TRACKING_URI"),
+        (("chat", "--character", "nowhere.json"), "nowhere.json"),
+        (("report", "--workdir", "nowhere"), "no report"),
+        (("config", "show", "--preset", "a1", "--config", "x.yaml", "--full"), "either"),
+    ],
+)
+def test_wrong_use_says_what_to_do(
+    arguments: tuple[str, ...], told: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    code, _, err = run(*arguments, capsys=capsys)
+    assert code == 2
+    assert told in err
+
+
+def test_compile_writes_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target = tmp_path / "out" / "a5.yaml"
+    code, _, _ = run("pipeline", "compile", "--preset", "a5", "-o", str(target), capsys=capsys)
+    assert code == 0
+    assert "opencharacter-a5" in target.read_text()

@@ -1,0 +1,42 @@
+"""What is in the wheel: every package and every file that the library reads at run time."""
+
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_every_package_folder_is_listed() -> None:
+    listed = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"])
+    places = {"components": "opencharacter.components", "pipelines": "opencharacter.pipelines"}
+    places |= {name: f"opencharacter.{name}" for name in ("prompts", "recipes")} | {"opencharacter": "opencharacter"}
+    found = {
+        ".".join([package, *folder.parent.relative_to(ROOT / top).parts])
+        for top, package in places.items()
+        for folder in (ROOT / top).rglob("__init__.py")
+    }
+    assert listed == found
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
+    target = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-q", "-w", str(target), "."]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    [path] = target.glob("*.whl")
+    return set(zipfile.ZipFile(path).namelist())
+
+
+def test_the_wheel_holds_all_data_files(wheel: set[str]) -> None:
+    expected = {f"opencharacter/prompts/{path.name}" for path in (ROOT / "prompts").glob("*.md")}
+    expected |= {f"opencharacter/recipes/{path.name}" for path in (ROOT / "recipes").glob("*.yaml")}
+    for folder in ("opencharacter/data", "opencharacter/reporting/templates", "opencharacter/training/templates"):
+        expected |= {path.relative_to(ROOT).as_posix() for path in (ROOT / folder).rglob("*") if path.is_file()}
+    expected = {name for name in expected if "__pycache__" not in name}
+    assert len(expected) > 15
+    assert expected <= wheel

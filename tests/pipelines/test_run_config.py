@@ -1,0 +1,134 @@
+"""The run configuration: what users type, and what they are told when it is wrong."""
+
+import types
+import typing
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from opencharacter.errors import UserError
+from opencharacter.pipelines.config import RunConfig
+from opencharacter.pipelines.loading import load_run_config, presets
+
+MINIMAL = """\
+name: mine
+inputs:
+  personas:
+    - uri: personas.jsonl
+      licence: CC0-1.0
+  corpora:
+    - name: own
+      uri: sessions.jsonl
+      licence: CC0-1.0
+      strategies: [G]
+engines:
+  teacher: {model: m, base_url: "http://localhost:1/v1"}
+sft:
+  base_model: some/model
+"""
+
+
+@pytest.fixture()
+def run_yaml(tmp_path: Path) -> Path:
+    path = tmp_path / "run.yaml"
+    path.write_text(MINIMAL)
+    return path
+
+
+def test_a_minimal_file_is_enough(run_yaml: Path) -> None:
+    config = load_run_config(run_yaml)
+    assert config.inputs.corpora[0].n == 3, "the paper draws three characters a session"
+    assert config.evaluate.judge is None
+
+
+def test_relative_inputs_are_taken_from_the_file_s_folder(run_yaml: Path) -> None:
+    config = load_run_config(run_yaml)
+    assert config.inputs.personas[0].uri == str(run_yaml.parent / "personas.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("override", "read", "expected"),
+    [
+        ("sft.epochs=2", lambda c: c.sft.epochs, 2),
+        ("sft.lora.rank=4", lambda c: c.sft.lora.rank, 4),
+        ("inputs.corpora.0.strategies=[R, G]", lambda c: c.inputs.corpora[0].strategies, ["R", "G"]),
+        ("mix.weights.R=0.5", lambda c: c.mix.weights["R"], 0.5),
+        ("evaluate.judge=null", lambda c: c.evaluate.judge, None),
+    ],
+)
+def test_overrides_reach_their_key(override: str, read: typing.Callable[[RunConfig], object], expected: object) -> None:
+    assert read(load_run_config(preset="demo", overrides=[override])) == expected
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("[G]", "[Q]", "run.yaml:10: inputs.corpora.0.strategies.0"),
+        ("base_model: some/model", "base_modle: x", "sft.base_modle: unknown key; did you mean 'base_model'?"),
+        ("base_model: some/model", "{}", "run.yaml:13: sft.base_model: is missing"),
+        ("  teacher: {", "  other: {", "inputs.corpora.0.teacher: no engine 'teacher' under `engines`"),
+        ("name: mine", "name: [", "run.yaml:"),
+        ("licence: CC0-1.0\n  corpora", "lisence: MIT\n  corpora", "run.yaml:5: inputs.personas.0.lisence"),
+    ],
+)
+def test_a_wrong_file_names_line_and_key(run_yaml: Path, old: str, new: str, told: str) -> None:
+    assert old in MINIMAL
+    run_yaml.write_text(MINIMAL.replace(old, new))
+    with pytest.raises(UserError) as caught:
+        load_run_config(run_yaml)
+    assert told in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("sft.epochs", "expected key=value"),
+        ("inputs.corpora.7.n=1", "index from 0 to 0"),
+        ("sft.epochs=many", "sft.epochs"),
+        ("gate.metric=beauty", "gate.metric"),
+    ],
+)
+def test_a_wrong_override_is_refused(override: str, told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        load_run_config(preset="demo", overrides=[override])
+
+
+def test_a_missing_file_and_an_unknown_preset_say_what_exists(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such file"):
+        load_run_config(tmp_path / "none.yaml")
+    with pytest.raises(UserError, match="a1, a2, a3, a4, a5, demo, final"):
+        load_run_config(preset="a9")
+
+
+@pytest.mark.parametrize("preset", presets())
+def test_parameters_lose_nothing(preset: str) -> None:
+    """Pipeline parameters hold no null, so the sections must come back the same without them."""
+    config = load_run_config(preset=preset)
+    parameters = config.parameters()
+    restored = RunConfig.model_validate(
+        {"name": config.name, "seed": parameters["run"]["seed"], "shards": len(parameters["shards"])}
+        | {key: value for key, value in parameters.items() if key in RunConfig.model_fields and key != "shards"}
+    )
+    assert restored == config
+
+
+def _models(model: type[BaseModel]) -> set[type[BaseModel]]:
+    found = {model}
+    for field in model.model_fields.values():
+        for part in _types(field.annotation):
+            if isinstance(part, type) and issubclass(part, BaseModel) and part not in found:
+                found |= _models(part)
+    return found
+
+
+def _types(annotation: object) -> list[object]:
+    return [annotation, *(inner for part in typing.get_args(annotation) for inner in _types(part))]
+
+
+def test_what_may_be_null_is_null_by_default() -> None:
+    """Leaving a null out of the parameters is sound only then."""
+    for model in _models(RunConfig):
+        for name, field in model.model_fields.items():
+            if types.NoneType in typing.get_args(field.annotation):
+                assert field.default is None, f"{model.__name__}.{name}"

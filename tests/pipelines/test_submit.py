@@ -1,0 +1,65 @@
+"""Submission, against a stand-in of the KFP API."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.kfp_api import KfpApi, kfp_api
+
+from opencharacter.errors import OpenCharacterError, UserError
+from opencharacter.pipelines.compile import compile_pipeline, read_ir
+from opencharacter.pipelines.loading import load_run_config
+from opencharacter.pipelines.submit import submit_pipeline
+
+WORKSPACE = "s3://models/opencharacter"
+
+
+@pytest.fixture()
+def api() -> Iterator[KfpApi]:
+    with kfp_api() as state:
+        yield state
+
+
+def without_platform(value: Any) -> Any:
+    """An IR less images: all in which a local and a cluster run may differ."""
+    if isinstance(value, dict):
+        return {key: without_platform(part) for key, part in value.items() if key != "image"}
+    return [without_platform(part) for part in value] if isinstance(value, list) else value
+
+
+def test_the_server_gets_the_very_pipeline_that_runs_locally(api: KfpApi, tmp_path: Path) -> None:
+    config = load_run_config(preset="demo")
+    submitted = submit_pipeline(config, host=api.url, workspace=WORKSPACE, token="secret")
+    [run] = api.runs
+    sent = run["pipeline_spec"].get("pipeline_spec", run["pipeline_spec"])
+    local = read_ir(compile_pipeline(config, tmp_path / "local.yaml"))
+    assert without_platform(sent) == without_platform(local)
+    assert run["runtime_config"]["parameters"] == {"workspace": WORKSPACE}
+    assert api.headers[-1]["authorization"] == "Bearer secret"
+    assert submitted.run_id == "r1"
+    assert submitted.url == f"{api.url}/#/runs/details/r1"
+
+
+def test_a_submission_leaves_caching_as_compiled(api: KfpApi) -> None:
+    submit_pipeline(load_run_config(preset="demo"), host=api.url, workspace=WORKSPACE)
+    spec = api.runs[0]["pipeline_spec"].get("pipeline_spec", api.runs[0]["pipeline_spec"])
+    assert not spec["root"]["dag"]["tasks"]["champion"]["cachingOptions"].get("enableCache")
+
+
+def test_a_local_workspace_is_refused_before_anything_is_sent(api: KfpApi) -> None:
+    with pytest.raises(UserError, match="object store prefix"):
+        submit_pipeline(load_run_config(preset="demo"), host=api.url, workspace="work/demo")
+    assert api.runs == []
+
+
+def test_a_refusal_tells_the_server_s_reason(api: KfpApi) -> None:
+    api.refuse = 429
+    with pytest.raises(OpenCharacterError, match="refused the run: 429") as caught:
+        submit_pipeline(load_run_config(preset="demo"), host=api.url, workspace=WORKSPACE)
+    assert "quota exceeded" in (caught.value.hint or "")
+
+
+def test_no_server_is_one_clear_error() -> None:
+    with pytest.raises(OpenCharacterError, match=r"no Kubeflow Pipelines server answers at http://127\.0\.0\.1:9"):
+        submit_pipeline(load_run_config(preset="demo"), host="http://127.0.0.1:9", workspace=WORKSPACE)
