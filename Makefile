@@ -14,11 +14,14 @@ demo: install  ## the whole chain on this machine; ends with an answer of the tu
 
 test: install lint unit  ## everything that CI checks
 
+# mypy and import-linter read folders, not the editable install's finder: lay the package out as a wheel would have it.
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports
+	rm -rf build/whole && mkdir -p build/whole
+	cp -R opencharacter build/whole && cp -R components pipelines prompts recipes build/whole/opencharacter
+	MYPYPATH=build/whole $(BIN)/mypy
+	PYTHONPATH=build/whole $(BIN)/lint-imports
 
 unit: install
 	$(BIN)/pytest

@@ -65,7 +65,7 @@ class RunConfig(BaseModel):
         return self
 
     def section(self, name: str) -> dict[str, Any]:
-        """A section as plain JSON. `None` is left out (pipeline parameters cannot hold it; it is always the default)."""
+        """A section as plain JSON, without `None`, which is always a default and which a parameter cannot hold."""
         dumped: dict[str, Any] = getattr(self, name).model_dump(mode="json", exclude_none=True)
         return dumped
 

@@ -1,4 +1,4 @@
-"""Running the pipeline on this machine: the very DAG of the cluster, through `kfp.local`, with its services beside it."""
+"""Running the pipeline on this machine: the DAG of the cluster, through `kfp.local`, with its services beside it."""
 
 import contextlib
 import fcntl
@@ -87,10 +87,8 @@ def _follow(process: subprocess.Popen[str], on_line: Callable[[str], Any]) -> in
     except BaseException:
         # Steps finish their journal on SIGINT; whatever is left after that is ended.
         _signal_group(process, signal.SIGINT)
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            pass
         _signal_group(process, signal.SIGKILL)
         process.wait()
         raise

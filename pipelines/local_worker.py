@@ -1,4 +1,7 @@
-"""The process in which `kfp.local` runs a pipeline: `python -m opencharacter.pipelines.local_worker RUN WORKDIR RESULT`."""
+"""The process in which `kfp.local` runs a pipeline.
+
+Usage: `python -m opencharacter.pipelines.local_worker RUN WORKDIR RESULT`.
+"""
 
 import sys
 import warnings

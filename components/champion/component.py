@@ -11,7 +11,7 @@ def champion(
     run: dict,
     registry: dict,
     champion: dsl.Output[dsl.Model],
-):
+) -> None:
     """Look up the present champion in the registry."""
     from opencharacter.components.runtime import Step
     from opencharacter.registry import RegistryConfig, current_champion

@@ -14,7 +14,7 @@ def characters(
     personas: dsl.Input[dsl.Dataset],
     rows: dsl.Input[list[dsl.Dataset]],
     characters: dsl.Output[dsl.Dataset],
-):
+) -> None:
     """Collect the profiles of all shards into one data set."""
     from opencharacter.components.runtime import Step
     from opencharacter.engines import EngineConfig

@@ -12,7 +12,7 @@ def deploy(
     deploy: dict,
     promoted: dsl.Input[dsl.Model],
     deployment: dsl.Output[dsl.Artifact],
-):
+) -> None:
     """Write the InferenceService of the champion, and apply it where told to."""
     from opencharacter import serving
     from opencharacter.components.runtime import Step

@@ -16,7 +16,7 @@ def dialogues(
     characters: dsl.Input[dsl.Dataset],
     rows: dsl.Input[list[dsl.Dataset]],
     dialogues: dsl.Output[dsl.Dataset],
-):
+) -> None:
     """Collect the responses of all shards into one data set."""
     from opencharacter.components.runtime import Step
     from opencharacter.engines import EngineConfig

@@ -16,7 +16,7 @@ def evaluate(
     model: dsl.Input[dsl.Model],
     champion: dsl.Input[dsl.Model],
     evaluation: dsl.Output[dsl.Artifact],
-):
+) -> None:
     """Score base, challenger and champion on every cell of the split grid."""
     from opencharacter import evaluation as library
     from opencharacter.components.runtime import Step

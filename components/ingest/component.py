@@ -12,7 +12,7 @@ def ingest(
     inputs: dict,
     personas: dsl.Output[dsl.Dataset],
     sessions: dsl.Output[dsl.Dataset],
-):
+) -> None:
     """Read personas and instruction sessions into the workspace."""
     from opencharacter.components.runtime import Step
     from opencharacter.synthesis import InputsConfig, ingest

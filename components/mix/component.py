@@ -14,7 +14,7 @@ def mix(
     dialogues: dsl.Input[dsl.Dataset],
     characters: dsl.Input[dsl.Dataset],
     mixture: dsl.Output[dsl.Dataset],
-):
+) -> None:
     """Clean, split and mix the dialogues into the training set."""
     from opencharacter import mixing
     from opencharacter.components.runtime import Step

@@ -15,7 +15,7 @@ def profiles(
     shards: list,
     personas: dsl.Input[dsl.Dataset],
     rows: dsl.Output[dsl.Dataset],
-):
+) -> None:
     """Synthesise the character profiles of one shard of the personas."""
     from opencharacter.components.runtime import Step
     from opencharacter.engines import EngineConfig

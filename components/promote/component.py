@@ -13,7 +13,7 @@ def promote(
     decision: dict,
     registered: dsl.Input[dsl.Model],
     promoted: dsl.Output[dsl.Model],
-):
+) -> None:
     """Move the alias champion to the registered version."""
     from opencharacter.components.runtime import Step
     from opencharacter.evaluation import GateDecision

@@ -13,7 +13,7 @@ def register(
     model: dsl.Input[dsl.Model],
     evaluation: dsl.Input[dsl.Artifact],
     registered: dsl.Output[dsl.Model],
-):
+) -> None:
     """Register the model as challenger."""
     from opencharacter.components.runtime import Step
     from opencharacter.registry import RegistryConfig, register

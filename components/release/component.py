@@ -12,7 +12,7 @@ def release(
     inputs: dict,
     characters: dsl.Output[dsl.Dataset],
     dialogues: dsl.Output[dsl.Dataset],
-):
+) -> None:
     """Import the published OpenCharacter release in place of synthesis."""
     from opencharacter.components.runtime import Step
     from opencharacter.synthesis import InputsConfig, import_release

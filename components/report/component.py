@@ -18,5 +18,5 @@ def report(
     evaluation: dsl.Input[dsl.Artifact],
     registered: dsl.Input[dsl.Model],
     report: dsl.Output[dsl.HTML],
-):
+) -> None:
     """Write the HTML report of the run."""

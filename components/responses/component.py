@@ -17,7 +17,7 @@ def responses(
     sessions: dsl.Input[dsl.Dataset],
     characters: dsl.Input[dsl.Dataset],
     rows: dsl.Output[dsl.Dataset],
-):
+) -> None:
     """Rewrite (R) and generate (G) the in-character responses of one shard."""
     from opencharacter.components.runtime import Step
     from opencharacter.engines import EngineConfig

@@ -13,7 +13,7 @@ def sft(
     registry: dict,
     mixture: dsl.Input[dsl.Dataset],
     model: dsl.Output[dsl.Model],
-):
+) -> None:
     """Fine-tune the base model on the mixture."""
     from opencharacter import training
     from opencharacter.components.runtime import Step

@@ -1,4 +1,4 @@
-"""The root command, and how every command ends: exit codes 0, 1 (failure), 2 (the user's mistake), 130 (interrupted)."""
+"""The root command, and how every command ends: exit code 0, 1 (failure), 2 (wrong use) or 130 (interrupted)."""
 
 import errno
 import os

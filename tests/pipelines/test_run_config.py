@@ -29,7 +29,7 @@ sft:
 """
 
 
-@pytest.fixture()
+@pytest.fixture
 def run_yaml(tmp_path: Path) -> Path:
     path = tmp_path / "run.yaml"
     path.write_text(MINIMAL)

@@ -15,7 +15,7 @@ from opencharacter.pipelines.submit import submit_pipeline
 WORKSPACE = "s3://models/opencharacter"
 
 
-@pytest.fixture()
+@pytest.fixture
 def api() -> Iterator[KfpApi]:
     with kfp_api() as state:
         yield state
