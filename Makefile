@@ -21,7 +21,7 @@ lint: install
 	rm -rf build/whole && mkdir -p build/whole
 	cp -R opencharacter build/whole && cp -R components pipelines prompts recipes build/whole/opencharacter
 	MYPYPATH=build/whole $(BIN)/mypy
-	PYTHONPATH=build/whole $(BIN)/lint-imports
+	cd build/whole && $(CURDIR)/$(BIN)/lint-imports --config $(CURDIR)/.importlinter
 
 unit: install
 	$(BIN)/pytest

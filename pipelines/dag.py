@@ -71,6 +71,8 @@ def build_pipeline(config: RunConfig) -> Any:
         report = report_step(
             **common,
             name=config.name,
+            personas=data.get("personas"),
+            sessions=data.get("sessions"),
             decision=verdict.outputs["decision"],
             characters=data["characters"],
             dialogues=data["dialogues"],
@@ -137,7 +139,7 @@ def _add_synthesis(
         characters=characters,
         rows=dsl.Collected(response_rows.outputs["rows"]),
     ).outputs["dialogues"]
-    return {"characters": characters, "dialogues": dialogues}
+    return {"personas": personas, "sessions": sessions, "characters": characters, "dialogues": dialogues}
 
 
 def _add_release(

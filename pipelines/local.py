@@ -30,7 +30,7 @@ def run_local(config: RunConfig, workdir: Path, *, on_line: Callable[[str], None
     goes to `logs/pipeline.log` and to `on_line`. Raises the failed step's error.
     """
     with local_services(workdir):
-        return _run_pipeline(config, workdir, on_line)
+        return run_pipeline(config, workdir, on_line=on_line)
 
 
 @contextlib.contextmanager
@@ -52,7 +52,8 @@ def local_services(workdir: Path) -> Iterator[None]:
         yield
 
 
-def _run_pipeline(config: RunConfig, workdir: Path, on_line: Callable[[str], None]) -> Ref:
+def run_pipeline(config: RunConfig, workdir: Path, *, on_line: Callable[[str], None]) -> Ref:
+    """Run the pipeline's stages, within `local_services`; see `run_local`."""
     logs, failure = workdir / "logs", workdir / "logs" / "failure.json"
     logs.mkdir(exist_ok=True)
     failure.unlink(missing_ok=True)

@@ -18,5 +18,26 @@ def report(
     evaluation: dsl.Input[dsl.Artifact],
     registered: dsl.Input[dsl.Model],
     report: dsl.Output[dsl.HTML],
+    personas: dsl.Input[dsl.Dataset] = None,
+    sessions: dsl.Input[dsl.Dataset] = None,
 ) -> None:
     """Write the HTML report of the run."""
+    from opencharacter.components.runtime import Step
+    from opencharacter.reporting import REPORT_FILE, ReportInputs, make_report
+
+    with Step("report", workspace, run) as step:
+        inputs = ReportInputs(
+            name=name,
+            seed=step.seed,
+            personas=step.ref(personas) if personas else None,
+            sessions=step.ref(sessions) if sessions else None,
+            characters=step.ref(characters),
+            dialogues=step.ref(dialogues),
+            mixture=step.ref(mixture),
+            model=step.ref(model),
+            evaluation=step.ref(evaluation),
+            decision=decision,
+            registered=registered.metadata,
+        )
+        step.publish(make_report(inputs, workspace=step.workspace), report)
+        report.uri = f"{report.uri}/{REPORT_FILE}"

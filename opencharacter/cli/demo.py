@@ -23,10 +23,12 @@ def demo(
     from opencharacter.pipelines.demo import run_demo
 
     with RunDisplay() as display:
-        result = run_demo(workdir, question=question, overrides=overrides or (), tell=display)
+        result = run_demo(
+            workdir, question=question, overrides=overrides or (), on_line=display.line, note=display.note
+        )
+    address = f"models:/{result.model.name}@{result.alias}"
     typer.secho(f"\n{result.character} was asked: {result.question}", bold=True)
     typer.echo(result.answer)
-    typer.echo(f"\nLLM calls     {result.llm_calls} answered by the model servers in this run")
-    typer.echo(f"MLflow model  models:/{result.model}/{result.version} (champion)")
+    typer.echo(f"\nMLflow model  models:/{result.model.name}/{result.model.version} ({result.alias})")
     typer.echo(f"report        {result.report}")
-    typer.echo(f"\nserve it      opencharacter serve --model models:/{result.model}@champion --workdir {workdir}")
+    typer.echo(f"serve it      opencharacter serve --model {address} --workdir {workdir}")

@@ -43,6 +43,12 @@ class Draft:
     path: Path
     counts: dict[str, int] = field(default_factory=dict)
     stats: dict[str, Any] = field(default_factory=dict)
+    ref: Ref | None = None
+
+    def committed(self) -> Ref:
+        """The reference to the output; there once the `produce` block has ended."""
+        assert self.ref is not None, "not committed yet"
+        return self.ref
 
 
 def local_path(uri: str) -> Path:
@@ -86,6 +92,7 @@ class Workspace:
         try:
             yield draft
             self._commit(draft, kind, key, parent / key)
+            draft.ref = self.lookup(kind, key)
         finally:
             shutil.rmtree(draft.path, ignore_errors=True)
 
