@@ -1,0 +1,65 @@
+"""Many rows through one engine: bounded concurrency over a stream of items of any length."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from opencharacter.engines.chat import ChatFailed
+from opencharacter.progress import Progress
+from opencharacter.records.models import Usage
+
+Item = TypeVar("Item")
+
+
+@dataclass
+class Tally:
+    """How the items of `run_bounded` ended."""
+
+    done: int = 0
+    failed: int = 0
+    last_error: ChatFailed | None = None
+
+
+async def run_bounded(
+    work: Callable[[Item], Awaitable[Usage | None]],
+    items: Iterable[Item],
+    *,
+    limit: int,
+    bar: Progress | None = None,
+) -> Tally:
+    """Await `work(item)` for every item, at most `limit` at once; items are drawn only as places become free.
+
+    `work` does its own journalling and returns what it used, for the bar. An item whose work raises `ChatFailed` is
+    counted as failed and the rest goes on; any other error (`EngineDown` first of all), and a cancellation, cancels
+    the work under way, waits until it has ended, and is raised.
+    """
+    stream = iter(items)
+    tally = Tally()
+
+    async def worker() -> None:
+        for item in stream:
+            errors, tokens = 0, 0
+            try:
+                usage = await work(item)
+            except ChatFailed as error:
+                tally.failed += 1
+                tally.last_error = error
+                errors = 1
+            else:
+                tally.done += 1
+                tokens = usage.completion_tokens if usage else 0
+            if bar is not None:
+                bar.advance(rows=1, tokens=tokens, errors=errors)
+
+    workers = [asyncio.create_task(worker()) for _ in range(limit)]
+    try:
+        await asyncio.wait(workers, return_when=asyncio.FIRST_EXCEPTION)
+    finally:
+        for task in workers:
+            task.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
+    for task in workers:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            raise error
+    return tally

@@ -1,0 +1,222 @@
+"""The chat engine: every LLM call of every step goes through it (DESIGN decision 5)."""
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import urlsplit
+
+from opencharacter.engines.config import EngineConfig, Sampling
+from opencharacter.engines.faults import Fault, FaultKind, classify
+from opencharacter.engines.limits import ConcurrencyLimit, Health
+from opencharacter.errors import OpenCharacterError
+from opencharacter.records.models import Usage
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
+    from openai.types.chat import ChatCompletion
+
+_FIRST_BACKOFF_S = 0.5
+_LONGEST_BACKOFF_S = 10.0
+_CONNECT_TIMEOUT_S = 10.0
+_SEED_RANGE = 2**31
+_DOWN_HINT = (
+    "check the server and the engine's base_url, model and api_key_env; what is finished is kept, "
+    "so the same command continues where this one stopped"
+)
+_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+
+
+class EngineDown(OpenCharacterError):
+    """The model server is gone or fails nearly always: going on makes no sense."""
+
+
+class ChatFailed(OpenCharacterError):
+    """One call failed for good; others may succeed."""
+
+
+@dataclass(frozen=True)
+class ChatReply:
+    """What the model said."""
+
+    text: str
+    finish_reason: str | None
+    usage: Usage
+    structured: bool
+    """Whether the server was held to the JSON schema; otherwise the text must be parsed with care."""
+
+
+@dataclass
+class Traffic:
+    """HTTP requests of one engine, failed ones included."""
+
+    requests: int = 0
+    retries: int = 0
+    failed_calls: int = 0
+
+
+class ChatEngine:
+    """Calls one chat model with bounded concurrency, retries and accounting. Get one from `open_engine`."""
+
+    def __init__(self, config: EngineConfig, connect: Callable[[], Awaitable[str]], *, api_key: str | None) -> None:
+        """`connect` gives the base URL; it is awaited once, at the first call."""
+        self.config = config
+        self.usage = Usage()
+        """Answered calls and their tokens."""
+        self.traffic = Traffic()
+        self._connect = connect
+        self._api_key = api_key
+        self._client: asyncio.Task[AsyncOpenAI] | None = None
+        self._limit = ConcurrencyLimit(config.concurrency)
+        self._health = Health()
+        self._structured = config.structured_output
+        self._base_url = config.base_url or "the model server"
+        self._down: str | None = None
+        self._stopped = asyncio.Event()
+
+    @property
+    def concurrency(self) -> int:
+        """Requests allowed at once, now: the configured number, or fewer while the server is busy."""
+        return self._limit.limit
+
+    async def chat(
+        self,
+        messages: list[dict[str, str]],
+        sampling: Sampling,
+        *,
+        seed: int,
+        json_schema: dict[str, Any] | None = None,
+    ) -> ChatReply:
+        """Ask for one answer.
+
+        `seed` may be any integer; it is folded to 31 bits, which every server takes. Raises `ChatFailed` if this call
+        failed for good, `EngineDown` if the server counts as down.
+        """
+        request: dict[str, Any] = {
+            "model": self.config.model,
+            "messages": messages,
+            "seed": seed % _SEED_RANGE,
+            **sampling.model_dump(),
+        }
+        async with self._limit.slot():
+            self._raise_if_down()
+            client = await self._ready_client()
+            return await self._ask(client, request, json_schema)
+
+    async def close(self) -> None:
+        """End the connections, and the start of a server that is still under way."""
+        if self._client is None:
+            return
+        self._client.cancel()
+        await asyncio.wait([self._client])
+        if not self._client.cancelled() and self._client.exception() is None:
+            await self._client.result().close()
+
+    async def _ready_client(self) -> "AsyncOpenAI":
+        if self._client is None:
+            self._client = asyncio.create_task(self._make_client())
+        return await asyncio.shield(self._client)
+
+    async def _make_client(self) -> "AsyncOpenAI":
+        self._base_url = base_url = await self._connect()
+        import openai
+
+        # A proxy meant for the internet must not be asked for a server on this machine.
+        trust_env = urlsplit(base_url).hostname not in _LOOPBACK
+        return openai.AsyncOpenAI(
+            base_url=base_url,
+            api_key=self._api_key or "none",
+            max_retries=0,
+            timeout=openai.Timeout(self.config.timeout_s, connect=_CONNECT_TIMEOUT_S),
+            http_client=openai.DefaultAsyncHttpxClient(trust_env=trust_env),
+        )
+
+    async def _ask(self, client: "AsyncOpenAI", request: dict[str, Any], schema: dict[str, Any] | None) -> ChatReply:
+        attempts = counted = 0
+        while True:
+            structured = schema is not None and self._structured
+            started = time.monotonic()
+            outcome = await self._attempt(client, request | _response_format(schema) if structured else request)
+            if not isinstance(outcome, Fault):
+                return self._succeed(outcome, structured=structured)
+            if outcome.kind is FaultKind.UNSUPPORTED_FORMAT and structured:
+                self._structured = False
+                continue
+            self._note(outcome, started)
+            counted += outcome.kind is not FaultKind.UNREACHABLE
+            if not outcome.retryable or counted > self.config.max_retries:
+                self._give_up(outcome)
+            await self._pause(outcome.retry_after_s, attempts)
+            self.traffic.retries += 1
+            attempts += 1
+
+    async def _attempt(self, client: "AsyncOpenAI", request: dict[str, Any]) -> "ChatCompletion | Fault":
+        from openai import OpenAIError
+        from openai.types.chat import ChatCompletion
+
+        self.traffic.requests += 1
+        try:
+            completion = await client.chat.completions.create(**request)
+        except (OpenAIError, ValueError) as error:
+            fault = classify(error)
+            return replace(fault, message=self._redact(fault.message))
+        # The client does not validate: a proxy's HTML page or a bare error object comes through as it is.
+        if not isinstance(completion, ChatCompletion) or not completion.choices:
+            return Fault(FaultKind.BROKEN, "the answer is not a chat completion")
+        return completion
+
+    def _succeed(self, completion: "ChatCompletion", *, structured: bool) -> ChatReply:
+        choice, counts = completion.choices[0], completion.usage
+        usage = Usage(
+            calls=1,
+            prompt_tokens=counts.prompt_tokens if counts else 0,
+            completion_tokens=counts.completion_tokens if counts else 0,
+        )
+        self.usage += usage
+        self._limit.succeeded()
+        self._health.succeeded()
+        return ChatReply(choice.message.content or "", choice.finish_reason, usage, structured)
+
+    def _note(self, fault: Fault, started: float) -> None:
+        """Draw the consequences of a fault for the engine as a whole."""
+        if fault.kind is FaultKind.BUSY:
+            self._limit.refused(started)
+        elif fault.kind is FaultKind.HOPELESS:
+            self._stop(f"{self._base_url} refuses every request: {fault.message}")
+        elif fault.retryable:
+            self._health.failed()
+            if self._health.is_down:
+                self._stop(f"{self._base_url} does not answer: {fault.message}")
+
+    def _give_up(self, fault: Fault) -> NoReturn:
+        self.traffic.failed_calls += 1
+        self._health.gave_up()
+        if self._health.is_down:
+            self._stop(f"{self._base_url} fails nearly every request: {fault.message}")
+        raise ChatFailed(f"{self._base_url}: {fault.message}")
+
+    def _stop(self, message: str) -> NoReturn:
+        self._down = self._down or message
+        self._stopped.set()
+        raise EngineDown(self._down, hint=_DOWN_HINT)
+
+    def _raise_if_down(self) -> None:
+        if self._down is not None:
+            raise EngineDown(self._down, hint=_DOWN_HINT)
+
+    async def _pause(self, asked_s: float | None, attempts: int) -> None:
+        """Wait as long as the server asked, or by exponential backoff with jitter; cut short when the engine stops."""
+        backoff = min(_FIRST_BACKOFF_S * 2**attempts, _LONGEST_BACKOFF_S) * random.uniform(0.5, 1.0)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stopped.wait(), backoff if asked_s is None else asked_s)
+        self._raise_if_down()
+
+    def _redact(self, message: str) -> str:
+        return message.replace(self._api_key, "***") if self._api_key else message
+
+
+def _response_format(schema: dict[str, Any] | None) -> dict[str, Any]:
+    return {"response_format": {"type": "json_schema", "json_schema": {"name": "reply", "schema": schema}}}

