@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class LoraSettings(BaseModel):
@@ -26,19 +26,44 @@ class SftConfig(BaseModel):
     epochs: float = Field(default=1.0, gt=0)
     max_steps: int | None = Field(default=None, ge=1, description="stop after so many optimiser steps")
     learning_rate: float = Field(default=1e-5, gt=0)
-    min_learning_rate: float = Field(default=1e-6, ge=0)
+    min_learning_rate: float = Field(default=1e-6, ge=0, description="reached at the last step")
     warmup_ratio: float = Field(default=0.03, ge=0, lt=1)
-    adam_beta1: float = 0.9
-    adam_beta2: float = 0.95
-    weight_decay: float = 0.0
-    max_grad_norm: float = 1.0
-    max_length: int = Field(default=4096, ge=32, description="tokens")
+    adam_beta1: float = Field(default=0.9, ge=0, lt=1)
+    adam_beta2: float = Field(default=0.95, ge=0, lt=1)
+    weight_decay: float = Field(default=0.0, ge=0)
+    max_grad_norm: float = Field(default=1.0, gt=0)
+    max_length: int = Field(default=4096, ge=32, description="tokens of a row or pack; longer rows are cut")
     packing: bool = True
-    global_batch_size: int = Field(default=32, ge=1, description="rows (or packs) per optimiser step over all processes")
+    global_batch_size: int = Field(
+        default=32, ge=1, description="rows (or packs) per optimiser step over all processes"
+    )
     per_device_batch_size: int = Field(default=1, ge=1)
-    dtype: Literal["bfloat16", "float32"] = "bfloat16"
+    dtype: Literal["bfloat16", "float32"] = Field(default="bfloat16", description="on CPU always float32")
     gradient_checkpointing: bool = True
     processes: int = Field(default=1, ge=1, description="training processes (GPUs) in this pod")
     zero_stage: Literal[0, 2, 3] = Field(default=3, description="DeepSpeed ZeRO; used when processes > 1")
     save_steps: int = Field(default=200, ge=1, description="optimiser steps between checkpoints")
     logging_steps: int = Field(default=5, ge=1)
+
+    @property
+    def gradient_accumulation_steps(self) -> int:
+        """Forward passes of each process per optimiser step."""
+        return self.global_batch_size // (self.per_device_batch_size * self.processes)
+
+    @property
+    def deepspeed_stage(self) -> int:
+        """ZeRO stage in use: 0 is plain (data-parallel) training."""
+        return self.zero_stage if self.processes > 1 else 0
+
+    @model_validator(mode="after")
+    def _check_consistency(self) -> "SftConfig":
+        if self.global_batch_size % (self.per_device_batch_size * self.processes):
+            raise ValueError(
+                f"global_batch_size {self.global_batch_size} is no multiple of per_device_batch_size"
+                f" {self.per_device_batch_size} x processes {self.processes}"
+            )
+        if self.min_learning_rate >= self.learning_rate:
+            raise ValueError(
+                f"min_learning_rate {self.min_learning_rate} must be below learning_rate {self.learning_rate}"
+            )
+        return self

@@ -1,0 +1,86 @@
+"""The model card, in the Hugging Face hub's format, written from what is known and nothing else."""
+
+import re
+from typing import Any
+
+import yaml
+from pydantic import BaseModel
+
+from opencharacter.training.config import SftConfig
+from opencharacter.training.job import Result
+
+_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
+
+
+class Lineage(BaseModel):
+    """Where a model comes from; kept in the model folder as `opencharacter/model.json`."""
+
+    base_model: str
+    mixture_uri: str
+    mixture_digest: str
+    licences: Any
+    """As the mixture's statistics give them: of the training data, not of the base model."""
+    prompt_hash: str
+    """Content hash of `system.md` beside it, the template of every system prompt that it was trained on."""
+    library: str
+    seed: int
+    config: SftConfig
+
+
+def model_card(lineage: Lineage, result: Result) -> str:
+    """Markdown with the hub's YAML header."""
+    header: dict[str, Any] = {"library_name": "transformers", "pipeline_tag": "text-generation"}
+    if _HUB_ID.fullmatch(lineage.base_model):
+        header["base_model"] = lineage.base_model
+    header["tags"] = ["opencharacter", "role-play", "trl", "sft"]
+    config = lineage.config
+    method = f"LoRA (rank {config.lora.rank}, alpha {config.lora.alpha}), merged" if config.lora else "full fine-tuning"
+    spread = f"{result.world_size} process(es)" + (f", ZeRO-{config.deepspeed_stage}" if config.deepspeed_stage else "")
+    hyperparameters = config.model_dump(exclude={"base_model", "lora"}, exclude_none=True)
+    return "\n".join(
+        [
+            "---",
+            yaml.safe_dump(header, sort_keys=False).rstrip(),
+            "---",
+            "# Role-play model",
+            "",
+            f"`{lineage.base_model}` fine-tuned to play any character from its profile, which is given as the system"
+            " message. The message's template is `opencharacter/system.md` in the model folder"
+            f" (hash `{lineage.prompt_hash}`). Loss on the response tokens only.",
+            "",
+            "## Data",
+            "",
+            f"Mixture `{lineage.mixture_digest}`: {result.rows.rows} rows an epoch, {result.rows.tokens} tokens,"
+            f" {result.rows.response_tokens} of them response tokens; {result.rows.cut} rows were cut at"
+            f" {config.max_length} tokens, {result.rows.without_response} left out because no response was left.",
+            "",
+            "## Licences",
+            "",
+            f"The base model's own licence applies. {_licence_sentence(lineage.licences)}",
+            "",
+            "## Training",
+            "",
+            f"{method}, {spread}, weights saved in {result.dtype}, seed {lineage.seed}, {result.steps} optimiser steps,"
+            f" {result.tokens_per_s:.0f} tokens/s. Made by opencharacter {lineage.library}.",
+            "",
+            "| setting | value |",
+            "|---|---|",
+            *(f"| {name} | {value} |" for name, value in hyperparameters.items()),
+            "",
+            "| step | training loss |",
+            "|---|---|",
+            *(f"| {point.step} | {point.loss:.4f} |" for point in _ends(result)),
+            "",
+        ]
+    )
+
+
+def _licence_sentence(licences: Any) -> str:
+    if not licences:
+        return "The mixture names no licences."
+    counts = [f"{name} ({rows} rows)" for name, rows in licences.items()] if isinstance(licences, dict) else licences
+    return f"The training data came under: {', '.join(map(str, counts))}."
+
+
+def _ends(result: Result) -> list[Any]:
+    return result.losses[:1] + result.losses[1:][-1:]

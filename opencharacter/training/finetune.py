@@ -1,0 +1,90 @@
+"""The training itself, with TRL's `SFTTrainer`. Runs in every worker process."""
+
+import os
+from typing import TYPE_CHECKING
+
+from opencharacter.errors import OpenCharacterError
+from opencharacter.training.callbacks import CheckpointMarker, Reporter, loss_points
+from opencharacter.training.checkpoints import Layout
+from opencharacter.training.dataset import encode_rows, load_encoded
+from opencharacter.training.job import Event, Job, Result
+from opencharacter.training.models import load_base, save_tuned
+from opencharacter.training.settings import Precision, lora_config, trainer_settings
+from opencharacter.training.tracking import URI_VARIABLE, MlflowRun
+
+if TYPE_CHECKING:
+    from trl import SFTConfig
+
+
+def finetune(job: Job) -> None:
+    """Train, save the model and write the result file.
+
+    Raises `UserError` for a base model or rows that can't be trained on as asked, `OpenCharacterError` if the world
+    size is not the one asked for or MLflow is set but can't be reached.
+    """
+    import torch
+
+    on_cpu = not torch.cuda.is_available()
+    if on_cpu:
+        os.environ["DS_ACCELERATOR"] = "cpu"
+    precision = Precision.choose(job.config, on_cpu=on_cpu)
+    settings = trainer_settings(job, precision, on_cpu=on_cpu)
+    # `accelerate launch` has been seen to start fewer processes than it was asked for, without a word.
+    if settings.world_size != job.config.processes:
+        raise OpenCharacterError(
+            f"training started as {settings.world_size} process(es), not as the {job.config.processes} of its settings"
+        )
+    first = settings.process_index == 0
+    if first and on_cpu and job.config.dtype != "float32":
+        Event(kind="warning", message="no GPU here: training in float32, bfloat16 is many times slower").emit()
+    mlflow_run = MlflowRun(job) if first and os.environ.get(URI_VARIABLE) else None
+    try:
+        result = _train(job, settings, precision, mlflow_run)
+    except BaseException:
+        if mlflow_run:
+            mlflow_run.fail()
+        raise
+    if first:
+        if mlflow_run:
+            mlflow_run.finish(result)
+        job.result.write_text(result.model_dump_json(), encoding="utf-8")
+
+
+def _train(job: Job, settings: "SFTConfig", precision: Precision, mlflow_run: MlflowRun | None) -> Result:
+    from trl import SFTTrainer
+
+    model, tokenizer = load_base(job, precision)
+    encoded = job.folder / "rows"
+    with settings.main_process_first(desc="encoding rows"):
+        encode_rows(
+            job.rows,
+            tokenizer,
+            encoded,
+            max_length=job.config.max_length,
+            seed=job.seed,
+            processes=len(os.sched_getaffinity(0)),
+        )
+    rows, counts = load_encoded(encoded)
+    layout = Layout(world_size=job.config.processes, zero_stage=job.config.deepspeed_stage)
+    reporter = Reporter(mlflow_run)
+    trainer = SFTTrainer(
+        model=model,
+        args=settings,
+        train_dataset=rows,
+        processing_class=tokenizer,
+        peft_config=lora_config(job.config),
+        callbacks=[CheckpointMarker(job.folder, layout), *([reporter] if settings.process_index == 0 else [])],
+    )
+    trainer.train(resume_from_checkpoint=str(job.resume_from) if job.resume_from else None)
+    save_tuned(trainer, job, precision)
+    return Result(
+        world_size=settings.world_size,
+        steps=trainer.state.global_step,
+        resumed_from_step=int(job.resume_from.name.rpartition("-")[2]) if job.resume_from else 0,
+        train_s=reporter.trained_s,
+        tokens_per_s=reporter.tokens / reporter.trained_s if reporter.trained_s else 0.0,
+        dtype=precision.saved,
+        rows=counts,
+        losses=loss_points(trainer.state),
+        mlflow_run_id=mlflow_run.id if mlflow_run else None,
+    )

@@ -1,0 +1,102 @@
+"""What passes between `train` and its worker processes: a job file in, events on standard output, a result file out."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel
+
+from opencharacter.training.config import SftConfig
+
+_MARK = "@opencharacter-event "
+
+
+class Tracking(BaseModel):
+    """What the MLflow run is told about the job."""
+
+    experiment: str | None
+    dataset_uri: str
+    dataset_digest: str
+    tags: dict[str, str]
+
+
+class Job(BaseModel):
+    """All that a worker needs."""
+
+    config: SftConfig
+    base_model: Path
+    rows: Path
+    """The mixture's training rows (`TrainingRow`)."""
+    folder: Path
+    """Where checkpoints and encoded rows live; the same in every attempt."""
+    resume_from: Path | None
+    """The checkpoint to go on from."""
+    model: Path
+    """Where the trained model is saved."""
+    result: Path
+    seed: int
+    tracking: Tracking
+
+
+class LossPoint(BaseModel):
+    """The training loss over the optimiser steps since the point before."""
+
+    step: int
+    epoch: float
+    loss: float
+    """Mean over response tokens, nats."""
+    learning_rate: float
+    grad_norm: float
+    tokens_per_s: float
+
+
+class RowCounts(BaseModel):
+    """What became of the mixture's rows."""
+
+    rows: int = 0
+    """Rows in an epoch, copies by weight included."""
+    cut: int = 0
+    """Rows longer than `max_length`, cut there."""
+    without_response: int = 0
+    """Rows left out because nothing of an answer was within `max_length`."""
+    tokens: int = 0
+    response_tokens: int = 0
+    """Tokens that the loss is on."""
+
+
+class Result(BaseModel):
+    """What the worker found."""
+
+    world_size: int
+    steps: int
+    resumed_from_step: int
+    train_s: float
+    tokens_per_s: float
+    """Over this attempt's training loop, all processes together."""
+    dtype: str
+    rows: RowCounts
+    losses: list[LossPoint]
+    mlflow_run_id: str | None
+
+
+class Event(BaseModel):
+    """A line of the worker's standard output that `train` acts on."""
+
+    kind: Literal["progress", "warning", "failure"]
+    step: int = 0
+    total_steps: int = 0
+    loss: float | None = None
+    tokens: int = 0
+    """Trained on since the last event, over all processes."""
+    message: str = ""
+    hint: str | None = None
+    exit_code: int = 1
+
+    def emit(self) -> None:
+        """Print the event. Raises `BrokenPipeError` once nobody listens, which ends an orphaned worker."""
+        print(f"{_MARK}{self.model_dump_json(exclude_unset=True)}", flush=True)
+
+    @classmethod
+    def parse(cls, line: str) -> "Event | None":
+        """The event on a line of output, if there is one."""
+        _, mark, payload = line.partition(_MARK)
+        return cls.model_validate_json(payload) if mark else None

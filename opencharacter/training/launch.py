@@ -1,0 +1,166 @@
+"""Running the worker processes: started by accelerate, watched through their output, never left behind."""
+
+import fcntl
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import yaml
+
+from opencharacter.errors import OpenCharacterError, UserError
+from opencharacter.progress import Progress, progress
+from opencharacter.training.job import Event, Job, Result
+
+_log = logging.getLogger(__name__)
+
+_TAIL_LINES = 25
+_GRACE_S = 40
+"""torchrun gives its workers 30 s to end before it kills them."""
+
+
+def run_workers(job: Job, lock: int) -> Result:
+    """Run a job to its end and read its result.
+
+    `lock` is a file descriptor that the launcher inherits: a lock on it is held until the last worker has ended, also
+    when this process is killed. Raises the worker's own error where it named one, otherwise an `OpenCharacterError`
+    with the end of the log. Workers are ended before an exception (Ctrl-C too) leaves this function.
+    """
+    job_file = job.folder / "job.json"
+    job_file.write_text(job.model_dump_json(indent=2), encoding="utf-8")
+    log_file = job.folder / "train.log"
+    failure: Event | None = None
+    tail: deque[str] = deque(maxlen=_TAIL_LINES)
+    with _started(_command(job, job_file), _environment(job), lock) as child, ExitStack() as display:
+        assert child.stdout is not None
+        bar: Progress | None = None
+        with log_file.open("a", encoding="utf-8") as log:
+            for line in child.stdout:
+                event = Event.parse(line)
+                if event is None:
+                    log.write(line)
+                    tail.append(line)
+                elif event.kind == "failure":
+                    failure = failure or event
+                elif event.kind == "warning":
+                    _log.warning(event.message)
+                else:
+                    if bar is None:
+                        bar = display.enter_context(progress("training", total=event.total_steps, done=event.step))
+                    _advance(bar, event)
+        code = child.wait()
+    if code == 0 and job.result.is_file():
+        return Result.model_validate_json(job.result.read_text(encoding="utf-8"))
+    raise _explain(failure, code, list(tail), log_file)
+
+
+@contextmanager
+def exclusive(folder: Path) -> Iterator[int]:
+    """Hold the folder's lock, waiting for another training of the same output to end. Gives the descriptor."""
+    descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            _log.warning("another process is training in %s; waiting for it to end", folder)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _command(job: Job, job_file: Path) -> list[str]:
+    # A file of our own, so that nobody's default configuration has a say. "MULTI_GPU" is accelerate's word for
+    # torchrun; with its CPU settings it starts one process, whatever number it is asked for.
+    launch = {
+        "compute_environment": "LOCAL_MACHINE",
+        "distributed_type": "MULTI_GPU" if job.config.processes > 1 else "NO",
+        "num_processes": job.config.processes,
+        "num_machines": 1,
+        "machine_rank": 0,
+        "main_process_port": 0,
+        "mixed_precision": "no",
+        "use_cpu": False,
+    }
+    launch_file = job.folder / "accelerate.yaml"
+    launch_file.write_text(yaml.safe_dump(launch), encoding="utf-8")
+    module = ["-m", "opencharacter.training.worker", str(job_file)]
+    threads = str(_threads(job))
+    return [
+        *(sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(launch_file)),
+        *("--num_cpu_threads_per_process", threads),
+        *module,
+    ]
+
+
+def _environment(job: Job) -> dict[str, str]:
+    return {
+        **os.environ,
+        "OMP_NUM_THREADS": str(_threads(job)),
+        "HF_HUB_OFFLINE": "1",  # the base model is a folder by now; nothing else is to be asked of the hub
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def _threads(job: Job) -> int:
+    return max(1, len(os.sched_getaffinity(0)) // job.config.processes)
+
+
+@contextmanager
+def _started(command: list[str], environment: dict[str, str], lock: int) -> Iterator["subprocess.Popen[str]"]:
+    child = subprocess.Popen(
+        command,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+        pass_fds=[lock],
+    )
+    try:
+        yield child
+    finally:
+        _end(child)
+
+
+def _end(child: "subprocess.Popen[str]") -> None:
+    """End the process group: politely first, since torchrun's workers are in groups of their own and end through it."""
+    if child.poll() is None:
+        os.killpg(child.pid, signal.SIGTERM)
+        try:
+            child.wait(_GRACE_S)
+        except subprocess.TimeoutExpired:
+            os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
+    if child.stdout:
+        child.stdout.close()
+
+
+def _advance(bar: Progress, event: Event) -> None:
+    bar.advance(rows=event.step - bar.done_before - bar.rows, tokens=event.tokens)
+    if event.loss is not None:
+        _log.info("step %d of %d: loss %.4f", event.step, event.total_steps, event.loss)
+
+
+def _explain(failure: Event | None, code: int, tail: list[str], log_file: Path) -> OpenCharacterError:
+    if failure:
+        kind = UserError if failure.exit_code == UserError.exit_code else OpenCharacterError
+        return kind(failure.message, hint=failure.hint)
+    text = "".join(tail)
+    if "SIGKILL" in text or "exitcode: -9" in text or code == -signal.SIGKILL:
+        return OpenCharacterError(
+            f"a training process was killed, most likely because memory ran out; log: {log_file}",
+            hint="lower max_length or per_device_batch_size, or set gradient_checkpointing or lora; then run again:"
+            " training goes on from the last complete checkpoint",
+        )
+    if shutil.disk_usage(log_file.parent).free == 0:
+        return OpenCharacterError(f"the disk of {log_file.parent} is full", hint="free some space and run again")
+    return OpenCharacterError(f"training failed (exit code {code}); the end of {log_file}:\n{text.rstrip()}")
