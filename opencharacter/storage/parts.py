@@ -1,0 +1,81 @@
+"""Parts: immutable files of finished rows, with an index in front so that opening one reads no row.
+
+A part is one line of JSON, `{"rows": [[row id, length, CRC-32, label], ...]}`, and then the rows' JSON, a line each
+(`length` without the newline), in the same order.
+"""
+
+import json
+import zlib
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from opencharacter.errors import OpenCharacterError
+from opencharacter.hashing import canonical_json
+from opencharacter.storage.rowfiles import RowFiles
+
+_HEAD = 1 << 16
+
+
+class FinishedRow(NamedTuple):
+    """A row to be stored: its content address, a short label (such as its status), and its content."""
+
+    row_id: str
+    label: str
+    payload: dict[str, Any]
+
+
+class Place(NamedTuple):
+    """Where a stored row is."""
+
+    part: str
+    start: int
+    length: int
+    checksum: int
+    label: str
+
+
+def encode_part(rows: Iterable[FinishedRow]) -> bytes:
+    """The bytes of a part."""
+    index: list[list[Any]] = []
+    bodies: list[bytes] = []
+    for row in rows:
+        body = canonical_json(row.payload).encode()
+        index.append([row.row_id, len(body), zlib.crc32(body), row.label])
+        bodies.append(body)
+    return b"\n".join([canonical_json({"rows": index}).encode(), *bodies, b""])
+
+
+def read_index(files: RowFiles, part: str) -> dict[str, Place]:
+    """The rows of a part by id, without their content. Raises `OpenCharacterError` if the part is damaged."""
+    head = files.read(part, 0, _HEAD)
+    while b"\n" not in head:
+        more = files.read(part, len(head), len(head))
+        if not more:
+            raise _damaged(files, part)
+        head += more
+    line, _, _ = head.partition(b"\n")
+    try:
+        index = json.loads(line)["rows"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise _damaged(files, part) from error
+    places: dict[str, Place] = {}
+    start = len(line) + 1
+    for row_id, length, checksum, label in index:
+        places[row_id] = Place(part, start, length, checksum, label)
+        start += length + 1
+    return places
+
+
+def read_row(files: RowFiles, place: Place) -> dict[str, Any]:
+    """The content of a stored row. Raises `OpenCharacterError` if it is damaged."""
+    body = files.read(place.part, place.start, place.length)
+    if zlib.crc32(body) != place.checksum:
+        raise _damaged(files, place.part)
+    row: dict[str, Any] = json.loads(body)
+    return row
+
+
+def _damaged(files: RowFiles, part: str) -> OpenCharacterError:
+    return OpenCharacterError(
+        f"{files}/{part} is damaged", hint="delete that file and run again: its rows will be made again"
+    )
