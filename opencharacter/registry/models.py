@@ -1,0 +1,83 @@
+"""What the registry knows of a model version, and the tags that hold it in MLflow."""
+
+from typing import Any, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field
+
+CHALLENGER = "challenger"
+"""Alias of the version that was registered last."""
+CHAMPION = "champion"
+"""Alias of the version that is served; moved by `promote` only."""
+
+URI_TAG = "weights_uri"
+DIGEST_TAG = "weights_digest"
+GATE_TAG = "gate"
+"""The last gate decision that was presented for the version, as JSON."""
+PREVIOUS_TAG = "previous_champion"
+"""Version that was champion until this one became it: where a rollback goes."""
+REASON_TAG = "promotion_reason"
+
+
+class RegisteredModel(BaseModel):
+    """A version of a registered model. Extra keys are ignored, so it can be read back from artifact metadata."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    name: str
+    version: int
+    uri: str = Field(description="the folder of the weights: a local path or s3:// prefix")
+    digest: str = Field(description="`hashing.tree_digest` of that folder")
+    aliases: tuple[str, ...] = ()
+    tags: dict[str, str] = Field(default_factory=dict, description="prompt hash, data set digest, licences, base model")
+
+    @classmethod
+    def of(cls, version: Any, aliases: tuple[str, ...]) -> "RegisteredModel":
+        """From MLflow's model version, which does not always know its aliases."""
+        tags = dict(version.tags)
+        return cls(
+            name=version.name,
+            version=int(version.version),
+            uri=tags.get(URI_TAG, version.source),
+            digest=tags.get(DIGEST_TAG, ""),
+            aliases=aliases,
+            tags=tags,
+        )
+
+
+class Verdict(Protocol):
+    """What `promote` needs of a gate's decision."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether the challenger may become champion."""
+        ...
+
+    @property
+    def reason(self) -> str:
+        """One sentence with the figures."""
+        ...
+
+    @property
+    def challenger_digest(self) -> str:
+        """Digest of the weights that were judged."""
+        ...
+
+    @property
+    def champion_digest(self) -> str | None:
+        """Digest of the champion of that moment, if there was one."""
+        ...
+
+    def model_dump_json(self) -> str:
+        """The decision as JSON, recorded with the version."""
+        ...
+
+
+class RecordedVerdict(BaseModel):
+    """A `Verdict` read back from a version's tag."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    passed: bool
+    reason: str
+    challenger_digest: str
+    champion_digest: str | None = None

