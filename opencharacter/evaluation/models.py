@@ -1,0 +1,120 @@
+"""What evaluation writes: a row per question and measurement, the samples that were judged, and the summary."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from opencharacter.evaluation.config import Dimension
+from opencharacter.records.models import Cell, Turn
+
+Role = Literal["base", "challenger", "champion"]
+Metric = Literal[
+    "loss",
+    "profile_swap_gap",
+    "expected_action",
+    "toxicity_control",
+    "linguistic_habits",
+    "persona_consistency",
+    "action_justification",
+]
+"""`loss`: nats per response token. `profile_swap_gap`: loss under a wrong character's profile minus that. The rest:
+the paper's five dimensions, 1 to 5."""
+
+Status = Literal[
+    "ok",
+    "too_long",  # the row has more tokens than max_length
+    "no_other_character",  # nobody to swap the profile with
+    "engine_failure",  # the model or the judge could not be asked
+    "empty_answer",  # the model said nothing
+    "no_answer",  # the dimension was not judged, since there is no answer to judge
+    "parse_failure",  # the judge's reply holds no score
+    "refusal",  # the judge refused
+]
+
+
+class _Row(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    question_id: str = Field(description="row id in the mixture")
+    character_id: str | None
+    session_id: str
+    cell: Cell
+    model: str = Field(description="digest of the weights")
+    status: Status
+
+
+class ScoreRow(_Row):
+    """One measurement (DESIGN decision 12). A score exists where the status is ok, and nowhere else."""
+
+    metric: Metric
+    judge: str | None = Field(default=None, description="model name of the judge")
+    score: float | None = None
+    tokens: int | None = Field(default=None, description="response tokens that the loss is a mean of")
+    note: str | None = Field(default=None, description="the judge's reason, or what went wrong")
+
+
+class AnswerRow(_Row):
+    """A sample answer, as it was judged."""
+
+    conversation: list[Turn] = Field(description="what was asked, without the system message; ends in a user turn")
+    answer: str | None
+    finish_reason: str | None = None
+
+
+class Score(BaseModel):
+    """Mean of a model's ok rows in one cell, or in all held-out cells together, with its bootstrap interval."""
+
+    model: Role
+    cell: Cell | Literal["held_out"]
+    metric: Metric
+    n: int
+    mean: float | None
+    low: float | None = Field(description="none for fewer than two questions")
+    high: float | None
+    failures: dict[Status, int] = Field(description="rows without a score, by status; they are in no mean")
+
+
+class Difference(BaseModel):
+    """Challenger minus another model over the questions that both have a score for (paired bootstrap)."""
+
+    against: Literal["base", "champion"]
+    cell: Cell | Literal["held_out"]
+    metric: Metric
+    n: int
+    difference: float | None
+    low: float | None
+    high: float | None
+
+
+class Summary(BaseModel):
+    """The file `summary.json`."""
+
+    models: dict[Role, str] = Field(description="digest of the weights by role")
+    judge: str | None
+    confidence: float
+    scores: list[Score]
+    differences: list[Difference]
+
+
+class GateDecision(BaseModel):
+    """Whether the challenger may become champion, and why."""
+
+    passed: bool
+    metric: Literal["loss", "profile_swap_gap", "judge"]
+    against: Literal["base", "champion"]
+    difference: float | None = Field(default=None, description="challenger minus the other, mean over questions")
+    interval: tuple[float, float] | None = None
+    confidence: float
+    n: int = Field(description="questions that both have a score for")
+    reason: str
+    challenger_digest: str
+    champion_digest: str | None = Field(description="none: there was no champion, the base model was to be beaten")
+
+
+JUDGED: tuple[Dimension, ...] = (
+    "expected_action",
+    "toxicity_control",
+    "linguistic_habits",
+    "persona_consistency",
+    "action_justification",
+)
