@@ -4,6 +4,9 @@ from opencharacter.engines.bounded import Tally, run_bounded
 from opencharacter.engines.chat import ChatEngine, ChatFailed, ChatReply, EngineDown, Traffic
 from opencharacter.engines.config import EngineConfig, Sampling
 from opencharacter.engines.models import localize_model
+from opencharacter.engines.opening import open_engine
+from opencharacter.engines.shared_servers import stop_servers
+from opencharacter.engines.vllm_server import VllmServer, serve_vllm, server_request_count
 
 __all__ = [
     "ChatEngine",
@@ -14,6 +17,11 @@ __all__ = [
     "Sampling",
     "Tally",
     "Traffic",
+    "VllmServer",
     "localize_model",
+    "open_engine",
     "run_bounded",
+    "serve_vllm",
+    "server_request_count",
+    "stop_servers",
 ]

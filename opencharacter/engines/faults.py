@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import httpx
+    import openai
 
 _LONGEST_RETRY_AFTER_S = 120.0
 _CONNECT_FAILURES = {"ConnectError", "ConnectTimeout"}
@@ -58,7 +59,7 @@ def classify(error: Exception) -> Fault:
     if isinstance(error, openai.APIConnectionError):
         return Fault(FaultKind.BROKEN, f"connection broken: {cause}")
     if isinstance(error, openai.APIStatusError):
-        return _classify_status(error.status_code, str(error), error.response.headers)
+        return _classify_status(error.status_code, _server_message(error), error.response.headers)
     return Fault(FaultKind.BROKEN, f"the answer is not a chat completion: {error}")
 
 
@@ -72,6 +73,12 @@ def _classify_status(status: int, message: str, headers: "httpx.Headers") -> Fau
     if status in {400, 422} and any(word in message.lower() for word in _FORMAT_WORDS):
         return Fault(FaultKind.UNSUPPORTED_FORMAT, message)
     return Fault(FaultKind.BAD_REQUEST, message)
+
+
+def _server_message(error: "openai.APIStatusError") -> str:
+    """Status and the server's own words, where its body has the usual form."""
+    detail = error.body.get("message") if isinstance(error.body, dict) else None
+    return f"{error.status_code}: {detail}" if detail else error.message
 
 
 def _retry_after(headers: "httpx.Headers") -> float | None:

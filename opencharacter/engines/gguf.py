@@ -16,16 +16,10 @@ def convert(source: Path, target: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, GgufConfig
 
     location = {"pretrained_model_name_or_path": str(source.parent), "gguf_file": source.name}
-    dequantised = AutoModelForCausalLM.from_pretrained(
+    model = AutoModelForCausalLM.from_pretrained(
         **location, quantization_config=GgufConfig(dequantize=True), dtype="float32"
     )
     tokenizer = AutoTokenizer.from_pretrained(**location)
-
-    # A model that was loaded from GGUF refuses to be saved as a plain one: move the weights into a clean twin.
-    config = dequantised.config
-    config.__dict__.pop("quantization_config", None)
-    model = type(dequantised)(config)
-    model.load_state_dict(dequantised.state_dict())
     # Generation ends with the turn: the chat template closes each one with the tokenizer's end-of-sequence token.
     model.generation_config = GenerationConfig(
         bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id

@@ -1,0 +1,82 @@
+"""From an engine's configuration to an engine that can be called."""
+
+import asyncio
+import os
+import threading
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
+
+from opencharacter.engines.chat import ChatEngine
+from opencharacter.engines.config import EngineConfig
+from opencharacter.engines.models import localize_model
+from opencharacter.engines.shared_servers import SERVERS_VARIABLE, shared_owner, shared_server
+from opencharacter.engines.vllm_server import serve_vllm
+from opencharacter.errors import UserError
+
+
+@asynccontextmanager
+async def open_engine(config: EngineConfig) -> AsyncIterator[ChatEngine]:
+    """The chat engine for `config`.
+
+    With `base_url` it calls that server. With `weights` it calls a vLLM server for them, which is started at the first
+    call: a shared one where $OPENCHARACTER_SERVERS names a folder, else a child that ends with the block. Raises
+    `UserError` if neither is set, or if the variable named by `api_key_env` is empty.
+    """
+    api_key = _api_key(config)
+    if config.base_url is None and config.weights is None:
+        raise UserError(f"the engine of model '{config.model}' has neither base_url nor weights; set one of them")
+    with ExitStack() as servers:
+
+        async def connect() -> str:
+            return config.base_url or await _start_in_thread(config, servers)
+
+        engine = ChatEngine(config, connect, api_key=api_key)
+        try:
+            yield engine
+        finally:
+            await engine.close()
+
+
+def _api_key(config: EngineConfig) -> str | None:
+    if config.api_key_env is None:
+        return None
+    key = os.environ.get(config.api_key_env)
+    if not key:
+        raise UserError(
+            f"the environment variable {config.api_key_env} is empty; expected the API key for model '{config.model}'",
+            hint=f"export {config.api_key_env}=... (never put the key itself into a file)",
+        )
+    return key
+
+
+async def _start_in_thread(config: EngineConfig, servers: ExitStack) -> str:
+    """Start the server without holding up the event loop; a cancellation ends the start first."""
+    cancelled = threading.Event()
+    start = asyncio.get_running_loop().run_in_executor(None, _start, config, servers, cancelled)
+    try:
+        return await asyncio.shield(start)
+    except asyncio.CancelledError:
+        cancelled.set()
+        await asyncio.wait([start])
+        raise
+
+
+def _start(config: EngineConfig, servers: ExitStack, cancelled: threading.Event) -> str:
+    assert config.weights is not None
+    weights = localize_model(config.weights)
+    folder = os.environ.get(SERVERS_VARIABLE)
+    if folder:
+        server = shared_server(
+            Path(folder),
+            weights,
+            config.model,
+            owner_pid=shared_owner(),
+            max_model_len=config.max_model_len,
+            cancelled=cancelled,
+        )
+    else:
+        server = servers.enter_context(
+            serve_vllm(weights, config.model, max_model_len=config.max_model_len, cancelled=cancelled)
+        )
+    return server.base_url
