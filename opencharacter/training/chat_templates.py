@@ -8,7 +8,8 @@ _CHATML_TOKENS = ("<|im_start|>", "<|im_end|>")
 LLAMA3 = """\
 {%- for message in messages %}
     {%- if loop.first %}{{- bos_token }}{%- endif %}
-    {{- '<|start_header_id|>' + message['role'] + '<|end_header_id|>\\n\\n' + message['content'] | trim + '<|eot_id|>' }}
+    {{- '<|start_header_id|>' + message['role'] + '<|end_header_id|>\\n\\n' }}
+    {{- message['content'] | trim + '<|eot_id|>' }}
 {%- endfor %}
 {%- if add_generation_prompt %}
     {{- '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}
@@ -35,8 +36,6 @@ def give_chat_template(tokenizer: Any) -> int:
     llama3 = all(token in vocabulary for token in _LLAMA3_TOKENS)
     tokens = _LLAMA3_TOKENS if llama3 else _CHATML_TOKENS
     tokenizer.chat_template = LLAMA3 if llama3 else CHATML
-    added = tokenizer.add_special_tokens(
-        {"additional_special_tokens": list(tokens)}, replace_additional_special_tokens=False
-    )
+    added = tokenizer.add_special_tokens({"extra_special_tokens": list(tokens)}, replace_extra_special_tokens=False)
     tokenizer.eos_token = tokens[-1]
     return int(added)

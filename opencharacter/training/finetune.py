@@ -34,6 +34,11 @@ def finetune(job: Job) -> None:
         raise OpenCharacterError(
             f"training started as {settings.world_size} process(es), not as the {job.config.processes} of its settings"
         )
+    if job.config.deepspeed_stage:
+        import deepspeed
+
+        # On CPU transformers does not make this call, and without it ZeRO-3 takes each process for a world of its own.
+        deepspeed.init_distributed()
     first = settings.process_index == 0
     if first and on_cpu and job.config.dtype != "float32":
         Event(kind="warning", message="no GPU here: training in float32, bfloat16 is many times slower").emit()
@@ -44,14 +49,16 @@ def finetune(job: Job) -> None:
         if mlflow_run:
             mlflow_run.fail()
         raise
-    if first:
-        if mlflow_run:
-            mlflow_run.finish(result)
-        job.result.write_text(result.model_dump_json(), encoding="utf-8")
+    if result is None:
+        return
+    if mlflow_run:
+        mlflow_run.finish(result)
+    job.result.write_text(result.model_dump_json(), encoding="utf-8")
 
 
-def _train(job: Job, settings: "SFTConfig", precision: Precision, mlflow_run: MlflowRun | None) -> Result:
-    from trl import SFTTrainer
+def _train(job: Job, settings: "SFTConfig", precision: Precision, mlflow_run: MlflowRun | None) -> Result | None:
+    """Train and save; the first process gets the result."""
+    from opencharacter.training.trainer import CharacterTrainer
 
     model, tokenizer = load_base(job, precision)
     encoded = job.folder / "rows"
@@ -67,16 +74,19 @@ def _train(job: Job, settings: "SFTConfig", precision: Precision, mlflow_run: Ml
     rows, counts = load_encoded(encoded)
     layout = Layout(world_size=job.config.processes, zero_stage=job.config.deepspeed_stage)
     reporter = Reporter(mlflow_run)
-    trainer = SFTTrainer(
+    trainer = CharacterTrainer(
         model=model,
         args=settings,
         train_dataset=rows,
         processing_class=tokenizer,
         peft_config=lora_config(job.config),
+        floor=job.config.min_learning_rate / job.config.learning_rate,
         callbacks=[CheckpointMarker(job.folder, layout), *([reporter] if settings.process_index == 0 else [])],
     )
     trainer.train(resume_from_checkpoint=str(job.resume_from) if job.resume_from else None)
     save_tuned(trainer, job, precision)
+    if settings.process_index != 0:
+        return None
     return Result(
         world_size=settings.world_size,
         steps=trainer.state.global_step,

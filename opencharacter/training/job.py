@@ -7,6 +7,9 @@ from pydantic import BaseModel
 
 from opencharacter.training.config import SftConfig
 
+LOG_NAME = "train.log"
+"""What the workers print, in the job's folder."""
+
 _MARK = "@opencharacter-event "
 
 

@@ -16,7 +16,7 @@ import yaml
 
 from opencharacter.errors import OpenCharacterError, UserError
 from opencharacter.progress import Progress, progress
-from opencharacter.training.job import Event, Job, Result
+from opencharacter.training.job import LOG_NAME, Event, Job, Result
 
 _log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ def run_workers(job: Job, lock: int) -> Result:
     """
     job_file = job.folder / "job.json"
     job_file.write_text(job.model_dump_json(indent=2), encoding="utf-8")
-    log_file = job.folder / "train.log"
+    log_file = job.folder / LOG_NAME
     failure: Event | None = None
     tail: deque[str] = deque(maxlen=_TAIL_LINES)
     with _started(_command(job, job_file), _environment(job), lock) as child, ExitStack() as display:

@@ -34,15 +34,17 @@ def save_tuned(trainer: "SFTTrainer", job: Job, precision: Precision) -> None:
     Called by every process: ZeRO-3 gathers the weights from all of them.
     """
     if job.config.lora:
+        from peft import PeftModel
+
         adapter = job.folder / "adapter"
         trainer.save_model(str(adapter))
         if trainer.is_world_process_zero():
-            merged = _merge(job, adapter, precision)
-            merged.save_pretrained(job.model)
-            trainer.processing_class.save_pretrained(job.model)
+            model, tokenizer = load_base(job, precision._replace(weights=precision.saved))
+            PeftModel.from_pretrained(model, adapter).merge_and_unload().save_pretrained(job.model)
+            tokenizer.save_pretrained(job.model)
         return
     if not job.config.deepspeed_stage:
-        trainer.model.to(_torch_dtype(precision.saved))
+        trainer.accelerator.unwrap_model(trainer.model).to(_torch_dtype(precision.saved))
     trainer.save_model(str(job.model))
     if trainer.is_world_process_zero():
         (job.model / "training_args.bin").unlink()
@@ -80,13 +82,6 @@ def _stop_at(model: Any, token: int) -> None:
     stops = [] if known is None else [known] if isinstance(known, int) else list(known)
     if token not in stops:
         model.generation_config.eos_token_id = [token, *stops]
-
-
-def _merge(job: Job, adapter: Any, precision: Precision) -> Any:
-    from peft import PeftModel
-
-    model, _ = load_base(job, precision._replace(weights=precision.saved))
-    return PeftModel.from_pretrained(model, adapter).merge_and_unload()
 
 
 def _torch_dtype(name: str) -> Any:

@@ -48,9 +48,6 @@ def trainer_settings(job: Job, precision: Precision, *, on_cpu: bool) -> "trl.SF
         gradient_accumulation_steps=config.gradient_accumulation_steps,
         gradient_checkpointing=config.gradient_checkpointing,
         learning_rate=config.learning_rate,
-        # A polynomial of power 1 is the paper's straight line from one rate to the other.
-        lr_scheduler_type="polynomial",
-        lr_scheduler_kwargs={"lr_end": config.min_learning_rate, "power": 1.0},
         warmup_steps=config.warmup_ratio,
         adam_beta1=config.adam_beta1,
         adam_beta2=config.adam_beta2,

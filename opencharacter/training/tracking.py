@@ -94,7 +94,7 @@ class MlflowRun:
         self._mlflow.log_params(parameters)
         self._mlflow.set_tags(job.tracking.tags)
         # MLflow keeps 36 characters of a digest; the tag `dataset_digest` holds the whole.
-        dataset = MetaDataset(
+        dataset = MetaDataset(  # type: ignore[abstract]
             resolve_dataset_source(job.tracking.dataset_uri), name="mixture", digest=job.tracking.dataset_digest[:36]
         )
         self._mlflow.log_input(dataset, context="training")

@@ -7,28 +7,28 @@ import warnings
 from pathlib import Path
 
 from opencharacter.errors import OpenCharacterError
-from opencharacter.training.job import Event, Job
+from opencharacter.training.job import LOG_NAME, Event, Job
 
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory")
 _OUT_OF_DISK = ("no space left on device", "disk quota exceeded", "pytorchstreamwriter failed writing")
 
 
 def main(arguments: list[str]) -> int:
-    """Run the job. A foreseeable failure goes to the parent as an event; the traceback goes to the log."""
+    """Run the job. A failure goes to the parent as an event, its traceback to the log."""
     job = Job.model_validate_json(Path(arguments[0]).read_text(encoding="utf-8"))
     try:
         from opencharacter.training.finetune import finetune
 
         finetune(job)
     except Exception as error:
-        if known := explain(error, job):
-            Event(kind="failure", message=str(known), hint=known.hint, exit_code=known.exit_code).emit()
+        known = explain(error, job)
+        Event(kind="failure", message=str(known), hint=known.hint, exit_code=known.exit_code).emit()
         raise
     return 0
 
 
-def explain(error: BaseException, job: Job) -> OpenCharacterError | None:
-    """The failure in words that say what to do, if it is a known one."""
+def explain(error: BaseException, job: Job) -> OpenCharacterError:
+    """The failure in words that say what to do, where it is a known one."""
     if isinstance(error, OpenCharacterError):
         return error
     text = f"{type(error).__name__}: {error}".lower()
@@ -44,7 +44,9 @@ def explain(error: BaseException, job: Job) -> OpenCharacterError | None:
             f"the disk is full ({job.folder} or {job.model}): {error}",
             hint="free some space and run again: training goes on from the last complete checkpoint",
         )
-    return OpenCharacterError(f"training failed: {error}") if isinstance(error, FileNotFoundError) else None
+    return OpenCharacterError(
+        f"training failed: {type(error).__name__}: {error}", hint=f"the log is {job.folder / LOG_NAME}"
+    )
 
 
 if __name__ == "__main__":
