@@ -1,0 +1,160 @@
+"""Talking to a served character: a conversation object, and the terminal client on top of it."""
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from opencharacter.characters import render_profile
+from opencharacter.characters.profile import CharacterProfile
+from opencharacter.errors import OpenCharacterError, UserError
+
+if TYPE_CHECKING:
+    import openai
+    from rich.console import Console
+
+_CONNECT_TIMEOUT_S = 5.0
+_READ_TIMEOUT_S = 150.0
+"""Longer than the transformer's own wait, so that its message is the one that is seen."""
+
+_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_COMMANDS = "/reset starts anew, /profile shows the character, /exit leaves"
+
+
+class Conversation:
+    """A conversation with one character through any endpoint that takes the `character` field.
+
+    `model` defaults to the first that the endpoint lists. Raises `OpenCharacterError` if nothing answers at `url`.
+    """
+
+    def __init__(self, profile: CharacterProfile, *, url: str, model: str | None = None) -> None:
+        import openai
+
+        self._url = url
+        # A proxy meant for the internet must not be asked for a server on this machine.
+        trust_env = urlsplit(url).hostname not in _LOOPBACK
+        self._character = profile.model_dump(mode="json", exclude={"id", "provenance"}, exclude_none=True)
+        self._client = openai.OpenAI(
+            base_url=url,
+            api_key=os.environ.get("OPENAI_API_KEY", "none"),
+            max_retries=0,
+            http_client=openai.DefaultHttpxClient(trust_env=trust_env),
+            timeout=openai.Timeout(_READ_TIMEOUT_S, connect=_CONNECT_TIMEOUT_S),
+        )
+        self._messages: list[Any] = []
+        with self._told():
+            self.model = model or self._client.models.list().data[0].id
+
+    def ask(self, message: str) -> Iterator[str]:
+        """Send a message and yield the answer piece by piece.
+
+        The turn joins the conversation once the answer is complete; an interrupted or failed one leaves no trace.
+        Raises `UserError` where the endpoint refuses the request, `OpenCharacterError` where it fails.
+        """
+        turn = {"role": "user", "content": message}
+        pieces: list[str] = []
+        with self._told():
+            stream = self._client.chat.completions.create(
+                model=self.model,
+                messages=[*self._messages, turn],
+                stream=True,
+                extra_body={"character": self._character},
+            )
+            with stream:
+                for chunk in stream:
+                    if chunk.choices and (piece := chunk.choices[0].delta.content):
+                        pieces.append(piece)
+                        yield piece
+        self._messages += [turn, {"role": "assistant", "content": "".join(pieces)}]
+
+    def reset(self) -> None:
+        """Forget all turns."""
+        self._messages.clear()
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        import httpx
+        import openai
+
+        try:
+            yield
+        except openai.APITimeoutError as error:
+            raise OpenCharacterError(f"{self._url} did not answer in time") from error
+        except openai.APIConnectionError as error:
+            raise OpenCharacterError(
+                f"nothing answers at {self._url}", hint="start a server with `opencharacter serve`, or give --url"
+            ) from error
+        except openai.APIStatusError as error:
+            kind = UserError if error.status_code in (400, 404, 422) else OpenCharacterError
+            raise kind(f"{self._url}: {_message(error)}") from error
+        except openai.APIError as error:
+            raise OpenCharacterError(f"{self._url}: {error.message}") from error
+        except httpx.HTTPError as error:
+            raise OpenCharacterError(f"{self._url}: the connection broke in mid-answer") from error
+
+
+def chat_in_terminal(
+    profile: CharacterProfile, *, url: str, model: str | None = None, message: str | None = None
+) -> None:
+    """Chat until /exit, end of input or Ctrl-C; with `message`, ask once and print the answer.
+
+    Ctrl-C during an answer stops the answer only. Raises like `Conversation`.
+    """
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    conversation = Conversation(profile, url=url, model=model)
+    if message is not None:
+        _print_answer(console, conversation.ask(message))
+        return
+    console.print(f"{profile.name} ({conversation.model}). {_COMMANDS}.", style="dim", markup=False)
+    while (line := _read_line(console)) is not None:
+        match line.strip():
+            case "":
+                continue
+            case "/exit":
+                return
+            case "/reset":
+                conversation.reset()
+                console.print("The conversation starts anew.", style="dim")
+            case "/profile":
+                console.print(render_profile(profile), markup=False)
+            case command if command.startswith("/"):
+                console.print(f"{command}? {_COMMANDS}.", style="dim", markup=False)
+            case text:
+                _answer_turn(console, conversation, text, profile.name)
+
+
+def _answer_turn(console: "Console", conversation: Conversation, text: str, name: str) -> None:
+    console.print(f"{name}: ", style="bold", end="", markup=False)
+    try:
+        _print_answer(console, conversation.ask(text))
+    except KeyboardInterrupt:
+        console.print("\nThe answer was stopped; this turn is forgotten.", style="dim")
+    except OpenCharacterError as error:
+        console.print(f"\n{error}", style="red", markup=False)
+
+
+def _read_line(console: "Console") -> str | None:
+    with contextlib.suppress(ImportError):
+        import readline  # noqa: F401 (line editing and history for input())
+    try:
+        return console.input("[bold]you:[/] ")
+    except (EOFError, KeyboardInterrupt):
+        console.print()
+        return None
+
+
+def _print_answer(console: "Console", pieces: Iterator[str]) -> None:
+    for piece in pieces:
+        # A model's text must not steer the terminal.
+        console.print(_CONTROL.sub("", piece), end="", markup=False, soft_wrap=True)
+    console.print()
+
+
+def _message(error: "openai.APIStatusError") -> str:
+    body = error.body
+    return str(body["message"]) if isinstance(body, dict) and body.get("message") else error.message

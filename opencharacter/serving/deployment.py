@@ -1,0 +1,111 @@
+"""The deploy step: write the InferenceService of a registered model, and apply it where told to (DESIGN decision 9)."""
+
+import time
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import yaml
+
+from opencharacter.errors import OpenCharacterError, UserError
+from opencharacter.hashing import digest
+from opencharacter.library import fingerprint
+from opencharacter.serving.config import DeployConfig
+from opencharacter.serving.manifest import GROUP, PLURAL, VERSION, inference_service, storage_uri_of
+from opencharacter.storage.workspace import Ref, Workspace
+
+MANIFEST_FILE = "inferenceservice.yaml"
+
+_FIELD_MANAGER = "opencharacter"
+_API_TIMEOUT_S = 30
+
+
+class DeployableModel(Protocol):
+    """What deployment needs of a registered model version."""
+
+    @property
+    def name(self) -> str:
+        """Name in the registry."""
+
+    @property
+    def version(self) -> str:
+        """Version in the registry."""
+
+    @property
+    def weights(self) -> str:
+        """URI of the model folder."""
+
+    @property
+    def tags(self) -> Mapping[str, str]:
+        """Lineage, as registered: prompt hash, data set digest, base model, licences."""
+
+
+def deploy(config: DeployConfig, model: DeployableModel, *, workspace: Workspace) -> Ref:
+    """Write the manifest (kind `deployment`, file `inferenceservice.yaml`) and, with `config.apply`, apply it.
+
+    Applying is idempotent: the cluster merges by server-side apply and changes nothing where nothing differs.
+    Raises `UserError` for weights that the cluster cannot fetch, and `OpenCharacterError` where it refuses.
+    """
+    lineage = {"model-name": model.name, "model-version": str(model.version)}
+    lineage |= {name.replace("_", "-"): str(value) for name, value in model.tags.items()}
+    storage_uri = storage_uri_of(model.weights, for_cluster=config.apply)
+    manifest = inference_service(config, storage_uri=storage_uri, lineage=lineage)
+    ref = _write(manifest, workspace)
+    if config.apply:
+        _apply(manifest)
+    return ref
+
+
+def _write(manifest: dict[str, Any], workspace: Workspace) -> Ref:
+    key = digest({"step": "deploy", "manifest": manifest, "library": fingerprint()})
+    if found := workspace.lookup("deployment", key):
+        return found
+    started = time.monotonic()
+    with workspace.produce("deployment", key) as draft:
+        text = yaml.safe_dump(manifest, sort_keys=False, allow_unicode=True)
+        (draft.path / MANIFEST_FILE).write_text(text, encoding="utf-8")
+        draft.stats = {"service": manifest["metadata"]["name"], "wall_s": round(time.monotonic() - started, 3)}
+    ref = workspace.lookup("deployment", key)
+    assert ref is not None
+    return ref
+
+
+def _apply(manifest: dict[str, Any]) -> None:
+    from kubernetes import client, config
+    from urllib3.exceptions import HTTPError
+
+    name, namespace = manifest["metadata"]["name"], manifest["metadata"]["namespace"]
+    try:
+        try:
+            config.load_incluster_config()
+        except config.ConfigException:
+            config.load_kube_config()
+    except (config.ConfigException, OSError) as error:
+        raise UserError(f"deploy: no cluster to apply to: {error}", hint="set KUBECONFIG, or run in a pod") from error
+    path = f"/apis/{GROUP}/{VERSION}/namespaces/{namespace}/{PLURAL}/{name}"
+    try:
+        with client.ApiClient() as api:
+            api.call_api(
+                path,
+                "PATCH",
+                query_params=[("fieldManager", _FIELD_MANAGER), ("force", "true")],
+                header_params={"Content-Type": "application/apply-patch+yaml", "Accept": "application/json"},
+                body=manifest,
+                response_type="object",
+                auth_settings=["BearerToken"],
+                _request_timeout=_API_TIMEOUT_S,
+            )
+    except client.ApiException as error:
+        raise OpenCharacterError(
+            f"the cluster refused InferenceService {namespace}/{name}: {error.status} {error.reason}: {error.body}",
+            hint=_HINTS.get(error.status),
+        ) from error
+    except HTTPError as error:
+        raise OpenCharacterError(f"the cluster cannot be reached: {error}", hint="check the kubeconfig") from error
+
+
+_HINTS = {
+    401: "the credentials are not valid (any more)",
+    403: "the account may not patch inferenceservices in this namespace; see the chart's role for the pipeline",
+    404: "KServe is not installed in the cluster, or the namespace does not exist",
+    422: "the manifest does not fit the KServe version of the cluster",
+}

@@ -1,0 +1,106 @@
+"""What the transformer reads of the model that it fronts: its system prompt template and its control tokens."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from opencharacter.characters import system_prompt
+from opencharacter.characters.profile import CharacterProfile
+from opencharacter.errors import UserError
+from opencharacter.serving.api_errors import invalid
+from opencharacter.serving.chat_request import MAX_PROFILE_CHARACTERS, ChatRequest
+from opencharacter.templates import Template, load_template
+
+_TEMPLATE_FILE = "opencharacter/system.md"
+_LINEAGE_FILE = "opencharacter/model.json"
+
+
+@dataclass(frozen=True)
+class ServedPrompt:
+    """How a checked request becomes the messages that the model was trained on (DESIGN decision 6)."""
+
+    template: Template
+    control_tokens: frozenset[str] = frozenset()
+    """Tokens that delimit turns. A text that holds one could end its turn and forge another."""
+
+    def messages(self, chat: ChatRequest) -> list[dict[str, str]]:
+        """The messages for the model server, the character's system message first.
+
+        Raises `ApiError` (422) where a text holds a control token or the profile is too long.
+        """
+        for path, text in chat.texts():
+            for token in self.control_tokens:
+                if token in text:
+                    raise invalid(path, f"holds the model's control token '{token}'")
+        messages = [message.as_sent() for message in chat.messages]
+        if chat.character is None:
+            return messages
+        prompt = system_prompt(chat.character, template=self.template)
+        if len(prompt) > MAX_PROFILE_CHARACTERS:
+            raise invalid(
+                "character",
+                f"is {len(prompt)} characters long as a prompt; at most {MAX_PROFILE_CHARACTERS} are allowed",
+            )
+        return [{"role": "system", "content": prompt}, *messages]
+
+
+def has_prompt(model_dir: Path) -> bool:
+    """Whether a prompt template travels in the model folder."""
+    return (model_dir / _LINEAGE_FILE).exists()
+
+
+def load_served_prompt(model_dir: Path) -> ServedPrompt:
+    """Read the template that travels in the model folder and check it against the recorded hash.
+
+    Raises `UserError` naming the file that is missing, damaged or altered, or the template's unknown macro.
+    """
+    lineage = _read_json(model_dir / _LINEAGE_FILE)
+    path = model_dir / _TEMPLATE_FILE
+    try:
+        template = Template("system.md", path.read_bytes().decode("utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot read the model's system prompt template: {error}") from error
+    recorded = lineage.get("prompt_hash")
+    if template.hash != recorded:
+        raise UserError(
+            f"{path}: hash {template.hash} differs from prompt_hash {recorded} in {_LINEAGE_FILE}",
+            hint="serve the folder as training wrote it; the model knows only the prompt that it was trained on",
+        )
+    system_prompt(CharacterProfile(name="check"), template=template)  # unknown macros show now, not in a request
+    return ServedPrompt(template, _control_tokens(model_dir))
+
+
+def packaged_prompt() -> ServedPrompt:
+    """The template of this version of the library, for models that were not trained by it."""
+    return ServedPrompt(load_template("system.md"))
+
+
+def _control_tokens(model_dir: Path) -> frozenset[str]:
+    """The special tokens that the chat template writes, and the end of text."""
+    config = _read_json(model_dir / "tokenizer_config.json")
+    added = _read_json(model_dir / "tokenizer.json").get("added_tokens", [])
+    special = {token["content"] for token in added if token.get("special")}
+    template_file = model_dir / "chat_template.jinja"
+    chat_template = template_file.read_text("utf-8") if template_file.is_file() else str(config.get("chat_template"))
+    ends = {_token_text(config.get(name)) for name in ("bos_token", "eos_token")}
+    return frozenset(token for token in special if token in chat_template or token in ends)
+
+
+def _token_text(token: Any) -> Any:
+    return token.get("content") if isinstance(token, dict) else token
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise UserError(
+            f"{path}: no such file; expected a model folder that `opencharacter` trained",
+            hint="give --model_dir, or --allow_packaged_prompt to serve another model",
+        ) from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read as JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise UserError(f"{path}: expected a JSON object")
+    return value
