@@ -1,9 +1,34 @@
 """Fixtures of the whole session: the fake model, the small real model and one real vLLM server."""
 
+import os
+import shutil
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from support.fake_llm import FakeLLM
+from support.small_model import SMALL_MODEL_CONTEXT, SMALL_MODEL_NAME, SMALL_MODEL_REF
+
+from opencharacter.engines import localize_model, stop_servers
+from opencharacter.engines.shared_servers import shared_server
+
+# The session's first process sets these; pytest-xdist's workers inherit them and so share the server.
+_FOLDER_VARIABLE = "OPENCHARACTER_TEST_SERVERS"
+_OWNER_VARIABLE = "OPENCHARACTER_TEST_OWNER_PID"
+
+
+def pytest_configure() -> None:
+    if _OWNER_VARIABLE not in os.environ:
+        os.environ[_OWNER_VARIABLE] = str(os.getpid())
+        os.environ[_FOLDER_VARIABLE] = tempfile.mkdtemp(prefix="opencharacter-tests-")
+
+
+def pytest_unconfigure() -> None:
+    if os.environ[_OWNER_VARIABLE] == str(os.getpid()):
+        folder = Path(os.environ[_FOLDER_VARIABLE])
+        stop_servers(folder)
+        shutil.rmtree(folder)
 
 
 @pytest.fixture
@@ -11,3 +36,22 @@ def fake_llm() -> Iterator[FakeLLM]:
     """A deterministic OpenAI-compatible server in a thread, without faults; set `faults` on it as needed."""
     with FakeLLM() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def small_model() -> Path:
+    """The Hugging Face folder of a small real chat model, converted once per machine."""
+    return localize_model(SMALL_MODEL_REF)
+
+
+@pytest.fixture(scope="session")
+def vllm_url(small_model: Path) -> str:
+    """Base URL of the session's vLLM server, which serves the small model as `SMALL_MODEL_NAME`."""
+    server = shared_server(
+        Path(os.environ[_FOLDER_VARIABLE]),
+        small_model,
+        SMALL_MODEL_NAME,
+        owner_pid=int(os.environ[_OWNER_VARIABLE]),
+        max_model_len=SMALL_MODEL_CONTEXT,
+    )
+    return server.base_url

@@ -13,6 +13,10 @@ def convert(source: Path, target: Path) -> None:
     Weights become float32 safetensors; tokenizer, chat template and generation settings come from the file's metadata.
     """
     from gguf import GGUFReader
+
+    licence = GGUFReader(source).get_field("general.license")
+
+    # Loaded once the file has proven readable: this import takes many seconds.
     from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, GgufConfig
 
     location = {"pretrained_model_name_or_path": str(source.parent), "gguf_file": source.name}
@@ -26,8 +30,6 @@ def convert(source: Path, target: Path) -> None:
     )
     model.save_pretrained(target)
     tokenizer.save_pretrained(target)
-
-    licence = GGUFReader(source).get_field("general.license")
     if licence is not None:
         card = f"---\nlicense: {licence.contents()}\n---\n\nConverted from `{source.name}`.\n"
         (target / "README.md").write_text(card, encoding="utf-8")

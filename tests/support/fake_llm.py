@@ -37,6 +37,8 @@ FaultKind = Literal[
     "rate_limit",  # 429 with Retry-After
     "server_error",  # 500
     "bad_request",  # 400
+    "unknown_model",  # 404
+    "html",  # 200 with a page in place of JSON
     "no_response_format",  # 400 that mentions response_format, for requests that hold it
     "slow",  # answers after `seconds`
     "drop",  # closes the connection without an answer
@@ -44,6 +46,9 @@ FaultKind = Literal[
     "garbage",  # text that is not what was asked for
     "refusal",  # "As an AI language model..."
 ]
+
+
+_NEVER_ANSWERED = {"rate_limit", "server_error", "bad_request", "unknown_model", "html", "no_response_format", "drop"}
 
 
 @dataclass(frozen=True)
@@ -179,6 +184,10 @@ class FakeLLM:
             return error_reply(500, "something broke")
         if kind == "bad_request":
             return error_reply(400, "the request is too long for this model")
+        if kind == "unknown_model":
+            return error_reply(404, "the model does not exist")
+        if kind == "html":
+            return web.Response(text="<html>a proxy's login page</html>", content_type="text/html")
         if kind == "no_response_format":
             return error_reply(400, "response_format of type json_schema is not supported")
         if kind == "drop":
@@ -222,7 +231,7 @@ class FakeLLM:
         return web.Response()
 
     async def _metrics(self, _: web.Request) -> web.Response:
-        done = sum(call.outcome not in {"rate_limit", "server_error", "drop"} for call in self.calls)
+        done = sum(call.outcome not in _NEVER_ANSWERED for call in self.calls)
         name = "vllm:request_success_total"
         return web.Response(text=f'# TYPE {name} counter\n{name}{{finished_reason="stop"}} {float(done)}\n')
 
