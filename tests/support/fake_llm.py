@@ -38,6 +38,7 @@ FaultKind = Literal[
     "server_error",  # 500
     "bad_request",  # 400
     "unknown_model",  # 404
+    "echo_key",  # 400 that repeats the Authorization header
     "html",  # 200 with a page in place of JSON
     "no_response_format",  # 400 that mentions response_format, for requests that hold it
     "slow",  # answers after `seconds`
@@ -48,7 +49,7 @@ FaultKind = Literal[
 ]
 
 
-_NEVER_ANSWERED = {"rate_limit", "server_error", "bad_request", "unknown_model", "html", "no_response_format", "drop"}
+_ANSWERED = {"ok", "slow", "truncated", "garbage", "refusal"}
 
 
 @dataclass(frozen=True)
@@ -186,6 +187,8 @@ class FakeLLM:
             return error_reply(400, "the request is too long for this model")
         if kind == "unknown_model":
             return error_reply(404, "the model does not exist")
+        if kind == "echo_key":
+            return error_reply(400, f"what is {http.headers['Authorization']}?")
         if kind == "html":
             return web.Response(text="<html>a proxy's login page</html>", content_type="text/html")
         if kind == "no_response_format":
@@ -231,7 +234,7 @@ class FakeLLM:
         return web.Response()
 
     async def _metrics(self, _: web.Request) -> web.Response:
-        done = sum(call.outcome not in _NEVER_ANSWERED for call in self.calls)
+        done = sum(call.outcome in _ANSWERED for call in self.calls)
         name = "vllm:request_success_total"
         return web.Response(text=f'# TYPE {name} counter\n{name}{{finished_reason="stop"}} {float(done)}\n')
 
