@@ -35,7 +35,14 @@ class EngineDown(OpenCharacterError):
 
 
 class ChatFailed(OpenCharacterError):
-    """One call failed for good; others may succeed."""
+    """One call failed for good; others may succeed.
+
+    `refused` tells that the server refused the request itself (too long, say): asking again would not help.
+    """
+
+    def __init__(self, message: str, *, refused: bool = False) -> None:
+        super().__init__(message)
+        self.refused = refused
 
 
 @dataclass(frozen=True)
@@ -196,7 +203,7 @@ class ChatEngine:
         self._health.gave_up()
         if self._health.is_down:
             self._stop(f"{self._base_url} fails nearly every request: {fault.message}")
-        raise ChatFailed(f"{self._base_url}: {fault.message}")
+        raise ChatFailed(f"{self._base_url}: {fault.message}", refused=fault.kind is FaultKind.BAD_REQUEST)
 
     def _stop(self, message: str) -> NoReturn:
         self._down = self._down or message

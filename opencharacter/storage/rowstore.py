@@ -1,9 +1,11 @@
 """Rows that cost LLM calls, kept so that no finished call is ever made twice (DESIGN decision 3)."""
 
 import asyncio
+import signal
+import threading
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +37,17 @@ def _any_label(label: str) -> bool:
 class RowReader:
     """The committed rows of a store. Holds their places in memory (some 300 bytes a row), not their content."""
 
-    def __init__(self, files: RowFiles, buckets: range = range(BUCKETS), is_final: IsFinal = _any_label) -> None:
+    def __init__(self, files: RowFiles, buckets: range, is_final: IsFinal) -> None:
         self._files = files
         self._is_final = is_final
         self._places: dict[str, Place] = {}
         for part in files.names("parts"):
             if _bucket_of_part(part) in buckets:
                 self._places.update(read_index(files, part))
+
+    def __len__(self) -> int:
+        """Number of committed rows."""
+        return len(self._places)
 
     def label(self, row_id: str) -> str | None:
         """The label that a row was finished with; None for a row that was not."""
@@ -76,7 +82,7 @@ class RowStore(RowReader):
     when `open_rows` ends without an error. A row may be finished again; the last one counts.
     """
 
-    def __init__(self, files: RowFiles, shard: int, shards: int, is_final: IsFinal = _any_label) -> None:
+    def __init__(self, files: RowFiles, shard: int, shards: int, is_final: IsFinal) -> None:
         self._buckets = range(shard, BUCKETS, shards)
         super().__init__(files, self._buckets, is_final)
         self._pending: dict[str, FinishedRow] = {}
@@ -177,10 +183,11 @@ async def open_rows(
     """The rows below `root` that worker `shard` of `shards` owns, for writing by this process alone.
 
     Raises `OpenCharacterError` if another process writes some of these buckets (the lock dies with its process), or if
-    the disk fails.
+    the disk fails. Inside the block SIGTERM acts as Ctrl-C does under `asyncio.run`: the task that opened the rows is
+    cancelled, what is recorded becomes durable, and `KeyboardInterrupt` is raised.
     """
     files = LocalRowFiles(root)
-    with ExitStack() as held:
+    with ExitStack() as held, _sigterm_cancels():
         with files.lock("locks/open", wait=True):
             _refuse_rivals(files, shard, shards)
             held.enter_context(files.lock(f"locks/{_worker(shard, shards)}", wait=True))
@@ -192,9 +199,35 @@ async def open_rows(
             await store.close()
 
 
-def read_rows(root: Path, *, is_final: IsFinal = _any_label) -> RowReader:
-    """The committed rows below `root`, of all workers."""
-    return RowReader(LocalRowFiles(root), is_final=is_final)
+def read_rows(root: Path, *, shard: int = 0, shards: int = 1, is_final: IsFinal = _any_label) -> RowReader:
+    """The committed rows below `root`: those of worker `shard` of `shards`, by default all."""
+    return RowReader(LocalRowFiles(root), range(shard, BUCKETS, shards), is_final)
+
+
+@contextmanager
+def _sigterm_cancels() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    loop, task, before = asyncio.get_running_loop(), asyncio.current_task(), signal.getsignal(signal.SIGTERM)
+    received = False
+
+    def stop() -> None:
+        nonlocal received
+        received = True
+        if task is not None:
+            task.cancel()
+
+    loop.add_signal_handler(signal.SIGTERM, stop)
+    try:
+        yield
+    except asyncio.CancelledError:
+        if received:
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        loop.remove_signal_handler(signal.SIGTERM)
+        signal.signal(signal.SIGTERM, before)
 
 
 def _refuse_rivals(files: LocalRowFiles, shard: int, shards: int) -> None:

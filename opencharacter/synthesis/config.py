@@ -21,7 +21,9 @@ class PersonaSource(_Settings):
 
     uri: str = Field(description="local path, s3:// or hf:// id")
     format: PersonaFormat = "auto"
-    name: str | None = Field(default=None, description="data set name for the licence lineage; default: the file's name")
+    name: str | None = Field(
+        default=None, description="data set name for the licence lineage; default: the file's name"
+    )
     licence: str = Field(description="SPDX id or name of the licence")
     limit: int | None = Field(default=None, ge=1, description="take the first rows only")
 
@@ -62,7 +64,12 @@ class ProfilesConfig(_Settings):
 
     teacher: str = Field(default="teacher", description="key of the run's `engines`")
     sampling: Sampling = Sampling(temperature=0.9, max_tokens=1024)
-    attempts: int = Field(default=3, ge=1, description="answers asked for before a persona is rejected")
+    attempts: int = Field(
+        default=3,
+        ge=1,
+        description="answers asked for before a persona is rejected; raise it to ask anew for rejected ones",
+    )
+    max_rejected_share: float = Field(default=0.9, ge=0, le=1, description="stop if more rows are rejected")
 
 
 class ResponsesConfig(_Settings):
@@ -70,4 +77,9 @@ class ResponsesConfig(_Settings):
 
     rewrite_sampling: Sampling = Sampling(max_tokens=2048)
     generate_sampling: Sampling = Sampling(max_tokens=768)
-    attempts: int = Field(default=3, ge=1, description="answers asked for before a row is rejected")
+    attempts: int = Field(
+        default=3,
+        ge=1,
+        description="answers asked for (G: each turn) before a row is rejected; raise it to ask anew for rejected ones",
+    )
+    max_rejected_share: float = Field(default=0.9, ge=0, le=1, description="stop if more rows are rejected")

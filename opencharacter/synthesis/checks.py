@@ -1,0 +1,65 @@
+"""What makes an answer unusable, whatever it was asked for."""
+
+import re
+from collections.abc import Iterable
+
+_AI = r"(?:ai|artificial intelligence|(?:large |ai )*language model)\b(?! \w*(?:er|or|ist|ian)\b)"
+"""Not when a profession follows: an AI researcher may say what she is."""
+_UNABLE = r"(?:can(?:not|['’]t)|(?:am|['’]m) (?:not able|unable) to)"
+_REFUSALS = re.compile(
+    rf"\b(?:as|i am|i['’]m) (?:just |only )?an? {_AI}"
+    rf"|^(?:i(?: am|['’]m) )?(?:so |very )?sorry,? (?:but )?i ?{_UNABLE}"
+    rf"|^i ?(?:{_UNABLE}|won['’]t) (?:assist|comply|fulfil|help (?:you )?with th)",
+    re.IGNORECASE,
+)
+_SENTENCE_END = re.compile(r"[.!?…。！？][\"'”’)\]*]*(?=\s|$)")
+_WORD = re.compile(r"\w+")
+_ECHO_WORDS = 8
+
+
+class Unusable(Exception):
+    """An answer that cannot become a row. `reason` is one of a few short stable words, for counting."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(detail or reason)
+        self.reason = reason
+
+
+class PromptEcho:
+    """Finds the wording of a prompt in an answer: eight words in a row. What fills its macros may be quoted."""
+
+    def __init__(self, *texts: str) -> None:
+        self._grams = {gram for text in texts for gram in _grams(text)}
+
+    def __contains__(self, answer: str) -> bool:
+        return any(gram in self._grams for gram in _grams(answer))
+
+
+def is_refusal(text: str) -> bool:
+    """Whether the model speaks as an AI, or begins by declining."""
+    return _REFUSALS.search(text.strip()) is not None
+
+
+def whole_sentences(text: str) -> str:
+    """A text that was cut off, up to its last complete sentence. Raises `Unusable("truncated")` if there is none."""
+    ends = [match.end() for match in _SENTENCE_END.finditer(text)]
+    if not ends:
+        raise Unusable("truncated")
+    return text[: ends[-1]].rstrip()
+
+
+def check_answer(answer: str, *, cut_off: bool, echo: PromptEcho, question: str) -> str:
+    """An in-character answer, stripped, and trimmed to whole sentences where it was cut off. Raises `Unusable`."""
+    answer = answer.strip()
+    if not answer:
+        raise Unusable("empty")
+    if is_refusal(answer):
+        raise Unusable("refusal")
+    if answer in echo or answer == question.strip():
+        raise Unusable("echo")
+    return whole_sentences(answer) if cut_off else answer
+
+
+def _grams(text: str) -> Iterable[tuple[str, ...]]:
+    words = [word.lower() for word in _WORD.findall(text)]
+    return zip(*(words[start:] for start in range(_ECHO_WORDS)), strict=False)

@@ -1,0 +1,135 @@
+"""A persona becomes a character profile (paper, section 3.1)."""
+
+import functools
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from opencharacter.characters.profile import ATTRIBUTES, CharacterProfile
+from opencharacter.engines import Sampling
+from opencharacter.hashing import digest
+from opencharacter.records.models import Persona
+from opencharacter.synthesis.calls import Message, Reply, RowCalls
+from opencharacter.synthesis.checks import PromptEcho, Unusable, is_refusal, whole_sentences
+from opencharacter.synthesis.replies import read_object
+from opencharacter.synthesis.rows import first_usable
+from opencharacter.templates import Template, load_template
+
+_PROSE = ("appearance", "experience", "personality")
+_LINE_CHARS = {"name": 60, "age": 20, "gender": 30, "race": 60, "birth_place": 80}
+_LEAST_PROSE_CHARS = 40
+_NOTHING = {"", "-", "...", "n/a", "na", "none", "null", "string", "text", "unknown", "unspecified", "not specified"}
+_REPAIRABLE = {"invalid_json", "missing_attribute"}
+
+
+@dataclass(frozen=True)
+class ProfilePrompt:
+    """How profiles are asked for."""
+
+    ask: Template
+    repair: Template
+    sampling: Sampling
+
+    @classmethod
+    def load(cls, sampling: Sampling) -> "ProfilePrompt":
+        """The templates `profile.md` and `profile_repair.md`."""
+        return cls(load_template("profile.md"), load_template("profile_repair.md"), sampling)
+
+    @functools.cached_property
+    def schema(self) -> dict[str, Any]:
+        """JSON schema of the answer.
+
+        Its lengths make any model end before `max_tokens`: tokens hold three characters or more in most languages, and
+        the three prose attributes share what the short ones leave.
+        """
+        prose = {"type": "string", "minLength": _LEAST_PROSE_CHARS, "maxLength": self.prose_chars}
+        lines = {name: {"type": "string", "minLength": 1, "maxLength": most} for name, most in _LINE_CHARS.items()}
+        return {
+            "type": "object",
+            "properties": {name: lines.get(name, prose) for name in ATTRIBUTES},
+            "required": list(ATTRIBUTES),
+            "additionalProperties": False,
+        }
+
+    @property
+    def prose_chars(self) -> int:
+        """Longest prose attribute, in characters."""
+        return max(self.sampling.max_tokens - 100, 2 * _LEAST_PROSE_CHARS)
+
+    @functools.cached_property
+    def hash(self) -> str:
+        """Digest of all that the model is told: templates and schema."""
+        return digest([self.ask.hash, self.repair.hash, self.schema])
+
+    @functools.cached_property
+    def echo(self) -> PromptEcho:
+        """Finds this prompt's wording in an answer."""
+        return PromptEcho(self.ask.text, self.repair.text)
+
+
+def profile_row_id(persona: Persona, prompt: ProfilePrompt, model: str, seed: int) -> str:
+    """The row's content address (DESIGN decision 3); the run's seed counts as part of the sampling."""
+    return digest(
+        {
+            "row": "profile",
+            "persona": persona.text,
+            "prompt": prompt.hash,
+            "model": model,
+            "sampling": prompt.sampling.model_dump(),
+            "seed": seed,
+        }
+    )
+
+
+async def make_profile(calls: RowCalls, *, persona: Persona, prompt: ProfilePrompt, attempts: int) -> dict[str, Any]:
+    """The eight attributes of a character for a persona. Raises `Unusable` after the last attempt."""
+    messages = [{"role": "user", "content": prompt.ask.render(persona=persona.text)}]
+
+    async def attempt(number: int) -> dict[str, Any]:
+        reply = await calls.ask(f"{number}", messages, schema=prompt.schema)
+        try:
+            return _check(reply, persona, prompt)
+        except Unusable as error:
+            if error.reason not in _REPAIRABLE:
+                raise
+            again = [*messages, *_repair(reply, error, prompt)]
+        return _check(await calls.ask(f"{number}.repair", again, schema=prompt.schema), persona, prompt)
+
+    result: dict[str, Any] = await first_usable(attempts, attempt)
+    return result
+
+
+def _repair(reply: Reply, problem: Unusable, prompt: ProfilePrompt) -> list[Message]:
+    request = prompt.repair.render(problem=str(problem), keys=", ".join(f'"{name}"' for name in ATTRIBUTES))
+    return [{"role": "assistant", "content": reply.text}, {"role": "user", "content": request}]
+
+
+def _check(reply: Reply, persona: Persona, prompt: ProfilePrompt) -> dict[str, Any]:
+    given = {key.strip().lower().replace(" ", "_"): value for key, value in read_object(reply.text).items()}
+    if missing := [name for name in ATTRIBUTES if given.get(name) is None]:
+        # A cut-off object ends early: asking again, with another seed, helps more than a repair.
+        raise Unusable("truncated" if reply.cut_off else "missing_attribute", f"it lacks {', '.join(missing)}")
+    try:
+        profile = CharacterProfile.model_validate({name: given[name] for name in ATTRIBUTES})
+    except ValidationError as error:
+        if all(isinstance(given[name], str | int) for name in ATTRIBUTES):
+            raise Unusable("blank_attribute") from error
+        raise Unusable("invalid_json", "a value is not a text") from error
+    attributes = {name: str(getattr(profile, name)) for name in ATTRIBUTES}
+    for name in _PROSE:
+        cut_off = len(attributes[name]) >= prompt.prose_chars or (reply.cut_off and name == ATTRIBUTES[-1])
+        attributes[name] = whole_sentences(attributes[name]) if cut_off else attributes[name]
+    _check_content(attributes, persona, prompt)
+    return attributes
+
+
+def _check_content(attributes: dict[str, str], persona: Persona, prompt: ProfilePrompt) -> None:
+    for name, value in attributes.items():
+        plain = value.strip().lower()
+        if plain.strip(" .") in _NOTHING:
+            raise Unusable("blank_attribute")
+        if is_refusal(value):
+            raise Unusable("refusal")
+        if value in prompt.echo or plain in {name.replace("_", " "), persona.text.strip().lower()}:
+            raise Unusable("echo")

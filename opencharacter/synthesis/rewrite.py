@@ -1,0 +1,84 @@
+"""OpenCharacter-R: a session's answers, rewritten by one prompt as a character would say them (paper, section 3.2)."""
+
+import functools
+from dataclasses import dataclass
+from typing import Any
+
+from opencharacter.characters import render_profile
+from opencharacter.characters.profile import CharacterProfile
+from opencharacter.hashing import digest
+from opencharacter.records.models import Session
+from opencharacter.synthesis.calls import Reply, RowCalls
+from opencharacter.synthesis.checks import PromptEcho, Unusable, check_answer
+from opencharacter.synthesis.replies import read_object
+from opencharacter.synthesis.rows import first_usable
+from opencharacter.templates import Template, load_template
+
+
+@dataclass(frozen=True)
+class RewritePrompt:
+    """How a session's rewriting is asked for."""
+
+    template: Template
+
+    @classmethod
+    def load(cls) -> "RewritePrompt":
+        """The template `rewrite.md`."""
+        return cls(load_template("rewrite.md"))
+
+    @functools.cached_property
+    def hash(self) -> str:
+        """Digest of all that the model is told beside session and character: template and schema."""
+        return digest([self.template.hash, answers_schema(1)])
+
+    @functools.cached_property
+    def echo(self) -> PromptEcho:
+        """Finds this prompt's wording in an answer."""
+        return PromptEcho(self.template.text)
+
+    def render(self, session: Session, profile: CharacterProfile) -> str:
+        """The prompt for one session and character."""
+        return self.template.render(
+            profile=render_profile(profile),
+            persona=profile.persona or "",
+            conversation="\n\n".join(f"{turn.role.capitalize()}: {turn.content}" for turn in session.turns),
+            count=str(len(session.user_turns)),
+        )
+
+
+def answers_schema(count: int) -> dict[str, Any]:
+    """JSON schema of the reply: `{"answers": [...]}` with exactly `count` texts."""
+    texts = {"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": count, "maxItems": count}
+    return {"type": "object", "properties": {"answers": texts}, "required": ["answers"], "additionalProperties": False}
+
+
+async def rewrite(
+    calls: RowCalls, *, session: Session, profile: CharacterProfile, prompt: RewritePrompt, attempts: int
+) -> dict[str, Any]:
+    """`answers`, one for each user turn, and `unchanged`, how many equal the source's. Raises `Unusable`.
+
+    Only the answers are taken from the reply; the user's turns stay the session's own.
+    """
+    messages = [{"role": "user", "content": prompt.render(session, profile)}]
+    schema = answers_schema(len(session.user_turns))
+
+    async def attempt(number: int) -> list[str]:
+        return _check(await calls.ask(f"{number}", messages, schema=schema), session, prompt)
+
+    answers: list[str] = await first_usable(attempts, attempt)
+    before = [turn.content.strip() for turn in session.turns if turn.role == "assistant"]
+    return {"answers": answers, "unchanged": sum(map(str.__eq__, answers, before))}
+
+
+def _check(reply: Reply, session: Session, prompt: RewritePrompt) -> list[str]:
+    answers = read_object(reply.text).get("answers")
+    questions = session.user_turns
+    if not isinstance(answers, list) or not all(isinstance(answer, str) for answer in answers):
+        raise Unusable("invalid_json")
+    if len(answers) != len(questions):
+        raise Unusable("truncated" if reply.cut_off and len(answers) < len(questions) else "turn_count")
+    last = len(answers) - 1
+    return [
+        check_answer(answer, cut_off=reply.cut_off and turn == last, echo=prompt.echo, question=questions[turn])
+        for turn, answer in enumerate(answers)
+    ]
