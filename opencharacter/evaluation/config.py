@@ -19,7 +19,11 @@ class JudgeConfig(BaseModel):
     engine: str = Field(default="judge", description="key of the run's `engines`")
     questions_per_cell: int = Field(default=20, ge=1)
     dimensions: list[Dimension] = [
-        "expected_action", "toxicity_control", "linguistic_habits", "persona_consistency", "action_justification",
+        "expected_action",
+        "toxicity_control",
+        "linguistic_habits",
+        "persona_consistency",
+        "action_justification",
     ]
     answer_sampling: Sampling = Sampling(temperature=0.0, top_p=1.0, max_tokens=256)
     judge_sampling: Sampling = Sampling(temperature=0.0, top_p=1.0, max_tokens=256)
@@ -44,5 +48,6 @@ class GateConfig(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     metric: Literal["loss", "profile_swap_gap", "judge"] = "loss"
-    confidence: float = Field(default=0.95, gt=0.5, lt=1)
+    confidence: float = Field(default=0.95, gt=0.5, lt=1, description="of the two-sided interval that must exclude 0")
+    min_questions: int = Field(default=10, ge=2, description="held-out questions below which nothing is decided")
     resamples: int = Field(default=2000, ge=100)

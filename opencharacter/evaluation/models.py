@@ -2,9 +2,8 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from opencharacter.evaluation.config import Dimension
 from opencharacter.records.models import Cell, Turn
 
 Role = Literal["base", "challenger", "champion"]
@@ -51,6 +50,12 @@ class ScoreRow(_Row):
     score: float | None = None
     tokens: int | None = Field(default=None, description="response tokens that the loss is a mean of")
     note: str | None = Field(default=None, description="the judge's reason, or what went wrong")
+
+    @model_validator(mode="after")
+    def _failures_have_no_score(self) -> "ScoreRow":
+        if (self.status == "ok") != (self.score is not None):
+            raise ValueError(f"status {self.status} with score {self.score}")
+        return self
 
 
 class AnswerRow(_Row):
@@ -109,12 +114,3 @@ class GateDecision(BaseModel):
     reason: str
     challenger_digest: str
     champion_digest: str | None = Field(description="none: there was no champion, the base model was to be beaten")
-
-
-JUDGED: tuple[Dimension, ...] = (
-    "expected_action",
-    "toxicity_control",
-    "linguistic_habits",
-    "persona_consistency",
-    "action_justification",
-)

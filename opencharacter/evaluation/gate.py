@@ -1,0 +1,65 @@
+"""The promotion gate: does the challenger beat the champion, or, where there is none, the base model?"""
+
+from functools import partial
+from typing import Literal, get_args
+
+from opencharacter.evaluation.config import Dimension, GateConfig
+from opencharacter.evaluation.models import GateDecision, ScoreRow, Summary
+from opencharacter.evaluation.statistics import bootstrap
+from opencharacter.evaluation.summary import paired
+from opencharacter.records.models import HELD_OUT_CELLS
+from opencharacter.storage.jsonl import read_models
+from opencharacter.storage.workspace import Ref
+
+_JUDGED = get_args(Dimension)
+
+
+def gate(config: GateConfig, evaluation: Ref) -> GateDecision:
+    """Decide by a paired bootstrap over the held-out questions that both models have a score for.
+
+    The challenger passes if the whole interval of its mean difference lies on the better side of zero: below for
+    loss, above for the profile-swap gap and the judge's scores (mean over dimensions). It does not pass on fewer than
+    `min_questions`. If its weights are the champion's it passes without a comparison, since there is nothing to
+    change, so that a repeated run ends as the first one did.
+    """
+    models = Summary.model_validate_json((evaluation.path / "summary.json").read_bytes()).models
+    challenger, champion = models["challenger"], models.get("champion")
+    against: Literal["base", "champion"] = "base" if champion is None else "champion"
+    decide = partial(
+        GateDecision,
+        metric=config.metric,
+        against=against,
+        confidence=config.confidence,
+        challenger_digest=challenger,
+        champion_digest=champion,
+    )
+    if challenger == champion:
+        return decide(passed=True, n=0, reason="the challenger is the champion already")
+    wanted = _JUDGED if config.metric == "judge" else (config.metric,)
+    rows = read_models(evaluation.path / "rows.jsonl.zst", ScoreRow)
+    held_out = [row for row in rows if row.metric in wanted and row.cell in HELD_OUT_CELLS]
+    differences = paired(held_out, challenger, models[against])
+    estimate = bootstrap(differences, confidence=config.confidence, resamples=config.resamples)
+    name = config.metric.replace("_", " ")
+    if estimate.n < config.min_questions or estimate.low is None or estimate.high is None:
+        reason = (
+            f"{estimate.n} held-out questions have a {name} of both models; at least {config.min_questions} are needed"
+        )
+        return decide(passed=False, n=estimate.n, difference=estimate.mean, reason=reason)
+    passed = estimate.high < 0 if config.metric == "loss" else estimate.low > 0
+    reason = (
+        f"{name} {estimate.mean:+.4f} against {against} ({config.confidence:.0%} interval {estimate.low:+.4f} to"
+        f" {estimate.high:+.4f}, {estimate.n} held-out questions): {_verdict(passed, config.metric)}"
+    )
+    return decide(
+        passed=passed,
+        n=estimate.n,
+        difference=estimate.mean,
+        interval=(estimate.low, estimate.high),
+        reason=reason,
+    )
+
+
+def _verdict(passed: bool, metric: str) -> str:
+    better = "lower" if metric == "loss" else "higher"
+    return f"{better}, as it must be" if passed else f"not {better} beyond doubt"

@@ -1,0 +1,160 @@
+"""Sample answers of each model, scored by a judge on the paper's five dimensions."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import BaseModel, Field, ValidationError
+
+from opencharacter.characters import render_profile
+from opencharacter.engines import ChatReply, EngineConfig
+from opencharacter.evaluation.calls import Call, ask_all
+from opencharacter.evaluation.config import Dimension, EvaluateConfig, JudgeConfig
+from opencharacter.evaluation.measures import Measurement, Subject, identity
+from opencharacter.evaluation.models import AnswerRow, ScoreRow
+from opencharacter.evaluation.questions import Question
+from opencharacter.hashing import seed64
+from opencharacter.records.models import HELD_OUT_CELLS, Turn, Usage
+from opencharacter.storage.rowstore import RowStore
+from opencharacter.templates import load_template
+
+_REFUSAL = re.compile(r"\W*(i'?m sorry|i am sorry|sorry,|i cannot|i can't|i am unable|as an? (ai|language))", re.I)
+_JSON_OBJECT = re.compile(r"\{.*\}", re.DOTALL)
+_SPEAKERS = {"user": "User", "assistant": "Character"}
+
+
+class _Judgement(BaseModel):
+    """What the judge replies; its JSON schema goes to the server."""
+
+    # A limit for the server only: a small judge would else talk until its reply is cut off before the score.
+    reason: str = Field(json_schema_extra={"maxLength": 300})
+    score: int = Field(ge=1, le=5)
+
+
+class Judging:
+    """Rows of the five dimensions, and the answers that they are about."""
+
+    def __init__(self, config: EvaluateConfig, settings: JudgeConfig, judge: EngineConfig, seed: int) -> None:
+        self._config = config
+        self._settings = settings
+        self._judge = judge
+        self._seed = seed
+        self._prompt = load_template("judge.md")
+        self._aspects = {name: load_template(f"judge_{name}.md").text for name in settings.dimensions}
+
+    async def measure(self, questions: Sequence[Question], subjects: Sequence[Subject], store: RowStore) -> Measurement:
+        """Ask every model the same questions of the held-out cells, and the judge about each answer.
+
+        Raises `EngineDown` if a model or the judge can't be reached; what is finished is kept.
+        """
+        usage = Usage()
+        chosen = self._choose(questions)
+        for subject in subjects:
+            asked = [self._answer_call(subject, question) for question in chosen]
+            usage += await ask_all(
+                f"answers of {subject.reference}", self._engine_of(subject), asked, store, _read_answer
+            )
+        answered = [
+            (question, self._answer_row(subject, question, store)) for subject in subjects for question in chosen
+        ]
+        judged = [
+            self._judge_call(question, answer.answer, dimension)
+            for question, answer in answered
+            if answer.answer is not None
+            for dimension in self._settings.dimensions
+        ]
+        usage += await ask_all(f"judgements of {self._judge.model}", self._judge, judged, store, _read_judgement)
+        rows = [
+            self._score_row(question, answer, dimension, store)
+            for question, answer in answered
+            for dimension in self._settings.dimensions
+        ]
+        return Measurement(rows, [answer for _, answer in answered], usage)
+
+    def _choose(self, questions: Sequence[Question]) -> list[Question]:
+        """The first questions of each held-out cell; a session and character that stand in R and in G count once."""
+        chosen: dict[tuple[str, ...], Question] = {}
+        room = {str(cell): self._settings.questions_per_cell for cell in HELD_OUT_CELLS}
+        for question in questions:
+            row = question.row
+            key = (row.session_id, row.character_id or "")
+            if question.character is not None and key not in chosen and room.get(row.cell, 0) > 0:
+                chosen[key] = question
+                room[row.cell] -= 1
+        return list(chosen.values())
+
+    def _engine_of(self, subject: Subject) -> EngineConfig:
+        if self._judge.weights == subject.reference:
+            return self._judge  # one server less
+        return EngineConfig(
+            model=f"opencharacter-{subject.digest[:12]}",
+            weights=str(subject.folder),
+            concurrency=self._judge.concurrency,
+            max_model_len=self._config.max_length + self._settings.answer_sampling.max_tokens,
+        )
+
+    def _answer_call(self, subject: Subject, question: Question) -> Call:
+        return Call(
+            model=subject.digest,
+            messages=[turn.model_dump() for turn in question.conversation],
+            sampling=self._settings.answer_sampling,
+            seed=seed64(self._seed, "answer", question.row.row_id),
+        )
+
+    def _judge_call(self, question: Question, answer: str, dimension: Dimension) -> Call:
+        character = question.character
+        assert character is not None
+        prompt = self._prompt.render(
+            character="\n\n".join(part for part in (character.persona, render_profile(character)) if part),
+            conversation=_transcript(question.conversation),
+            answer=answer,
+            aspect=self._aspects[dimension].strip(),
+        )
+        return Call(
+            model=self._judge.model,
+            messages=[{"role": "user", "content": prompt}],
+            sampling=self._settings.judge_sampling,
+            seed=seed64(self._seed, "judge"),
+            schema=_Judgement.model_json_schema(),
+        )
+
+    def _answer_row(self, subject: Subject, question: Question, store: RowStore) -> AnswerRow:
+        content = store.read(self._answer_call(subject, question).row_id)
+        return AnswerRow(
+            **identity(question),
+            model=subject.digest,
+            status=content["status"],
+            conversation=[turn for turn in question.conversation if turn.role != "system"],
+            answer=content.get("answer"),
+            finish_reason=content.get("finish_reason"),
+        )
+
+    def _score_row(self, question: Question, answer: AnswerRow, dimension: Dimension, store: RowStore) -> ScoreRow:
+        if answer.answer is None:
+            judgement: dict[str, Any] = {"status": "no_answer", "note": answer.status}
+        else:
+            judgement = store.read(self._judge_call(question, answer.answer, dimension).row_id)
+        return ScoreRow(
+            **identity(question), model=answer.model, metric=dimension, judge=self._judge.model, **judgement
+        )
+
+
+def _transcript(conversation: Sequence[Turn]) -> str:
+    return "\n\n".join(f"{_SPEAKERS[turn.role]}: {turn.content}" for turn in conversation if turn.role != "system")
+
+
+def _read_answer(reply: ChatReply) -> dict[str, Any]:
+    text = reply.text.strip()
+    if not text:
+        return {"status": "empty_answer", "finish_reason": reply.finish_reason}
+    return {"status": "ok", "answer": text, "finish_reason": reply.finish_reason}
+
+
+def _read_judgement(reply: ChatReply) -> dict[str, Any]:
+    found = _JSON_OBJECT.search(reply.text)
+    try:
+        judgement = _Judgement.model_validate_json(found[0] if found else "")
+    except ValidationError:
+        refused = found is None and _REFUSAL.match(reply.text)
+        return {"status": "refusal" if refused else "parse_failure", "note": reply.text}
+    return {"status": "ok", "score": judgement.score, "note": judgement.reason}

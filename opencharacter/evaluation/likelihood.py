@@ -1,0 +1,178 @@
+"""Response-token loss and profile-swap gap, by forward passes of the models themselves."""
+
+import gc
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from opencharacter.errors import OpenCharacterError, UserError
+from opencharacter.evaluation.config import EvaluateConfig
+from opencharacter.evaluation.measures import Measurement, Subject, identity
+from opencharacter.evaluation.models import ScoreRow, Status
+from opencharacter.evaluation.questions import Question
+from opencharacter.evaluation.tokens import Encoded, encode
+from opencharacter.hashing import digest
+from opencharacter.library import fingerprint
+from opencharacter.progress import Progress, progress
+from opencharacter.records.models import Turn
+from opencharacter.storage.rowstore import RowStore
+
+
+class _Task(NamedTuple):
+    row_id: str
+    tokens: Encoded
+
+
+class Likelihood:
+    """Rows `loss` and, where the question has a character, `profile_swap_gap`."""
+
+    def __init__(self, config: EvaluateConfig, chat_template: str) -> None:
+        """`chat_template` is for models (base models) that have none of their own."""
+        self._config = config
+        self._chat_template = chat_template
+
+    async def measure(self, questions: Sequence[Question], subjects: Sequence[Subject], store: RowStore) -> Measurement:
+        """Score every question under its own and under the wrong profile, with every model.
+
+        Raises `UserError` if a model can't be loaded or its chat template can't be evaluated.
+        """
+        for subject in subjects:
+            await self._score(subject, questions, store)
+        return Measurement([row for subject in subjects for row in self._rows(subject, questions, store)])
+
+    async def _score(self, subject: Subject, questions: Sequence[Question], store: RowStore) -> None:
+        wanted = {self._row_id(subject, messages): messages for messages in _variants(questions)}
+        todo = {row_id: messages for row_id, messages in wanted.items() if not store.finished(row_id)}
+        if not todo:
+            return
+        tokenizer = self._load_tokenizer(subject)
+        encoded = [_Task(row_id, encode(tokenizer, messages)) for row_id, messages in todo.items()]
+        fitting = [task for task in encoded if len(task.tokens.ids) <= self._config.max_length]
+        for task in encoded:
+            if len(task.tokens.ids) > self._config.max_length:
+                await store.finish(task.row_id, {"loss": None}, label="too_long")
+        with progress(f"loss of {subject.reference}", total=len(fitting)) as bar:
+            model = self._load_model(subject)
+            for batch in _batches(fitting, self._config.batch_size):
+                await self._keep(batch, _losses(model, [task.tokens for task in batch]), store, bar)
+        # The memory is needed by the next model, or by vLLM.
+        del model
+        gc.collect()
+        _empty_gpu_cache()
+
+    async def _keep(self, batch: list[_Task], losses: list[float], store: RowStore, bar: Progress) -> None:
+        for task, loss in zip(batch, losses, strict=True):
+            payload = {"loss": loss, "tokens": sum(task.tokens.answer)}
+            await store.record(task.row_id, "loss", payload)
+            await store.finish(task.row_id, payload, label="ok")
+        bar.advance(rows=len(batch), tokens=sum(len(task.tokens.ids) for task in batch))
+
+    def _rows(self, subject: Subject, questions: Sequence[Question], store: RowStore) -> Iterator[ScoreRow]:
+        for question in questions:
+            common = identity(question) | {"model": subject.digest}
+            own_id = self._row_id(subject, question.row.messages)
+            own, status = store.read(own_id), _status(store, own_id)
+            yield ScoreRow(metric="loss", status=status, score=own["loss"], tokens=own.get("tokens"), **common)
+            if question.character is None:
+                continue
+            if question.swapped is None:
+                yield ScoreRow(metric="profile_swap_gap", status="no_other_character", **common)
+                continue
+            wrong_id = self._row_id(subject, question.swapped)
+            status = status if status != "ok" else _status(store, wrong_id)
+            gap = store.read(wrong_id)["loss"] - own["loss"] if status == "ok" else None
+            yield ScoreRow(metric="profile_swap_gap", status=status, score=gap, tokens=own.get("tokens"), **common)
+
+    def _row_id(self, subject: Subject, messages: Sequence[Turn]) -> str:
+        # Unlike LLM calls these are cheap, so an edit of the library makes them anew.
+        return digest(
+            {
+                "measure": "loss",
+                "model": subject.digest,
+                "messages": [turn.model_dump() for turn in messages],
+                "chat_template": self._chat_template,
+                "dtype": self._config.dtype,
+                "max_length": self._config.max_length,
+                "library": fingerprint(),
+            }
+        )
+
+    def _load_tokenizer(self, subject: Subject) -> Any:
+        from transformers import AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(subject.folder, trust_remote_code=False)
+        if not tokenizer.chat_template:
+            tokenizer.chat_template = self._chat_template
+        return tokenizer
+
+    def _load_model(self, subject: Subject) -> Any:
+        import torch
+        from transformers import AutoModelForCausalLM
+
+        on_gpu = torch.cuda.is_available()
+        dtype = getattr(torch, self._config.dtype) if on_gpu else torch.float32
+        try:
+            model = AutoModelForCausalLM.from_pretrained(
+                subject.folder, dtype=dtype, use_safetensors=True, trust_remote_code=False
+            )
+        except (OSError, ValueError) as error:
+            raise UserError(f"model {subject.reference} can't be loaded: {error}") from error
+        return model.eval().to(torch.device("cuda" if on_gpu else "cpu"))
+
+
+def _variants(questions: Sequence[Question]) -> Iterator[Sequence[Turn]]:
+    for question in questions:
+        yield question.row.messages
+        if question.swapped is not None:
+            yield question.swapped
+
+
+def _status(store: RowStore, row_id: str) -> Status:
+    label = store.label(row_id)
+    return "too_long" if label == "too_long" else "ok"
+
+
+def _batches(tasks: list[_Task], size: int) -> Iterator[list[_Task]]:
+    """Tasks of similar length together, so that little is padded; the longest first, so that memory fails early."""
+    ordered = sorted(tasks, key=lambda task: len(task.tokens.ids), reverse=True)
+    for start in range(0, len(ordered), size):
+        yield ordered[start : start + size]
+
+
+def _losses(model: Any, batch: list[Encoded]) -> list[float]:
+    """Mean nats per answer token of each conversation."""
+    import torch
+
+    longest = max(len(encoded.ids) for encoded in batch)
+    ids = torch.zeros(len(batch), longest, dtype=torch.long)
+    present = torch.zeros(len(batch), longest, dtype=torch.long)
+    answer = torch.zeros(len(batch), longest, dtype=torch.bool)
+    for place, encoded in enumerate(batch):
+        ids[place, : len(encoded.ids)] = torch.tensor(encoded.ids)
+        present[place, : len(encoded.ids)] = 1
+        answer[place, : len(encoded.ids)] = torch.tensor(encoded.answer)
+    # The token at t is predicted from t - 1; logits before the first answer of the batch are not computed at all.
+    first = int(answer.any(dim=0).int().argmax()) - 1
+    try:
+        with torch.inference_mode():
+            logits = model(
+                input_ids=ids.to(model.device),
+                attention_mask=present.to(model.device),
+                logits_to_keep=longest - first,
+                use_cache=False,
+            ).logits
+            nats = torch.nn.functional.cross_entropy(
+                logits[:, :-1].float().transpose(1, 2), ids[:, first + 1 :].to(model.device), reduction="none"
+            ).cpu()
+    except torch.OutOfMemoryError as error:
+        raise OpenCharacterError(
+            f"out of GPU memory at {len(batch)} x {longest} tokens", hint="lower evaluate.batch_size or max_length"
+        ) from error
+    wanted = answer[:, first + 1 :]
+    return [float(nats[place][wanted[place]].mean()) for place in range(len(batch))]
+
+
+def _empty_gpu_cache() -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

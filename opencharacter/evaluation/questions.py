@@ -1,0 +1,98 @@
+"""What is asked: a seeded sample of every cell of the split grid, each row with a wrong character to compare with."""
+
+import heapq
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from opencharacter.characters import CharacterProfile, system_prompt
+from opencharacter.errors import UserError
+from opencharacter.evaluation.config import EvaluateConfig
+from opencharacter.hashing import digest, seed64
+from opencharacter.records.models import HELD_OUT_CELLS, Cell, TrainingRow, Turn
+from opencharacter.storage.jsonl import read_models
+from opencharacter.storage.workspace import Ref
+
+CELLS: tuple[Cell, ...] = ("train", *HELD_OUT_CELLS)
+
+_SIDES: tuple[tuple[Cell, ...], ...] = (
+    ("train", "seen_character_held_out_session"),
+    ("held_out_character_seen_session", "held_out_both"),
+)
+"""Cells whose characters are equally known to the tuned model: a wrong profile must not stand out by being new."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """A row of the mixture, its character, and the same row under another character's profile."""
+
+    row: TrainingRow
+    character: CharacterProfile | None
+    """None for general-instruction rows."""
+    swapped: list[Turn] | None
+    """The messages with the wrong system message; none without a character, or without another one to take."""
+
+    @property
+    def conversation(self) -> list[Turn]:
+        """The messages up to the last user turn: what a model is asked to answer."""
+        last = max(place for place, turn in enumerate(self.row.messages) if turn.role == "user")
+        return self.row.messages[: last + 1]
+
+
+def pick_questions(config: EvaluateConfig, mixture: Ref, seed: int) -> list[Question]:
+    """The questions of all cells, each cell's in a seeded order that does not depend on how many are taken.
+
+    Raises `UserError` if the mixture has no rows at all, or was rendered with another system prompt template.
+    """
+    limits = dict.fromkeys(HELD_OUT_CELLS, config.rows_per_cell) | {"train": config.train_rows}
+    profiles = {profile.id: profile for profile in read_models(mixture.path / "characters.jsonl.zst", CharacterProfile)}
+    questions: list[Question] = []
+    for side in _SIDES:
+        picked: list[TrainingRow] = []
+        present: set[str] = set()
+        for cell in side:
+            picked += _sample(mixture.path / f"{cell}.jsonl.zst", limits[cell], seed, present)
+        pool = sorted(present)
+        questions += [_question(row, profiles, pool, seed) for row in picked]
+    if not questions:
+        raise UserError(f"{mixture.uri}: every cell of the split grid is empty", hint="mix more rows")
+    return questions
+
+
+def _sample(path: Path, limit: int | None, seed: int, present: set[str]) -> list[TrainingRow]:
+    """The sampled rows of a cell; adds the characters of all its rows to `present`."""
+
+    def seen() -> Iterable[TrainingRow]:
+        for row in read_models(path, TrainingRow):
+            if row.character_id is not None:
+                present.add(row.character_id)
+            yield row
+
+    def place(row: TrainingRow) -> str:
+        return digest([seed, "question", row.row_id])
+
+    if not path.exists():
+        return []
+    # A training cell may hold hundreds of thousands of rows: only the sample is kept.
+    return sorted(seen(), key=place) if limit is None else heapq.nsmallest(limit, seen(), key=place)
+
+
+def _question(row: TrainingRow, profiles: dict[str, CharacterProfile], pool: list[str], seed: int) -> Question:
+    if row.character_id is None or row.prompt_view == "none":
+        return Question(row, None, None)
+    own = profiles[row.character_id]
+    if row.messages[0].content != system_prompt(own, view=row.prompt_view):
+        raise UserError(
+            f"row {row.row_id}: its system message is not what prompts/system.md makes of its character",
+            hint="the mixture was made with another template; run the mix step again",
+        )
+    other = _wrong_character(row, pool, seed)
+    if other is None:
+        return Question(row, own, None)
+    system = Turn(role="system", content=system_prompt(profiles[other], view=row.prompt_view))
+    return Question(row, own, [system, *row.messages[1:]])
+
+
+def _wrong_character(row: TrainingRow, pool: list[str], seed: int) -> str | None:
+    others = [character for character in pool if character != row.character_id]
+    return others[seed64(seed, "swap", row.row_id) % len(others)] if others else None

@@ -1,0 +1,116 @@
+"""The evaluation step: a mixture and models by role in, one row per measurement and their summary out."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import get_args
+
+from opencharacter.engines import EngineConfig, localize_model
+from opencharacter.errors import UserError
+from opencharacter.evaluation.calls import is_final
+from opencharacter.evaluation.config import EvaluateConfig
+from opencharacter.evaluation.judging import Judging
+from opencharacter.evaluation.likelihood import Likelihood
+from opencharacter.evaluation.measures import Measure, Measurement, Subject
+from opencharacter.evaluation.models import Role
+from opencharacter.evaluation.questions import Question, pick_questions
+from opencharacter.evaluation.summary import summarise
+from opencharacter.hashing import digest, tree_digest
+from opencharacter.library import fingerprint
+from opencharacter.storage.jsonl import write_jsonl
+from opencharacter.storage.rowstore import open_rows
+from opencharacter.storage.workspace import Draft, Ref, Workspace
+from opencharacter.templates import packaged_templates
+
+
+def evaluate(
+    config: EvaluateConfig,
+    mixture: Ref,
+    *,
+    models: Mapping[str, str],
+    judge: EngineConfig | None = None,
+    workspace: Workspace,
+    seed: int,
+) -> Ref:
+    """Measure base, challenger and (if there is one) champion on every cell of the split grid.
+
+    `models` maps roles to folders or other references that engines know; weights that stand under two roles are
+    measured once. The output (kind `evaluation`) holds `rows.jsonl.zst` (`ScoreRow`), `answers.jsonl.zst`
+    (`AnswerRow`, empty without a judge) and `summary.json` (`Summary`). Finished measurements are kept in the
+    workspace, so a second run makes no LLM call again. Raises `UserError` for unknown roles, weights that can't be
+    loaded, or a judge that is configured but not given; `EngineDown` if a model server is gone.
+    """
+    began = time.monotonic()
+    roles = _check_roles(models)
+    if config.judge is not None and judge is None:
+        raise UserError("evaluate.judge is set, but no engine was given for it")
+    subjects = {role: _subject(models[role]) for role in roles}
+    weights = {role: subject.digest for role, subject in subjects.items()}
+    key = digest(
+        {
+            "step": "evaluate",
+            "config": config.model_dump(exclude={"batch_size"}),
+            "judge": judge.model if judge and config.judge else None,
+            "mixture": mixture.digest,
+            "models": weights,
+            "prompts": [template.hash for name, template in packaged_templates().items() if name.startswith("judge")],
+            "seed": seed,
+            "library": fingerprint(),
+        }
+    )
+    if found := workspace.lookup("evaluation", key):
+        return found
+    measures: list[Measure] = [Likelihood(config, _chat_template(subjects["challenger"].folder))]
+    if config.judge is not None and judge is not None:
+        measures.append(Judging(config, config.judge, judge, seed))
+    distinct = list({subject.digest: subject for subject in subjects.values()}.values())
+    questions = pick_questions(config, mixture, seed)
+    measured = asyncio.run(_measure(measures, questions, distinct, workspace))
+    with workspace.produce("evaluation", key) as draft:
+        _write(draft, measured, weights)
+        draft.counts |= {"questions": len(questions)} | Counter(row.status for row in measured.rows)
+        draft.stats |= {"wall_s": round(time.monotonic() - began, 3), "usage": measured.usage.model_dump()}
+    ref = workspace.lookup("evaluation", key)
+    assert ref is not None
+    return ref
+
+
+def _check_roles(models: Mapping[str, str]) -> list[Role]:
+    known: tuple[Role, ...] = get_args(Role)
+    unknown = sorted(models.keys() - set(known))
+    if unknown or not {"base", "challenger"} <= models.keys():
+        raise UserError(f"models: expected base, challenger and perhaps champion; got {sorted(models)}")
+    return [role for role in known if role in models]
+
+
+def _subject(reference: str) -> Subject:
+    folder = localize_model(reference)
+    return Subject(reference, folder, tree_digest(folder))
+
+
+def _chat_template(folder: Path) -> str:
+    """The tuned model's template: a base model that has none is measured with the one that tuning gave it."""
+    path = folder / "chat_template.jinja"
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+
+async def _measure(
+    measures: Sequence[Measure], questions: Sequence[Question], subjects: Sequence[Subject], workspace: Workspace
+) -> Measurement:
+    total = Measurement()
+    async with open_rows(workspace.folder("rows", "evaluation"), is_final=is_final) as store:
+        for measure in measures:
+            part = await measure.measure(questions, subjects, store)
+            total.rows += part.rows
+            total.answers += part.answers
+            total.usage += part.usage
+    return total
+
+
+def _write(draft: Draft, measured: Measurement, weights: Mapping[Role, str]) -> None:
+    write_jsonl(draft.path / "rows.jsonl.zst", measured.rows)
+    write_jsonl(draft.path / "answers.jsonl.zst", measured.answers)
+    summary = summarise(measured.rows, weights)
+    (draft.path / "summary.json").write_text(summary.model_dump_json(indent=2), encoding="utf-8")

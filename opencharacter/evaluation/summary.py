@@ -1,0 +1,75 @@
+"""From rows to means, intervals and paired differences. Rows without a score are counted, and are in no mean."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal, get_args
+
+from opencharacter.evaluation.models import Difference, Metric, Role, Score, ScoreRow, Summary
+from opencharacter.evaluation.questions import CELLS
+from opencharacter.evaluation.statistics import bootstrap
+from opencharacter.records.models import HELD_OUT_CELLS, Cell
+
+CONFIDENCE = 0.95
+Group = Cell | Literal["held_out"]
+
+_GROUPS: dict[Group, tuple[Cell, ...]] = {cell: (cell,) for cell in CELLS} | {"held_out": HELD_OUT_CELLS}
+
+
+def summarise(rows: Sequence[ScoreRow], models: Mapping[Role, str]) -> Summary:
+    """Scores of each role, cell and metric, and the challenger's difference from the others."""
+    scores: list[Score] = []
+    differences: list[Difference] = []
+    for metric in get_args(Metric):
+        measured = [row for row in rows if row.metric == metric]
+        for group, cells in _GROUPS.items():
+            inside = [row for row in measured if row.cell in cells]
+            for role, weights in models.items():
+                if found := [row for row in inside if row.model == weights]:
+                    scores.append(_score(role, group, metric, found))
+                if role != "challenger" and (pairs := paired(inside, models["challenger"], weights)):
+                    differences.append(_difference(role, group, metric, pairs))
+    judge = next((row.judge for row in rows if row.judge), None)
+    return Summary(models=dict(models), judge=judge, confidence=CONFIDENCE, scores=scores, differences=differences)
+
+
+def paired(rows: Iterable[ScoreRow], challenger: str, other: str) -> list[float]:
+    """Challenger minus the other (digests of weights), one number per question that both have a score for.
+
+    Over several metrics (the judge's dimensions) it is the mean over those that both have a score for.
+    """
+    scores: dict[str, dict[tuple[str, Metric], float]] = {challenger: {}, other: {}}
+    for row in rows:
+        if row.model in scores and row.score is not None:
+            scores[row.model][row.question_id, row.metric] = row.score
+    differences: dict[str, list[float]] = defaultdict(list)
+    for key, score in sorted(scores[challenger].items()):
+        if key in scores[other]:
+            differences[key[0]].append(score - scores[other][key])
+    return [sum(values) / len(values) for values in differences.values()]
+
+
+def _difference(against: Literal["base", "champion"], group: Group, metric: Metric, pairs: list[float]) -> Difference:
+    estimate = bootstrap(pairs, confidence=CONFIDENCE)
+    return Difference(
+        against=against,
+        cell=group,
+        metric=metric,
+        n=estimate.n,
+        difference=estimate.mean,
+        low=estimate.low,
+        high=estimate.high,
+    )
+
+
+def _score(role: Role, group: Group, metric: Metric, rows: list[ScoreRow]) -> Score:
+    estimate = bootstrap([row.score for row in rows if row.score is not None], confidence=CONFIDENCE)
+    return Score(
+        model=role,
+        cell=group,
+        metric=metric,
+        n=estimate.n,
+        mean=estimate.mean,
+        low=estimate.low,
+        high=estimate.high,
+        failures=dict(sorted(Counter(row.status for row in rows if row.status != "ok").items())),
+    )
