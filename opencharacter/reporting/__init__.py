@@ -1,1 +1,6 @@
+"""The report of a run: one HTML file that needs no network."""
 
+from opencharacter.reporting.inputs import ReportInputs, ServedAnswer
+from opencharacter.reporting.report import REPORT_FILE, make_report, write_report
+
+__all__ = ["REPORT_FILE", "ReportInputs", "ServedAnswer", "make_report", "write_report"]

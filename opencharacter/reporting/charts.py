@@ -1,0 +1,125 @@
+"""Charts as inline SVG. Colours are CSS variables of the page, so charts follow its light and dark themes."""
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# matplotlib wants real colours; each stands for a CSS variable and is replaced in its output.
+_COLOURS = {
+    "#010201": "var(--ink)",
+    "#010202": "var(--muted)",
+    "#010203": "var(--line)",
+    "#010204": "var(--before)",
+    "#010205": "var(--after)",
+    "#010206": "var(--other)",
+}
+_INK, _MUTED, _LINE, BEFORE, AFTER, OTHER = _COLOURS
+_STYLE = {
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.size": 10,
+    "text.color": _INK,
+    "axes.labelcolor": _MUTED,
+    "axes.edgecolor": _LINE,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": _LINE,
+    "grid.linewidth": 0.6,
+    "xtick.color": _MUTED,
+    "ytick.color": _MUTED,
+    "legend.frameon": False,
+}
+_PROLOGUE = re.compile(r"^.*?(?=<svg)", re.DOTALL)
+_OWN_STYLE = re.compile(r"<metadata>.*?</metadata>|<defs>\s*<style.*?</style>\s*</defs>", re.DOTALL)
+
+Estimate = tuple[float, float, float]
+"""Mean, and the lower and upper end of its interval."""
+
+
+def loss_curve(points: Sequence[tuple[int, float]]) -> str:
+    """Training loss by optimiser step."""
+    with _figure("loss-curve", "Training loss by optimiser step") as (axes, done):
+        steps, losses = zip(*points, strict=True)
+        axes.plot(steps, losses, color=AFTER, linewidth=1.8, marker="o" if len(points) < 30 else "", markersize=3)
+        axes.set_xlabel("optimiser step")
+        axes.set_ylabel("loss")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    return done[0]
+
+
+def length_histogram(lengths: Mapping[str, Sequence[int]]) -> str:
+    """Words of an answer, one outline for each version."""
+    with _figure("answer-lengths", "Words in an answer, by strategy") as (axes, done):
+        longest = max(max(values) for values in lengths.values())
+        bins = [longest * step / 20 for step in range(21)]
+        for (name, values), colour in zip(sorted(lengths.items()), (AFTER, BEFORE, OTHER), strict=False):
+            axes.hist(values, bins=bins, label=name, color=colour, histtype="stepfilled", alpha=0.18)
+            axes.hist(values, bins=bins, color=colour, histtype="step", linewidth=1.6)
+        axes.set_xlabel("words in an answer")
+        axes.set_ylabel("answers")
+        axes.legend()
+    return done[0]
+
+
+def intervals(name: str, title: str, label: str, rows: Mapping[str, Mapping[str, Estimate]]) -> str:
+    """Means with their intervals: one line for each row, one mark for each series (such as before and after)."""
+    series = list(dict.fromkeys(key for values in rows.values() for key in values))
+    with _figure(name, title, height=0.9 + 0.42 * len(rows)) as (axes, done):
+        for index, (key, colour) in enumerate(zip(series, (BEFORE, AFTER, OTHER), strict=False)):
+            places = [place for place, values in enumerate(rows.values()) if key in values]
+            estimates = [values[key] for values in rows.values() if key in values]
+            means = [mean for mean, _, _ in estimates]
+            axes.errorbar(
+                means,
+                [place + 0.24 * (index - (len(series) - 1) / 2) for place in places],
+                xerr=[
+                    [max(0.0, mean - low) for mean, low, _ in estimates],
+                    [max(0.0, high - mean) for mean, _, high in estimates],
+                ],
+                fmt="o", markersize=5, linewidth=1.6, capsize=3, color=colour, label=key,
+            )  # fmt: skip
+        axes.set_yticks(range(len(rows)), list(rows))
+        axes.set_ylim(len(rows) - 0.5, -0.5)
+        axes.grid(axis="y", visible=False)
+        axes.set_xlabel(label)
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(series), fontsize=9)
+    return done[0]
+
+
+@contextmanager
+def _figure(name: str, title: str, height: float = 2.6) -> "Iterator[tuple[Any, list[str]]]":
+    """Axes to draw on; afterwards the list holds the SVG. `name` keeps ids apart in one page."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    done: list[str] = []
+    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": name}):
+        figure = Figure(figsize=(5.2, height), layout="constrained")
+        figure.patch.set_visible(False)
+        axes = figure.subplots()
+        axes.patch.set_visible(False)
+        yield axes, done
+        stream = io.StringIO()
+        figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None, "Title": title})
+    done.append(_for_page(stream.getvalue(), name, title))
+
+
+def _for_page(svg: str, name: str, title: str) -> str:
+    svg = _PROLOGUE.sub("", svg, count=1)
+    svg = _OWN_STYLE.sub("", svg)
+    for colour, variable in _COLOURS.items():
+        svg = svg.replace(colour, variable)
+    # matplotlib numbers its groups from one in every figure.
+    svg = re.sub(r'id="([A-Za-z0-9_.-]+)"', rf'id="{name}-\1"', svg)
+    svg = re.sub(r'(xlink:href="#|url\(#)([A-Za-z0-9_.-]+)', rf"\1{name}-\2", svg)
+    # Without a size of its own, the chart takes the width of its place in the page.
+    opening = f'<svg \\1 role="img" aria-label="{title}" xmlns="http://www.w3.org/2000/svg"'
+    opening += ' xmlns:xlink="http://www.w3.org/1999/xlink">'
+    return re.sub(r"<svg[^>]*?(viewBox=\"[^\"]+\")[^>]*>", opening, svg, count=1)

@@ -1,0 +1,119 @@
+"""Writing the report: one HTML file that needs nothing beside it, not even a network."""
+
+import itertools
+import os
+import tempfile
+from datetime import UTC, datetime
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from opencharacter.characters.profile import ATTRIBUTES, CharacterProfile
+from opencharacter.hashing import digest
+from opencharacter.library import fingerprint
+from opencharacter.reporting import charts, formats
+from opencharacter.reporting.inputs import ReportInputs
+from opencharacter.reporting.lineage import data_view, registered_facts
+from opencharacter.reporting.samples import answer_lengths, pick_samples
+from opencharacter.reporting.scores import headline_losses, sample_answers, score_view, verdict
+from opencharacter.reporting.stages import Stage, stage_table, total_usage
+from opencharacter.reporting.training import training_view
+from opencharacter.storage.jsonl import read_models
+from opencharacter.storage.workspace import Ref, Workspace
+
+_CHARACTERS_SHOWN = 48
+_SAMPLES_SHOWN = 6
+
+
+REPORT_FILE = "report.html"
+
+
+def make_report(run: ReportInputs, *, workspace: Workspace) -> Ref:
+    """Write the report into the workspace (kind `report`); its stats hold the inputs, so it is also the run's index."""
+    inputs = run.model_dump(mode="json")
+    key = digest({"step": "report", "run": inputs, "library": fingerprint()})
+    if found := workspace.lookup("report", key):
+        return found
+    with workspace.produce("report", key) as draft:
+        write_report(run, draft.path / REPORT_FILE)
+        draft.stats = {"run": inputs}
+    return draft.committed()
+
+
+def write_report(run: ReportInputs, path: Path) -> Path:
+    """Write the report of a run, whole or partial, to `path` and return it. An older file is replaced at once."""
+    page = _render(run)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
+        draft = Path(scratch) / path.name
+        draft.write_text(page, encoding="utf-8")
+        os.replace(draft, path)
+    return path
+
+
+def _render(run: ReportInputs) -> str:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
+
+    # Everything that a template prints is escaped; only what this package draws itself is marked as safe.
+    environment = Environment(
+        loader=PackageLoader("opencharacter.reporting"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        number=formats.number,
+        duration=formats.duration,
+        words=formats.words,
+        initials=formats.initials,
+        hue=formats.hue,
+        svg=Markup,
+    )
+    stylesheet = resources.files("opencharacter.reporting") / "templates" / "report.css"
+    css = Markup(stylesheet.read_text(encoding="utf-8"))
+    return environment.get_template("report.html.j2").render(css=css, **_view(run))
+
+
+def _view(run: ReportInputs) -> dict[str, Any]:
+    characters = read_models(run.characters.path / "characters.jsonl.zst", CharacterProfile)
+    shown = list(itertools.islice(characters, _CHARACTERS_SHOWN))
+    names = {character.id: character.name for character in itertools.chain(shown, characters)}
+    stages = stage_table(run.stages(), run.shards)
+    lengths = answer_lengths(run.dialogues) if run.dialogues else {}
+    return {
+        "run": run,
+        "when": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "library": fingerprint(),
+        "attributes": ATTRIBUTES,
+        "characters": shown,
+        "shown": {character.id for character in shown},
+        "names": names,
+        "stages": stages,
+        "facts": _facts(run, stages),
+        "samples": pick_samples(run.dialogues, run.sessions, limit=_SAMPLES_SHOWN) if run.dialogues else [],
+        "lengths_chart": charts.length_histogram(lengths) if lengths else None,
+        "training": training_view(run.model) if run.model else None,
+        "scores": score_view(run.evaluation) if run.evaluation else None,
+        "answers": sample_answers(run.evaluation) if run.evaluation else [],
+        "verdict": verdict(run.decision) if run.decision else None,
+        "data": data_view(run.mixture) if run.mixture else None,
+        "identity": registered_facts(run.registered) if run.registered else [],
+    }
+
+
+def _facts(run: ReportInputs, stages: list[Stage]) -> list[tuple[str, str]]:
+    """The figures at the top of the page, as label and value."""
+    usage = total_usage(stages)
+    losses = headline_losses(run.evaluation) if run.evaluation else None
+    facts = [
+        ("characters", formats.number(run.characters.counts.get("ok"))),
+        ("dialogues", formats.number(run.dialogues.counts.get("ok")) if run.dialogues else None),
+        ("held-out loss", f"{formats.number(losses[0])}\u2009→\u2009{formats.number(losses[1])}" if losses else None),
+        ("LLM calls", formats.number(usage.calls)),
+        ("tokens in and out", formats.number(usage.prompt_tokens + usage.completion_tokens)),
+        ("time of all stages", formats.duration(sum(stage.wall_s or 0.0 for stage in stages))),
+        ("model version", str(run.registered["version"]) if run.registered else None),
+    ]
+    return [(label, value) for label, value in facts if value is not None]

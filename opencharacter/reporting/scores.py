@@ -1,0 +1,218 @@
+"""The evaluation as the report shows it: before (the base model) against after (the tuned one), and the gate's word."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from opencharacter.hashing import text_digest
+from opencharacter.reporting import charts
+from opencharacter.reporting.formats import CELL_LABELS, words
+from opencharacter.storage.jsonl import read_jsonl
+from opencharacter.storage.workspace import Ref
+
+_SERIES = {"base": "before", "challenger": "after", "champion": "champion"}
+_LOWER_IS_BETTER = {"loss"}
+_LIKELIHOOD = ("loss", "profile_swap_gap")
+_ANSWERS_SHOWN = 6
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean, and its interval where there were questions enough."""
+
+    mean: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class Change:
+    """After minus before over the same questions; `verdict` is better, worse or unclear."""
+
+    difference: Estimate
+    verdict: str
+
+
+@dataclass(frozen=True)
+class ScoreLine:
+    """One measure in one cell, for each model."""
+
+    label: str
+    questions: int
+    estimates: Mapping[str, Estimate]
+    change: Change | None
+
+
+@dataclass(frozen=True)
+class ScoreTable:
+    """One measure in all cells, or all judged dimensions, with its chart."""
+
+    title: str
+    caption: str
+    series: list[str]
+    lines: list[ScoreLine]
+    chart: str
+
+
+@dataclass(frozen=True)
+class ScoreView:
+    """All tables; `failures` are labels with the number of rows that have no score, for each model."""
+
+    confidence: float
+    judge: str | None
+    tables: list[ScoreTable]
+    failures: list[tuple[str, Mapping[str, int]]]
+    series: list[str]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The gate's decision in plain words."""
+
+    passed: bool
+    headline: str
+    text: str
+
+
+@dataclass(frozen=True)
+class SampleAnswer:
+    """One question, and what each model answered: title and text by model."""
+
+    character_id: str | None
+    label: str
+    conversation: list[dict[str, str]]
+    answers: list[tuple[str, str]]
+
+
+def score_view(evaluation: Ref) -> ScoreView:
+    """The tables and charts of an evaluation's summary."""
+    summary = _summary(evaluation)
+    present = [role for role in _SERIES if role in summary["models"]]
+    cells = [name for name in CELL_LABELS if any(score["cell"] == name for score in summary["scores"])]
+    judged = list(dict.fromkeys(s["metric"] for s in summary["scores"] if s["metric"] not in _LIKELIHOOD))
+    confidence = f"{summary['confidence']:.0%} interval"
+    tables = [
+        _table(summary, "Loss of the answer’s tokens", "Lower is better.", f"nats per token, {confidence}",
+               [("loss", cell, CELL_LABELS[cell]) for cell in cells]),
+        _table(summary, "Profile-swap gap", "Loss under a wrong character’s profile minus loss under the right one. Higher: "
+               "the model uses the profile.", f"nats per token, {confidence}",
+               [("profile_swap_gap", cell, CELL_LABELS[cell]) for cell in cells]),
+        _table(summary, "Judge scores", "From 1 to 5, over all held-out cells. Higher is better.", f"score, {confidence}",
+               [(metric, "held_out", words(metric)) for metric in judged]),
+    ]  # fmt: skip
+    return ScoreView(
+        confidence=summary["confidence"],
+        judge=summary["judge"],
+        tables=[table for table in tables if table.lines],
+        failures=_failures(summary["scores"]),
+        series=[_SERIES[role] for role in present],
+    )
+
+
+def headline_losses(evaluation: Ref) -> tuple[float, float] | None:
+    """Loss before and after over all held-out cells."""
+    means = {
+        score["model"]: score["mean"]
+        for score in _summary(evaluation)["scores"]
+        if score["metric"] == "loss" and score["cell"] == "held_out" and score["mean"] is not None
+    }
+    return (means["base"], means["challenger"]) if {"base", "challenger"} <= means.keys() else None
+
+
+def verdict(decision: Mapping[str, Any]) -> Verdict:
+    """Put the gate's decision into words."""
+    rival = {"base": "the base model", "champion": "the present champion"}.get(decision["against"], decision["against"])
+    return Verdict(
+        passed=decision["passed"],
+        headline=f"The new model {'beats' if decision['passed'] else 'does not beat'} {rival}"
+        + (" and becomes champion" if decision["passed"] else "; it stays challenger"),
+        text=decision["reason"],
+    )
+
+
+def sample_answers(evaluation: Ref) -> list[SampleAnswer]:
+    """Questions that base and tuned model both answered, chosen by the questions' ids only."""
+    path = evaluation.path / "answers.jsonl.zst"
+    if not path.is_file():
+        return []
+    roles = {digest: role for role, digest in reversed(_summary(evaluation)["models"].items())}
+    by_question: dict[str, dict[str, dict[str, Any]]] = {}
+    for row in read_jsonl(path):
+        if row["answer"] and row["model"] in roles:
+            by_question.setdefault(row["question_id"], {})[roles[row["model"]]] = row
+    both = [question for question, rows in by_question.items() if {"base", "challenger"} <= rows.keys()]
+    samples = []
+    for question in sorted(both, key=text_digest)[:_ANSWERS_SHOWN]:
+        rows = by_question[question]
+        asked = rows["base"]
+        samples.append(
+            SampleAnswer(
+                character_id=asked["character_id"],
+                label=CELL_LABELS[asked["cell"]],
+                conversation=asked["conversation"],
+                answers=[(_SERIES[role], rows[role]["answer"]) for role in ("base", "challenger")],
+            )
+        )
+    return samples
+
+
+def _summary(evaluation: Ref) -> dict[str, Any]:
+    summary: dict[str, Any] = json.loads((evaluation.path / "summary.json").read_text(encoding="utf-8"))
+    return summary
+
+
+def _table(
+    summary: Mapping[str, Any], title: str, caption: str, axis: str, wanted: Iterable[tuple[str, str, str]]
+) -> ScoreTable:
+    lines = [line for metric, cell, label in wanted if (line := _line(summary, metric, cell, label)).estimates]
+    series = [name for name in _SERIES.values() if any(name in line.estimates for line in lines)]
+    points = {
+        line.label: {
+            name: (value.mean, value.mean if value.low is None else value.low, value.mean if value.high is None else value.high)
+            for name, value in line.estimates.items()
+        }
+        for line in lines
+    }  # fmt: skip
+    chart = charts.intervals(words(title).replace(" ", "-").lower(), title, axis, points) if lines else ""
+    return ScoreTable(title, caption, series, lines, chart)
+
+
+def _line(summary: Mapping[str, Any], metric: str, cell: str, label: str) -> ScoreLine:
+    scores = [s for s in summary["scores"] if (s["metric"], s["cell"]) == (metric, cell) and s["mean"] is not None]
+    change = next(
+        (
+            _change(row)
+            for row in summary["differences"]
+            if (row["metric"], row["cell"], row["against"]) == (metric, cell, "base") and row["difference"] is not None
+        ),
+        None,
+    )
+    return ScoreLine(
+        label=label,
+        questions=max((score["n"] for score in scores), default=0),
+        estimates={_SERIES[s["model"]]: Estimate(s["mean"], s["low"], s["high"]) for s in scores},
+        change=change,
+    )
+
+
+def _change(row: Mapping[str, Any]) -> Change:
+    sign = -1 if row["metric"] in _LOWER_IS_BETTER else 1
+    low, high = row["low"], row["high"]
+    judgement = "unclear"
+    if low is not None and (low > 0 or high < 0):
+        judgement = "better" if sign * low > 0 else "worse"
+    return Change(Estimate(row["difference"], low, high), judgement)
+
+
+def _failures(scores: Iterable[Mapping[str, Any]]) -> list[tuple[str, Mapping[str, int]]]:
+    """Rows without a score, by reason; the cell `held_out` sums others and is left out."""
+    found: dict[str, Counter[str]] = {}
+    for score in scores:
+        if score["cell"] == "held_out":
+            continue
+        for status, count in score["failures"].items():
+            family = "judge" if score["metric"] not in _LIKELIHOOD else words(score["metric"])
+            found.setdefault(f"{family}: {words(status)}", Counter())[_SERIES[score["model"]]] += count
+    return sorted(found.items())
