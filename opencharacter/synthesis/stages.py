@@ -55,7 +55,7 @@ def make_shard(
     )
     with workspace.produce(kind, key) as draft:
         draft.counts = report.counts
-        draft.stats = report.stats
+        draft.stats = {**report.stats, "stored_rows": len(read_rows(root, shard=shard, shards=shards))}
     return draft.committed()
 
 
