@@ -1,6 +1,7 @@
 """The report of a run: one HTML file that needs no network."""
 
 from opencharacter.reporting.inputs import ReportInputs, ServedAnswer
-from opencharacter.reporting.report import REPORT_FILE, make_report, write_report
+from opencharacter.reporting.report import write_report
+from opencharacter.reporting.step import REPORT_FILE, make_report
 
 __all__ = ["REPORT_FILE", "ReportInputs", "ServedAnswer", "make_report", "write_report"]

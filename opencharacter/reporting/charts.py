@@ -19,7 +19,7 @@ _COLOURS = {
     "#010206": "var(--other)",
 }
 _INK, _MUTED, _LINE, BEFORE, AFTER, OTHER = _COLOURS
-_STYLE = {
+_STYLE: Any = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
     "font.size": 10,

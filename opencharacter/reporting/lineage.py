@@ -11,23 +11,31 @@ _GRID = (
     ("characters seen", "train", "seen_character_held_out_session"),
     ("characters held out", "held_out_character_seen_session", "held_out_both"),
 )
-_TAGS = ("base_model", "mixture_digest", "prompt_hash", "weights_digest", "weights_uri", "licences")
+_TAGS = ("base_model", "mixture_digest", "prompt_hash", "licences", "previous_champion", "promotion_reason")
 
 
 @dataclass(frozen=True)
 class DataView:
-    """Rows of each cell of the split grid, and rows by licence."""
+    """The mixture as its statistics describe it; `grid` holds a label and the figures of two cells."""
 
-    grid: list[tuple[str, int, int]]
-    licences: list[tuple[str, int]]
+    grid: list[tuple[str, Mapping[str, Any], Mapping[str, Any]]]
+    sources: list[Mapping[str, Any]]
+    licences: Mapping[str, int]
+    dropped: Mapping[str, int]
+    warnings: list[str]
 
 
 def data_view(mixture: Ref) -> DataView:
     """Read a mixture's statistics."""
     statistics = json.loads((mixture.path / "statistics.json").read_text(encoding="utf-8"))
-    rows = {**mixture.counts}
-    grid = [(label, rows.get(seen, 0), rows.get(held_out, 0)) for label, seen, held_out in _GRID]
-    return DataView(grid=grid, licences=sorted(statistics["licences"].items()))
+    cells = statistics["cells"]
+    return DataView(
+        grid=[(label, cells[seen], cells[held_out]) for label, seen, held_out in _GRID],
+        sources=statistics["sources"],
+        licences=statistics["licences"],
+        dropped=statistics["dropped"],
+        warnings=statistics["warnings"],
+    )
 
 
 def registered_facts(registered: Mapping[str, Any]) -> list[tuple[str, str]]:

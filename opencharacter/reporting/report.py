@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from opencharacter.characters.profile import ATTRIBUTES, CharacterProfile
-from opencharacter.hashing import digest
 from opencharacter.library import fingerprint
 from opencharacter.reporting import charts, formats
 from opencharacter.reporting.inputs import ReportInputs
@@ -19,25 +18,9 @@ from opencharacter.reporting.scores import headline_losses, sample_answers, scor
 from opencharacter.reporting.stages import Stage, stage_table, total_usage
 from opencharacter.reporting.training import training_view
 from opencharacter.storage.jsonl import read_models
-from opencharacter.storage.workspace import Ref, Workspace
 
 _CHARACTERS_SHOWN = 48
 _SAMPLES_SHOWN = 6
-
-
-REPORT_FILE = "report.html"
-
-
-def make_report(run: ReportInputs, *, workspace: Workspace) -> Ref:
-    """Write the report into the workspace (kind `report`); its stats hold the inputs, so it is also the run's index."""
-    inputs = run.model_dump(mode="json")
-    key = digest({"step": "report", "run": inputs, "library": fingerprint()})
-    if found := workspace.lookup("report", key):
-        return found
-    with workspace.produce("report", key) as draft:
-        write_report(run, draft.path / REPORT_FILE)
-        draft.stats = {"run": inputs}
-    return draft.committed()
 
 
 def write_report(run: ReportInputs, path: Path) -> Path:

@@ -26,6 +26,12 @@ class Estimate:
     low: float | None
     high: float | None
 
+    @property
+    def with_interval(self) -> tuple[float, float, float]:
+        """Mean, low and high; a mean without an interval stands for all three."""
+        low, high = (self.mean if end is None else end for end in (self.low, self.high))
+        return self.mean, low, high
+
 
 @dataclass(frozen=True)
 class Change:
@@ -57,13 +63,21 @@ class ScoreTable:
 
 
 @dataclass(frozen=True)
+class Failures:
+    """Rows without a score for one reason: for each model their number, and how many were measured."""
+
+    label: str
+    counts: Mapping[str, tuple[int, int]]
+
+
+@dataclass(frozen=True)
 class ScoreView:
-    """All tables; `failures` are labels with the number of rows that have no score, for each model."""
+    """All tables, and what has no place in them."""
 
     confidence: float
     judge: str | None
     tables: list[ScoreTable]
-    failures: list[tuple[str, Mapping[str, int]]]
+    failures: list[Failures]
     series: list[str]
 
 
@@ -92,16 +106,17 @@ def score_view(evaluation: Ref) -> ScoreView:
     present = [role for role in _SERIES if role in summary["models"]]
     cells = [name for name in CELL_LABELS if any(score["cell"] == name for score in summary["scores"])]
     judged = list(dict.fromkeys(s["metric"] for s in summary["scores"] if s["metric"] not in _LIKELIHOOD))
-    confidence = f"{summary['confidence']:.0%} interval"
+    interval = f"{summary['confidence']:.0%} interval"
+    nats = f"nats per token, {interval}"
+    gap = "Loss under a wrong character’s profile minus loss under the right one. Higher: the model uses the profile."
+    judges = "From 1 to 5, over all held-out cells. Higher is better."
     tables = [
-        _table(summary, "Loss of the answer’s tokens", "Lower is better.", f"nats per token, {confidence}",
-               [("loss", cell, CELL_LABELS[cell]) for cell in cells]),
-        _table(summary, "Profile-swap gap", "Loss under a wrong character’s profile minus loss under the right one. Higher: "
-               "the model uses the profile.", f"nats per token, {confidence}",
-               [("profile_swap_gap", cell, CELL_LABELS[cell]) for cell in cells]),
-        _table(summary, "Judge scores", "From 1 to 5, over all held-out cells. Higher is better.", f"score, {confidence}",
-               [(metric, "held_out", words(metric)) for metric in judged]),
-    ]  # fmt: skip
+        _table(summary, "Loss of the answer’s tokens", "Lower is better.", nats, _by_cell("loss", cells)),
+        _table(summary, "Profile-swap gap", gap, nats, _by_cell("profile_swap_gap", cells)),
+        _table(
+            summary, "Judge scores", judges, f"score, {interval}", [(name, "held_out", words(name)) for name in judged]
+        ),
+    ]
     return ScoreView(
         confidence=summary["confidence"],
         judge=summary["judge"],
@@ -123,13 +138,14 @@ def headline_losses(evaluation: Ref) -> tuple[float, float] | None:
 
 def verdict(decision: Mapping[str, Any]) -> Verdict:
     """Put the gate's decision into words."""
-    rival = {"base": "the base model", "champion": "the present champion"}.get(decision["against"], decision["against"])
-    return Verdict(
-        passed=decision["passed"],
-        headline=f"The new model {'beats' if decision['passed'] else 'does not beat'} {rival}"
-        + (" and becomes champion" if decision["passed"] else "; it stays challenger"),
-        text=decision["reason"],
-    )
+    rival = {"base": "the base model", "champion": "the present champion"}[decision["against"]]
+    if decision["challenger_digest"] == decision.get("champion_digest"):
+        headline = "This model is the champion already"
+    elif decision["passed"]:
+        headline = f"The new model beats {rival} and may become champion"
+    else:
+        headline = f"The new model is not shown to beat {rival}; it stays challenger"
+    return Verdict(passed=decision["passed"], headline=headline, text=decision["reason"])
 
 
 def sample_answers(evaluation: Ref) -> list[SampleAnswer]:
@@ -163,18 +179,16 @@ def _summary(evaluation: Ref) -> dict[str, Any]:
     return summary
 
 
+def _by_cell(metric: str, cells: Iterable[str]) -> list[tuple[str, str, str]]:
+    return [(metric, cell, CELL_LABELS[cell]) for cell in cells]
+
+
 def _table(
     summary: Mapping[str, Any], title: str, caption: str, axis: str, wanted: Iterable[tuple[str, str, str]]
 ) -> ScoreTable:
     lines = [line for metric, cell, label in wanted if (line := _line(summary, metric, cell, label)).estimates]
     series = [name for name in _SERIES.values() if any(name in line.estimates for line in lines)]
-    points = {
-        line.label: {
-            name: (value.mean, value.mean if value.low is None else value.low, value.mean if value.high is None else value.high)
-            for name, value in line.estimates.items()
-        }
-        for line in lines
-    }  # fmt: skip
+    points = {line.label: {name: value.with_interval for name, value in line.estimates.items()} for line in lines}
     chart = charts.intervals(words(title).replace(" ", "-").lower(), title, axis, points) if lines else ""
     return ScoreTable(title, caption, series, lines, chart)
 
@@ -206,13 +220,19 @@ def _change(row: Mapping[str, Any]) -> Change:
     return Change(Estimate(row["difference"], low, high), judgement)
 
 
-def _failures(scores: Iterable[Mapping[str, Any]]) -> list[tuple[str, Mapping[str, int]]]:
-    """Rows without a score, by reason; the cell `held_out` sums others and is left out."""
-    found: dict[str, Counter[str]] = {}
+def _failures(scores: Iterable[Mapping[str, Any]]) -> list[Failures]:
+    """Rows without a score, by measure and reason; the group `held_out` sums up other cells and is left out."""
+    asked: Counter[tuple[str, str]] = Counter()
+    failed: dict[tuple[str, str], Counter[str]] = {}
     for score in scores:
         if score["cell"] == "held_out":
             continue
+        family = words(score["metric"]) if score["metric"] in _LIKELIHOOD else "judge"
+        series = _SERIES[score["model"]]
+        asked[family, series] += score["n"] + sum(score["failures"].values())
         for status, count in score["failures"].items():
-            family = "judge" if score["metric"] not in _LIKELIHOOD else words(score["metric"])
-            found.setdefault(f"{family}: {words(status)}", Counter())[_SERIES[score["model"]]] += count
-    return sorted(found.items())
+            failed.setdefault((family, status), Counter())[series] += count
+    return [
+        Failures(f"{family}: {words(status)}", {name: (count, asked[family, name]) for name, count in counts.items()})
+        for (family, status), counts in sorted(failed.items())
+    ]

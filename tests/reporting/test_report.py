@@ -1,0 +1,206 @@
+"""The report is one safe file, shows what a run made, and tells the truth of a run that is not whole."""
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from support.small_run import OutputMaker, answer, dialogue, profile, session, statistics, summary
+
+from opencharacter.characters.profile import CharacterProfile
+from opencharacter.reporting import REPORT_FILE, ReportInputs, ServedAnswer, make_report, write_report
+from opencharacter.storage.workspace import Workspace
+
+ROSA = profile("Rosa Quispe")
+EVIL = profile('Eve <script>alert("pwned")</script>', personality="<img src=x onerror=alert(1)> {{ 7 * 7 }}")
+ONE_TURN = session("s1", "How do I bake bread?", "Mix flour and water.")
+TWO_TURNS = session("s2", "Hello?", "Hello.", "Are you well?", "Quite well.")
+GATE = {
+    "passed": True,
+    "metric": "loss",
+    "against": "base",
+    "reason": "loss -0.7 against base, lower, as it must be",
+    "challenger_digest": "c" * 64,
+    "champion_digest": None,
+}
+
+
+class Page(HTMLParser):
+    """The tags, addresses and visible text of a page; fails on tags that do not match."""
+
+    VOID = ("meta", "path", "use", "img", "br", "link", "input")
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.words: list[str] = []
+        self._open: list[str] = []
+        self.feed(html)
+        assert not self._open, f"left open: {self._open}"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        values = dict(attrs)
+        self.ids += [values["id"]] if values.get("id") else []
+        self.links += [value for name, value in attrs if value and name in ("src", "href", "xlink:href", "action")]
+        if tag not in self.VOID:
+            self._open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in self.VOID:
+            assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self._open and self._open[-1] != "style":
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+
+@pytest.fixture
+def whole(make_output: OutputMaker) -> ReportInputs:
+    usage = {"calls": 1234, "prompt_tokens": 9000, "completion_tokens": 500}
+    characters = make_output(
+        "characters",
+        {"characters.jsonl.zst": [ROSA, EVIL]},
+        counts={"ok": 2, "rejected": 3},
+        stats={"wall_s": 1.0, "usage": usage, "rejected_by_reason": {"missing_attribute": 2, "prompt_echo": 1}},
+    )
+    shards = [make_output("profiles_rows", stats={"wall_s": 30.0, "usage": usage}) for _ in range(2)]
+    dialogues = [
+        dialogue("R", ONE_TURN, ROSA, "Rewritten: knead it, wawa."),
+        dialogue("G", ONE_TURN, ROSA, "Generated: ask the oven."),
+        dialogue("R", TWO_TURNS, EVIL, "R one </div>", "R two"),
+        dialogue("G", TWO_TURNS, EVIL, "G one", "G two"),
+    ]
+    answers = [answer("b", "q1", ROSA.id, "A flat answer."), answer("c", "q1", ROSA.id, "A lively answer.")]
+    answers += [answer("b", "q2", ROSA.id, None), answer("c", "q2", ROSA.id, "Lonely answer.")]
+    return ReportInputs(
+        name="whole",
+        seed=7,
+        shards=shards,
+        characters=characters,
+        sessions=make_output("sessions", {"sessions.jsonl.zst": [ONE_TURN, TWO_TURNS]}, counts={"ok": 2}),
+        dialogues=make_output("dialogues", {"dialogues.jsonl.zst": dialogues}, counts={"ok": 4}),
+        mixture=make_output("mixture", texts={"statistics.json": json.dumps(statistics())}, counts={"train": 64}),
+        model=make_output(
+            "model", {"loss.jsonl": [{"step": 1, "loss": 3.25}, {"step": 2, "loss": 2.125}]}, stats={"world_size": 2}
+        ),
+        evaluation=make_output(
+            "evaluation", {"answers.jsonl.zst": answers}, texts={"summary.json": json.dumps(summary())}
+        ),
+        decision=GATE,
+        registered={"name": "opencharacter", "version": 3, "uri": "/weights", "digest": "c" * 64, "tags": {}},
+        served=ServedAnswer(profile=ROSA, question="Are you there?", answer="Where else <b>would</b> I be?"),
+    )
+
+
+def render(run: ReportInputs, folder: Path) -> str:
+    return write_report(run, folder / "out" / "report.html").read_text(encoding="utf-8")
+
+
+def test_the_whole_run_is_shown(whole: ReportInputs, tmp_path: Path) -> None:
+    text = Page(render(whole, tmp_path)).text
+    for expected in (
+        "2 rejected: missing attribute",
+        "1 rejected: prompt echo",
+        "1 234",  # calls
+        "1 min 01 s",  # two shards of half a minute, and the gathering
+        "Rewritten: knead it, wawa.",
+        "Generated: ask the oven.",
+        "Mix flour and water.",
+        "lower, as it must be",
+        "The new model beats the base model",
+        "A flat answer.",
+        "A lively answer.",
+        "near duplicate answer",
+        "Where else <b>would</b> I be?",
+        "Grew ninety kinds of potato.",
+    ):
+        assert expected in text
+
+
+def test_text_is_data(whole: ReportInputs, tmp_path: Path) -> None:
+    html = render(whole, tmp_path)
+    page = Page(html)
+    assert "script" not in page.tags
+    assert "img" not in page.tags
+    assert '<script>alert("pwned")</script>' in page.text
+    assert "{{ 7 * 7 }}" in page.text
+
+
+def test_it_needs_nothing_beside_it(whole: ReportInputs, tmp_path: Path) -> None:
+    html = render(whole, tmp_path)
+    page = Page(html)
+    assert all(link.startswith("#") for link in page.links)
+    assert {link[1:] for link in page.links} <= set(page.ids)
+    assert not re.search(r"@import|url\((?!#)", html)
+    assert "default-src 'none'" in html
+    assert page.tags.count("svg") >= 4
+
+
+def test_ids_are_unique_so_that_charts_do_not_share_their_clips(whole: ReportInputs, tmp_path: Path) -> None:
+    ids = Page(render(whole, tmp_path)).ids
+    assert len(set(ids)) == len(ids)
+
+
+def test_a_change_counts_only_beyond_its_interval(whole: ReportInputs, tmp_path: Path) -> None:
+    text = Page(render(whole, tmp_path)).text
+    loss, rest = text.split("Lower is better.")[1].split("Higher: the model uses the profile.")
+    gap = rest.split("From 1 to 5")[0]
+    assert loss.count("better −") == 5
+    assert gap.count("unclear 0.020") == 5
+    assert "better" not in gap
+
+
+def test_unparsed_judge_replies_are_counted_for_each_model(whole: ReportInputs, tmp_path: Path) -> None:
+    assert "judge: parse failure 2 of 14 3 of 3" in Page(render(whole, tmp_path)).text
+
+
+def test_answers_are_shown_only_where_both_models_gave_one(whole: ReportInputs, tmp_path: Path) -> None:
+    assert "Lonely answer." not in Page(render(whole, tmp_path)).text
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"passed": False, "reason": "not lower beyond doubt"}, "is not shown to beat the base model"),
+        ({"champion_digest": "c" * 64, "against": "champion"}, "is the champion already"),
+        ({"champion_digest": "d" * 64, "against": "champion"}, "beats the present champion"),
+    ],
+)
+def test_the_gate_is_told_in_words(
+    make_output: OutputMaker, tmp_path: Path, change: dict[str, object], expected: str
+) -> None:
+    characters = make_output("characters", {"characters.jsonl.zst": [ROSA]})
+    run = ReportInputs(name="gated", characters=characters, decision=GATE | change)
+    assert expected in Page(render(run, tmp_path)).text
+
+
+def test_a_partial_run_still_gets_a_report(make_output: OutputMaker, tmp_path: Path) -> None:
+    nameless = CharacterProfile(name="…")
+    run = ReportInputs(name="partial", characters=make_output("characters", {"characters.jsonl.zst": [nameless]}))
+    page = Page(render(run, tmp_path))
+    assert "1 of 1 profiles" in page.text
+    assert "scores" not in page.ids
+    assert "samples" not in page.ids
+
+
+def test_rewriting_replaces_the_old_report_and_leaves_nothing_else(whole: ReportInputs, tmp_path: Path) -> None:
+    render(whole, tmp_path)
+    render(whole.model_copy(update={"name": "renamed"}), tmp_path)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["report.html"]
+    assert "renamed" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+
+
+def test_the_step_keeps_the_run_so_that_the_report_can_be_made_again(whole: ReportInputs, tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path / "workspace")
+    ref = make_report(whole, workspace=workspace)
+    assert (ref.path / REPORT_FILE).is_file()
+    assert ReportInputs.model_validate(ref.stats["run"]) == whole
+    assert make_report(whole, workspace=workspace) == ref
