@@ -59,6 +59,7 @@ async def _start_in_thread(config: EngineConfig, servers: ExitStack) -> str:
     except asyncio.CancelledError:
         cancelled.set()
         await asyncio.wait([start])
+        start.exception()  # nobody else looks at it, and asyncio complains about errors that nobody has seen
         raise
 
 

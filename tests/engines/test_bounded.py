@@ -1,0 +1,100 @@
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from opencharacter.engines import ChatFailed, EngineDown, Tally, run_bounded
+from opencharacter.progress import Progress
+from opencharacter.records.models import Usage
+
+
+@given(items=st.lists(st.integers()), limit=st.integers(1, 5))
+def test_every_item_is_worked_on_once_and_drawn_only_when_a_place_is_free(items: list[int], limit: int) -> None:
+    drawn: list[int] = []
+    finished: list[int] = []
+    most_open = 0
+
+    def stream() -> Iterator[int]:
+        nonlocal most_open
+        for item in items:
+            drawn.append(item)
+            most_open = max(most_open, len(drawn) - len(finished))
+            yield item
+
+    async def work(item: int) -> None:
+        await asyncio.sleep(0)
+        finished.append(item)
+
+    tally = asyncio.run(run_bounded(work, stream(), limit=limit))
+    assert sorted(finished) == sorted(items)
+    assert most_open <= limit
+    assert tally == Tally(done=len(items))
+
+
+async def test_failed_calls_are_counted_and_the_rest_goes_on() -> None:
+    async def work(item: int) -> Usage:
+        if item % 3 == 0:
+            raise ChatFailed(f"row {item}")
+        return Usage(calls=1, completion_tokens=10)
+
+    bar = Progress("rewrite", total=10)
+    tally = await run_bounded(work, range(10), limit=4, bar=bar)
+    assert (tally.done, tally.failed) == (6, 4)
+    assert str(tally.last_error).startswith("row ")
+    assert (bar.rows, bar.tokens, bar.errors) == (10, 60, 4)
+
+
+class _Journal:
+    """Work that never ends by itself and journals when it is cancelled."""
+
+    def __init__(self) -> None:
+        self.closed: list[int] = []
+
+    async def work(self, item: int) -> None:
+        if item == 3:
+            raise EngineDown("gone")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.closed.append(item)
+
+
+async def test_an_engine_that_is_down_cancels_the_rest_and_is_raised() -> None:
+    journal = _Journal()
+    with pytest.raises(EngineDown, match="gone"):
+        await run_bounded(journal.work, iter(range(1000)), limit=4)
+    assert journal.closed == [0, 1, 2]
+
+
+async def test_a_cancellation_waits_until_the_work_has_ended() -> None:
+    closed: list[int] = []
+    started = asyncio.Event()
+
+    async def work(item: int) -> None:
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)
+            closed.append(item)
+
+    task = asyncio.create_task(run_bounded(work, range(1000), limit=3))
+    await started.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert closed == [0, 1, 2]
+
+
+async def test_an_error_of_the_stream_itself_is_raised() -> None:
+    def stream() -> Iterator[int]:
+        yield 1
+        raise ValueError("line 2 is broken")
+
+    async def work(item: int) -> None:
+        await asyncio.sleep(0)
+
+    with pytest.raises(ValueError, match="line 2"):
+        await run_bounded(work, stream(), limit=2)
