@@ -11,7 +11,7 @@ from opencharacter.pipelines.loading import load_run_config
 from opencharacter.pipelines.local import local_services, run_pipeline
 from opencharacter.registry import RegisteredModel, resolve
 from opencharacter.reporting import REPORT_FILE, ReportInputs, ServedAnswer, make_report
-from opencharacter.serving import ask, serve
+from opencharacter.serving import Conversation, serve
 from opencharacter.storage.workspace import Workspace, local_path
 
 _DATA = resources.files("opencharacter.data") / "demo"
@@ -52,10 +52,8 @@ def run_demo(
         address = f"models:/{config.registry.model_name}@{alias}"
         model = resolve(address)
         note(f"serving {address} …")
-        with serve(
-            local_path(model.uri), model.name, port=None, max_model_len=config.deploy.max_model_len, log_dir=workdir / "logs"
-        ) as url:
-            answer = ask(profile, question, url=url, model=model.name)
+        with serve(local_path(model.uri), model.name, max_model_len=config.deploy.max_model_len) as endpoint:
+            answer = "".join(Conversation(profile, url=endpoint.url, model=model.name).ask(question))
     served = ServedAnswer(profile=profile, question=question, answer=answer, model=address)
     report = make_report(run.model_copy(update={"served": served}), workspace=Workspace(workdir / "workspace"))
     return DemoResult(profile.name, question, answer, model, alias, report.path / REPORT_FILE)

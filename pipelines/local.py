@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from opencharacter.components.runtime import FAILURE_VARIABLE
-from opencharacter.engines import OWNER_VARIABLE, SERVERS_VARIABLE, stop_servers
+from opencharacter.engines import stop_servers
+from opencharacter.engines.shared_servers import OWNER_VARIABLE, SERVERS_VARIABLE
 from opencharacter.errors import OpenCharacterError, UserError
 from opencharacter.pipelines.config import RunConfig
 from opencharacter.registry import local_server

@@ -11,7 +11,7 @@ def gate(
     run: dict,
     gate: dict,
     evaluation: dsl.Input[dsl.Artifact],
-    decision: dsl.OutputPath(dict),
+    decision: dsl.OutputPath(dict),  # type: ignore[valid-type]
 ) -> bool:
     """Decide whether the challenger beats the champion."""
     import json

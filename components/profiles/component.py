@@ -24,7 +24,13 @@ def profiles(
     with Step("profiles", workspace, run) as step:
         config = ProfilesConfig.model_validate(profiles)
         engine = EngineConfig.model_validate(engines[config.teacher])
-        source = step.ref(personas)
-        place = {"shard": int(shard), "shards": len(shards)}
-        ref = synthesise_profiles(config, engine, source, workspace=step.workspace, seed=step.seed, **place)
+        ref = synthesise_profiles(
+            config,
+            engine,
+            step.ref(personas),
+            workspace=step.workspace,
+            seed=step.seed,
+            shard=shard,
+            shards=len(shards),
+        )
         step.publish(ref, rows)

@@ -27,9 +27,15 @@ def responses(
         config = ResponsesConfig.model_validate(responses)
         corpora = InputsConfig.model_validate(inputs).corpora
         teachers = {name: EngineConfig.model_validate(engine) for name, engine in engines.items()}
-        sources = (step.ref(sessions), step.ref(characters))
-        place = {"shard": int(shard), "shards": len(shards)}
         ref = synthesise_responses(
-            config, corpora, teachers, *sources, workspace=step.workspace, seed=step.seed, **place
+            config,
+            corpora,
+            teachers,
+            step.ref(sessions),
+            step.ref(characters),
+            workspace=step.workspace,
+            seed=step.seed,
+            shard=shard,
+            shards=len(shards),
         )
         step.publish(ref, rows)

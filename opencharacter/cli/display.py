@@ -66,7 +66,7 @@ class RunDisplay:
         self._console.print(counts, markup=False, soft_wrap=True)
 
     def _progress(self, event: dict[str, Any]) -> None:
-        parts = [f"{event['name']} {event['done']}/{event['total']}"]
+        parts = [f"{event['stage']} {event['done']}/{event['total'] or '?'}"]
         if event.get("tokens_per_s"):
             parts.append(f"{event['tokens_per_s']:.0f} tok/s")
         if event.get("errors"):
