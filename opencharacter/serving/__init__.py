@@ -1,1 +1,21 @@
-"""Serving: the KServe transformer, a local server, a terminal chat and the deployment manifest."""
+"""Serving: the KServe transformer, a server on this machine, a terminal chat and the deployment's manifest."""
+
+from opencharacter.serving.chat import Conversation, chat_in_terminal
+from opencharacter.serving.config import DeployConfig
+from opencharacter.serving.deployment import DeployableModel, deploy
+from opencharacter.serving.manifest import inference_service
+from opencharacter.serving.serve import Endpoint, Server, run_transformer, serve, serve_until_interrupted
+
+__all__ = [
+    "Conversation",
+    "DeployConfig",
+    "DeployableModel",
+    "Endpoint",
+    "Server",
+    "chat_in_terminal",
+    "deploy",
+    "inference_service",
+    "run_transformer",
+    "serve",
+    "serve_until_interrupted",
+]

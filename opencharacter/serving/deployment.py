@@ -15,6 +15,7 @@ from opencharacter.storage.workspace import Ref, Workspace
 
 MANIFEST_FILE = "inferenceservice.yaml"
 
+_LINEAGE_TAGS = ("prompt_hash", "dataset_digest", "base_model", "licences")
 _FIELD_MANAGER = "opencharacter"
 _API_TIMEOUT_S = 30
 
@@ -27,16 +28,20 @@ class DeployableModel(Protocol):
         """Name in the registry."""
 
     @property
-    def version(self) -> str:
+    def version(self) -> int:
         """Version in the registry."""
 
     @property
-    def weights(self) -> str:
-        """URI of the model folder."""
+    def uri(self) -> str:
+        """The model folder."""
+
+    @property
+    def digest(self) -> str:
+        """Digest of the model folder."""
 
     @property
     def tags(self) -> Mapping[str, str]:
-        """Lineage, as registered: prompt hash, data set digest, base model, licences."""
+        """Lineage, as registered."""
 
 
 def deploy(config: DeployConfig, model: DeployableModel, *, workspace: Workspace) -> Ref:
@@ -45,9 +50,9 @@ def deploy(config: DeployConfig, model: DeployableModel, *, workspace: Workspace
     Applying is idempotent: the cluster merges by server-side apply and changes nothing where nothing differs.
     Raises `UserError` for weights that the cluster cannot fetch, and `OpenCharacterError` where it refuses.
     """
-    lineage = {"model-name": model.name, "model-version": str(model.version)}
-    lineage |= {name.replace("_", "-"): str(value) for name, value in model.tags.items()}
-    storage_uri = storage_uri_of(model.weights, for_cluster=config.apply)
+    lineage = {"model_name": model.name, "model_version": str(model.version), "model_digest": model.digest}
+    lineage |= {tag: model.tags[tag] for tag in _LINEAGE_TAGS if tag in model.tags}
+    storage_uri = storage_uri_of(model.uri, for_cluster=config.apply)
     manifest = inference_service(config, storage_uri=storage_uri, lineage=lineage)
     ref = _write(manifest, workspace)
     if config.apply:

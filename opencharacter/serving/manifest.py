@@ -40,7 +40,9 @@ def inference_service(config: DeployConfig, *, storage_uri: str, lineage: Mappin
             "name": config.service_name,
             "namespace": config.namespace,
             "labels": {"app.kubernetes.io/name": MODEL_FORMAT, "app.kubernetes.io/managed-by": MODEL_FORMAT},
-            "annotations": {_ANNOTATION_PREFIX + name: value for name, value in sorted(lineage.items())}
+            "annotations": {
+                _ANNOTATION_PREFIX + name.replace("_", "-"): value for name, value in sorted(lineage.items())
+            }
             | {"serving.kserve.io/deploymentMode": "Standard"},
         },
         "spec": {"predictor": {"model": model}},

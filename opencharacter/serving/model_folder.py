@@ -97,7 +97,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise UserError(
             f"{path}: no such file; expected a model folder that `opencharacter` trained",
-            hint="give --model_dir, or --allow_packaged_prompt to serve another model",
+            hint="other models have no prompt template of their own; the packaged one must be allowed explicitly",
         ) from error
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read as JSON: {error}") from error

@@ -1,0 +1,170 @@
+"""Serving on this machine: vLLM, and before it the transformer, as they stand in a pod of the cluster."""
+
+import os
+import select
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from opencharacter.engines import serve_vllm
+from opencharacter.engines.vllm_server import end_supervised, free_port, start_supervised
+from opencharacter.errors import OpenCharacterError, UserError
+from opencharacter.serving.model_folder import has_prompt, load_served_prompt
+
+_START_TIMEOUT_S = 120.0
+_POLL_S = 0.1
+_LOG_LINES = 25
+_ANY_ADDRESS = "0.0.0.0"
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server process that answers."""
+
+    name: str
+    url: str
+    """Of the OpenAI API."""
+    pid: int
+    log: Path
+
+    def failure(self) -> OpenCharacterError:
+        """What to raise when it ended by itself."""
+        return OpenCharacterError(f"{self.name} ended; the end of its log:\n{_tail(self.log)}")
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A served model."""
+
+    url: str
+    """For OpenAI clients."""
+    model: str
+    servers: tuple[Server, ...]
+
+    def wait(self) -> None:
+        """Block for as long as all servers run; raises `OpenCharacterError` with the log of the one that ended."""
+        ends = {os.pidfd_open(server.pid): server for server in self.servers}
+        try:
+            ended, _, _ = select.select(list(ends), [], [])
+        finally:
+            for descriptor in ends:
+                os.close(descriptor)
+        raise ends[ended[0]].failure()
+
+
+@contextmanager
+def serve(
+    weights: Path,
+    model_name: str,
+    *,
+    host: str = "127.0.0.1",
+    port: int | None = None,
+    max_model_len: int | None = None,
+    allow_packaged_prompt: bool = False,
+) -> Iterator[Endpoint]:
+    """Serve a model folder for the length of the block; both processes end with it, and with this process.
+
+    `port` defaults to a free one, `max_model_len` (tokens) to the model's own. A folder that training did not write
+    needs `allow_packaged_prompt`. Raises `UserError` for a bad folder or a port in use, `OpenCharacterError` with the
+    end of the log if a server does not start.
+    """
+    if not (allow_packaged_prompt and not has_prompt(weights)):
+        load_served_prompt(weights)  # its faults show now, not after vLLM has loaded
+    predictor_port = free_port()
+    predictor_host = f"127.0.0.1:{predictor_port}"
+    with (
+        run_transformer(
+            predictor_host,
+            model_name,
+            model_dir=weights,
+            host=host,
+            port=port,
+            allow_packaged_prompt=allow_packaged_prompt,
+        ) as front,
+        serve_vllm(weights, model_name, max_model_len=max_model_len, port=predictor_port) as vllm,
+    ):
+        yield Endpoint(front.url, model_name, (front, Server("vLLM", vllm.base_url, vllm.pid, vllm.log)))
+
+
+@contextmanager
+def run_transformer(
+    predictor_host: str,
+    model_name: str,
+    *,
+    model_dir: Path,
+    host: str = "127.0.0.1",
+    port: int | None = None,
+    allow_packaged_prompt: bool = False,
+    request_timeout_s: int = 600,
+    stream_idle_timeout_s: int = 120,
+) -> Iterator[Server]:
+    """The transformer alone, started as KServe starts it, before the model server at `predictor_host` (HOST:PORT).
+
+    It answers once the block begins, and is ready when the model server is.
+    """
+    port = port or free_port()
+    _refuse_used_port(host, port)
+    command = [sys.executable, "-m", "opencharacter.serving.transformer", "--model_name", model_name]
+    command += ["--predictor_host", predictor_host, "--predictor_protocol", "v2"]
+    command += ["--http_host", host, "--http_port", str(port), "--model_dir", str(model_dir)]
+    command += ["--predictor_request_timeout_seconds", str(request_timeout_s)]
+    command += ["--stream_idle_timeout_seconds", str(stream_idle_timeout_s)]
+    if allow_packaged_prompt:
+        command.append("--allow_packaged_prompt")
+    descriptor, log = tempfile.mkstemp(prefix="opencharacter-transformer-", suffix=".log")
+    os.close(descriptor)
+    process = start_supervised(command, owner_pid=os.getpid(), log=Path(log))
+    root_url = f"http://{'127.0.0.1' if host == _ANY_ADDRESS else host}:{port}"
+    server = Server("the transformer", f"{root_url}/openai/v1", process.pid, Path(log))
+    try:
+        _wait_until_alive(process, root_url, server)
+        yield server
+    finally:
+        end_supervised(process)
+    Path(log).unlink()
+
+
+def serve_until_interrupted(
+    weights: Path, model_name: str, *, host: str = "127.0.0.1", port: int = 8080, max_model_len: int | None = None
+) -> None:
+    """Serve in the foreground until Ctrl-C. Raises like `serve`, and if one of the servers ends by itself."""
+    print(f"loading {model_name} from {weights} …", flush=True)
+    try:
+        with serve(weights, model_name, host=host, port=port, max_model_len=max_model_len) as endpoint:
+            print(f"{model_name} is served at {endpoint.url}; Ctrl-C ends it", flush=True)
+            endpoint.wait()
+    except KeyboardInterrupt:
+        print("\nended", flush=True)
+
+
+def _refuse_used_port(host: str, port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise UserError(f"cannot listen on {host}:{port}: {error.strerror}", hint="give another --port") from error
+
+
+def _wait_until_alive(process: "subprocess.Popen[bytes]", root_url: str, server: Server) -> None:
+    import httpx
+
+    deadline = time.monotonic() + _START_TIMEOUT_S
+    with httpx.Client(trust_env=False, timeout=_START_TIMEOUT_S) as client:
+        while process.poll() is None and time.monotonic() < deadline:
+            try:
+                if client.get(root_url).is_success:
+                    return
+            except httpx.TransportError:
+                time.sleep(_POLL_S)
+    raise server.failure()
+
+
+def _tail(log: Path) -> str:
+    return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_LINES:])

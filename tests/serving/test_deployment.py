@@ -1,0 +1,146 @@
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from opencharacter.errors import OpenCharacterError, UserError
+from opencharacter.registry import RegisteredModel
+from opencharacter.serving import DeployConfig, deploy
+from opencharacter.storage.workspace import Workspace
+
+CRD = Path(__file__).parents[3] / "shared/schemas/crds/serving.kserve.io_inferenceservices.yaml"
+MODEL = RegisteredModel(
+    name="bard",
+    version=3,
+    uri="s3://bucket/outputs/model/ab/model",
+    digest="d" * 64,
+    tags={"prompt_hash": "e" * 64, "dataset_digest": "f" * 64, "gate": '{"passed": true}'},
+)
+CONFIG = DeployConfig(service_name="bard", namespace="play", gpus=2, memory="48Gi", max_model_len=4096)
+
+
+class Cluster:
+    """A stand-in of the Kubernetes API that records server-side applies."""
+
+    def __init__(self) -> None:
+        self.applied: list[tuple[str, str | None, dict[str, Any]]] = []
+        self.status = 200
+        cluster = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_PATCH(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                cluster.applied.append((self.path, self.headers["Content-Type"], body))
+                answer = body if cluster.status == 200 else {"kind": "Status", "message": "no such thing here"}
+                self.send_response(cluster.status)
+                self.send_header("Content-Type", "application/json")
+                self.end_headers()
+                self.wfile.write(json.dumps(answer).encode())
+
+            def log_message(self, *_: object) -> None: ...
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def kubeconfig(self) -> dict[str, Any]:
+        url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        context = {"name": "c", "context": {"cluster": "c", "user": "u"}}
+        return {
+            "clusters": [{"name": "c", "cluster": {"server": url}}],
+            "users": [{"name": "u", "user": {"token": "t"}}],
+            "contexts": [context],
+            "current-context": "c",
+        }
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+    made = Cluster()
+    path = tmp_path / "kubeconfig"
+    path.write_text(yaml.safe_dump(made.kubeconfig()))
+    monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(path))
+    yield made
+    made.close()
+
+
+def written(config: DeployConfig, model: RegisteredModel, tmp_path: Path) -> dict[str, Any]:
+    ref = deploy(config, model, workspace=Workspace(tmp_path / "work"))
+    return yaml.safe_load((ref.path / "inferenceservice.yaml").read_text())
+
+
+def test_the_manifest_says_what_is_served_and_where_it_comes_from(tmp_path: Path) -> None:
+    manifest = written(CONFIG, MODEL, tmp_path)
+    model = manifest["spec"]["predictor"]["model"]
+    assert model["modelFormat"] == {"name": "opencharacter"}
+    assert model["storageUri"] == MODEL.uri
+    assert model["resources"]["limits"] == {"cpu": "4", "memory": "48Gi", "nvidia.com/gpu": "2"}
+    assert model["args"] == ["--max-model-len=4096"]
+    annotations = manifest["metadata"]["annotations"]
+    assert annotations["opencharacter.io/model-version"] == "3"
+    assert annotations["opencharacter.io/model-digest"] == MODEL.digest
+    assert annotations["opencharacter.io/prompt-hash"] == "e" * 64
+    assert (manifest["metadata"]["name"], manifest["metadata"]["namespace"]) == ("bard", "play")
+
+
+@pytest.mark.skipif(not CRD.exists(), reason="KServe's CRD is not beside the repository (../shared/schemas/crds)")
+@pytest.mark.parametrize("config", [CONFIG, DeployConfig(gpus=0)])
+def test_the_manifest_fits_kserves_schema(tmp_path: Path, config: DeployConfig) -> None:
+    manifest = written(config, MODEL, tmp_path)
+    schema = yaml.safe_load(CRD.read_text())["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    jsonschema.validate(manifest, _closed(schema))
+
+
+def _closed(schema: Any) -> Any:
+    """The schema with unknown fields refused and int-or-string spelt out, as the API server reads it."""
+    if isinstance(schema, list):
+        return [_closed(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if schema.get("x-kubernetes-int-or-string"):
+        return {"type": ["integer", "string"]}
+    closed = {key: _closed(value) for key, value in schema.items()}
+    if isinstance(schema.get("properties"), dict) and not schema.get("x-kubernetes-preserve-unknown-fields"):
+        closed["additionalProperties"] = False
+    return closed
+
+
+def test_weights_of_this_machine_can_be_written_but_not_applied(tmp_path: Path) -> None:
+    local = MODEL.model_copy(update={"uri": str(tmp_path / "a model")})
+    assert (
+        written(CONFIG, local, tmp_path)["spec"]["predictor"]["model"]["storageUri"] == f"file://{tmp_path}/a%20model"
+    )
+    with pytest.raises(UserError, match="on this machine"):
+        written(CONFIG.model_copy(update={"apply": True}), local, tmp_path)
+
+
+def test_applying_is_a_server_side_apply_each_time(tmp_path: Path, cluster: Cluster) -> None:
+    config = CONFIG.model_copy(update={"apply": True})
+    manifest = written(config, MODEL, tmp_path)
+    written(config, MODEL, tmp_path)
+    path = (
+        "/apis/serving.kserve.io/v1beta1/namespaces/play/inferenceservices/bard?fieldManager=opencharacter&force=true"
+    )
+    assert cluster.applied == [(path, "application/apply-patch+yaml", manifest)] * 2
+
+
+def test_a_refusal_of_the_cluster_says_what_to_do(tmp_path: Path, cluster: Cluster) -> None:
+    cluster.status = 404
+    with pytest.raises(OpenCharacterError, match="play/bard: 404") as caught:
+        written(CONFIG.model_copy(update={"apply": True}), MODEL, tmp_path)
+    assert "KServe is not installed" in (caught.value.hint or "")
+
+
+def test_without_a_cluster_the_message_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(tmp_path / "absent"))
+    with pytest.raises(UserError, match="no cluster"):
+        written(CONFIG.model_copy(update={"apply": True}), MODEL, tmp_path)
