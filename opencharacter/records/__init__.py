@@ -1,1 +1,35 @@
+"""The rows that the steps pass to each other, and the reading of users' personas and sessions."""
 
+from opencharacter.records.containers import read_rows
+from opencharacter.records.formats import FORMATS
+from opencharacter.records.models import (
+    HELD_OUT_CELLS,
+    Cell,
+    DialogueRow,
+    Persona,
+    Session,
+    TrainingRow,
+    Turn,
+    Usage,
+)
+from opencharacter.records.personas import read_personas
+from opencharacter.records.rows import BadRow, RawRow
+from opencharacter.records.sessions import SessionReader, read_sessions
+
+__all__ = [
+    "FORMATS",
+    "HELD_OUT_CELLS",
+    "BadRow",
+    "Cell",
+    "DialogueRow",
+    "Persona",
+    "RawRow",
+    "Session",
+    "SessionReader",
+    "TrainingRow",
+    "Turn",
+    "Usage",
+    "read_personas",
+    "read_rows",
+    "read_sessions",
+]

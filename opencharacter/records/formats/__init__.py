@@ -1,0 +1,33 @@
+"""The layouts of instruction data that are understood, one module each."""
+
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+from opencharacter.records.formats import alpaca, lima, messages, persona_hub, self_instruct, sharegpt
+from opencharacter.records.models import Turn
+
+Row = dict[str, Any]
+
+
+class Format(NamedTuple):
+    """A layout: how to know it, and how to read a row, which may hold several conversations."""
+
+    form: str
+    matches: Callable[[Row], bool]
+    parse: Callable[[Row], list[list[Turn]]]
+
+
+FORMATS: dict[str, Format] = {
+    "self_instruct": Format(self_instruct.FORM, self_instruct.matches, self_instruct.parse),
+    "alpaca": Format(alpaca.FORM, alpaca.matches, alpaca.parse),
+    "lima": Format(lima.FORM, lima.matches, lima.parse),
+    "sharegpt": Format(sharegpt.FORM, sharegpt.matches, sharegpt.parse),
+    "messages": Format(messages.FORM, messages.matches, messages.parse),
+    "persona_hub_instruction": Format(persona_hub.FORM, persona_hub.matches, persona_hub.parse),
+}
+
+
+def detect(rows: Iterable[Any]) -> str | None:
+    """The name of the format that most of the rows have, if any has one."""
+    found = [name for row in rows if isinstance(row, dict) for name in FORMATS if FORMATS[name].matches(row)]
+    return max(FORMATS, key=found.count) if found else None

@@ -1,0 +1,22 @@
+"""LIMA: a list of texts, the user's and the answers in turn."""
+
+from typing import Any
+
+from opencharacter.records.formats.fields import first_of, list_of
+from opencharacter.records.models import Turn
+from opencharacter.records.rows import Malformed
+
+FORM = '{"conversations": ["user\'s text", "answer", …]}'
+
+
+def matches(row: dict[str, Any]) -> bool:
+    """Whether a row looks like this format."""
+    return isinstance(first_of(row, "conversations"), str)
+
+
+def parse(row: dict[str, Any]) -> list[list[Turn]]:
+    """The row's conversation; its last text may be a question. Raises `Malformed`."""
+    texts = list_of(row, "conversations")
+    if not all(isinstance(text, str) for text in texts):
+        raise Malformed("'conversations' is not a list of texts")
+    return [[Turn(role="assistant" if place % 2 else "user", content=text) for place, text in enumerate(texts)]]

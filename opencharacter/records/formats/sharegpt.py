@@ -1,0 +1,44 @@
+"""ShareGPT: a list of turns under `from` and `value`, the answers under the name of whatever model gave them."""
+
+from typing import Any
+
+from opencharacter.records.formats.fields import first_of, list_of, text_of
+from opencharacter.records.models import Role, Turn
+from opencharacter.records.rows import Malformed
+
+FORM = '{"conversations": [{"from": "human", "value": …}, {"from": "gpt", "value": …}]}'
+
+_ROLES: dict[str, Role] = {
+    "human": "user",
+    "user": "user",
+    "system": "system",
+    "assistant": "assistant",
+    "bard": "assistant",
+    "bing": "assistant",
+    "chatbot": "assistant",
+    "chatgpt": "assistant",
+    "claude": "assistant",
+    "gpt": "assistant",
+    "model": "assistant",
+}
+
+
+def matches(row: dict[str, Any]) -> bool:
+    """Whether a row looks like this format."""
+    first = first_of(row, "conversations")
+    return isinstance(first, dict) and {"from", "value"} <= first.keys()
+
+
+def parse(row: dict[str, Any]) -> list[list[Turn]]:
+    """The row's conversation. Raises `Malformed`."""
+    turns = list_of(row, "conversations")
+    if not all(isinstance(turn, dict) for turn in turns):
+        raise Malformed("'conversations' is not a list of 'from' and 'value'")
+    return [[Turn(role=_role(text_of(turn, "from")), content=text_of(turn, "value")) for turn in turns]]
+
+
+def _role(name: str) -> Role:
+    role = _ROLES.get(name.lower())
+    if role is None:
+        raise Malformed(f"a turn is from {name[:40]!r}, whose part is unknown")
+    return role

@@ -1,0 +1,98 @@
+"""Reading a JSON array element by element, so that a file of any size takes little memory."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any, NoReturn, TextIO
+
+from opencharacter.errors import UserError
+
+_CHUNK = 1 << 16
+_SPACE = re.compile(r"[ \t\r\n]*")
+# What lies this near to the end of the text read so far may look otherwise with the rest of it.
+_MARGIN = 16
+
+
+def refuse_constant(name: str) -> NoReturn:
+    """For `json`'s `parse_constant`: NaN and infinities are no JSON."""
+    raise ValueError(f"{name} is not JSON")
+
+
+class ArrayReader:
+    """The elements of the JSON array that `stream` holds, each with its line number.
+
+    Raises `UserError` naming file and line where the text is not a JSON array: what follows cannot be made out.
+    """
+
+    def __init__(self, stream: TextIO, name: str) -> None:
+        self._stream = stream
+        self._name = name
+        self._text = ""
+        self._position = 0
+        self._line = 1
+        self._ended = False
+        self._decoder = json.JSONDecoder(parse_constant=refuse_constant)
+
+    def __iter__(self) -> Iterator[tuple[int, Any]]:
+        self._expect("[")
+        if self._peek() != "]":
+            yield self._element()
+            while self._peek() == ",":
+                self._skip(self._position + 1)
+                yield self._element()
+        self._expect("]")
+        if self._peek():
+            self._fail("more text after the end of the array", self._position)
+
+    def _element(self) -> tuple[int, Any]:
+        self._peek()
+        while True:
+            try:
+                value, end = self._decoder.raw_decode(self._text, self._position)
+            except json.JSONDecodeError as error:
+                cut_off = error.msg.startswith("Unterminated string") or error.pos > len(self._text) - _MARGIN
+                if self._ended or not cut_off:
+                    self._fail(error.msg, error.pos)
+            except (ValueError, RecursionError) as error:
+                self._fail(str(error), self._position)
+            else:
+                # A number may go on in the text not yet read.
+                if end + _MARGIN < len(self._text) or self._ended:
+                    line = self._line
+                    self._skip(end)
+                    return line, value
+            self._read_more()
+
+    def _peek(self) -> str:
+        """The next character that is not white space; empty at the end."""
+        while True:
+            match = _SPACE.match(self._text, self._position)
+            self._skip(match.end() if match else self._position)
+            if self._position < len(self._text) or self._ended:
+                return self._text[self._position : self._position + 1]
+            self._read_more()
+
+    def _expect(self, mark: str) -> None:
+        if self._peek() != mark:
+            self._fail(
+                f"expected '{mark}'" if self._position < len(self._text) else "the file ends early", self._position
+            )
+        self._skip(self._position + 1)
+
+    def _skip(self, position: int) -> None:
+        self._line += self._text.count("\n", self._position, position)
+        self._position = position
+
+    def _read_more(self) -> None:
+        rest = self._text[self._position :]
+        # Doubling keeps the cost of decoding a long element again and again in proportion to its length.
+        more = self._stream.read(max(_CHUNK, len(rest)))
+        self._ended = not more
+        self._text, self._position = rest + more, 0
+
+    def _fail(self, problem: str, position: int) -> NoReturn:
+        line = self._line + self._text.count("\n", self._position, position)
+        raise UserError(
+            f"{self._name}:{line}: not a valid JSON array: {problem}",
+            hint="correct the file, or give one JSON object a line",
+        )

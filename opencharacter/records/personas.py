@@ -1,0 +1,69 @@
+"""Reading personas: Persona Hub's JSON, Parquet with a column `persona`, or plain text lines."""
+
+import itertools
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+
+from opencharacter.errors import UserError
+from opencharacter.hashing import text_digest
+from opencharacter.records.containers import read_rows
+from opencharacter.records.formats.fields import text_of
+from opencharacter.records.models import Persona
+from opencharacter.records.rows import BadRow, Malformed, RawRow
+
+_FORMATS: dict[str, bool | None] = {"auto": None, "persona_hub": False, "parquet": False, "text": True}
+_LONGEST = 20_000  # characters, as in CharacterProfile.persona
+
+
+def read_personas(
+    path: Path,
+    *,
+    licence: str,
+    source: str | None = None,
+    format: str = "auto",
+    limit: int | None = None,
+    name: str | None = None,
+) -> Iterator[Persona | BadRow]:
+    """The personas of a file or folder, and a `BadRow` for each row that holds none; compressed files included.
+
+    A persona is one line: white space inside it is made single spaces. `source` is the data set's name for the lineage
+    (default: the file's name), `name` what messages call the file (default: its path). Raises `UserError` for an
+    unknown format name, and while being read if the file is absent or damaged.
+    """
+    if format not in _FORMATS:
+        raise UserError(f"{name or path}: unknown format '{format}'; known: {', '.join(_FORMATS)}")
+    rows = itertools.islice(read_rows(path, name or str(path), text=_FORMATS[format]), limit)
+    return (_persona(row, source or path.name, licence) for row in rows)
+
+
+def persona_id(text: str) -> str:
+    """A persona's content address (16 hex digits); `text` as `normalise` gives it."""
+    return text_digest(text)[:16]
+
+
+def normalise(text: str) -> str:
+    """A persona's text in one line and in one Unicode form, so that equal personas are equal texts."""
+    return " ".join(unicodedata.normalize("NFC", text).split())
+
+
+def _persona(row: RawRow | BadRow, source: str, licence: str) -> Persona | BadRow:
+    if isinstance(row, BadRow):
+        return row
+    try:
+        text = normalise(_text(row))
+    except Malformed as problem:
+        return row.bad(str(problem))
+    if not text:
+        return row.bad("the persona is empty")
+    if len(text) > _LONGEST:
+        return row.bad(f"the persona is longer than {_LONGEST} characters")
+    return Persona(id=persona_id(text), text=text, source=source, licence=licence)
+
+
+def _text(row: RawRow) -> str:
+    if isinstance(row.value, str):
+        return row.value
+    if not isinstance(row.value, dict):
+        raise Malformed("not a JSON object")
+    return text_of(row.value, "persona")

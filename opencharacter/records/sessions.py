@@ -1,0 +1,121 @@
+"""Reading instruction sessions out of any known format."""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from opencharacter.errors import UserError
+from opencharacter.hashing import digest
+from opencharacter.records.containers import read_rows
+from opencharacter.records.formats import FORMATS, detect
+from opencharacter.records.models import Session, Turn
+from opencharacter.records.rows import BadRow, Malformed, RawRow
+
+_DETECT_ROWS = 50
+
+
+class SessionReader:
+    """The sessions of a file or folder, and a `BadRow` for each row that holds none. Iterate over it once.
+
+    A leading system turn is dropped and counted: in training and serving its place belongs to the character.
+    Raises `UserError` at once if the file cannot be read or its format is unknown.
+    """
+
+    def __init__(
+        self, path: Path, *, name: str, corpus: str, source: str, licence: str, format: str, limit: int | None
+    ) -> None:
+        rows = itertools.islice(read_rows(path, name, text=False), limit)
+        head = list(itertools.islice(rows, _DETECT_ROWS))
+        self.format = _resolve(format, head, name)
+        self.system_turns_dropped = 0
+        self._rows = itertools.chain(head, rows)
+        self._origin = {"corpus": corpus, "source": source, "licence": licence}
+
+    def __iter__(self) -> Iterator[Session | BadRow]:
+        for row in self._rows:
+            if isinstance(row, BadRow):
+                yield row
+                continue
+            try:
+                conversations = [self._checked(turns) for turns in self._parse(row.value)]
+            except Malformed as problem:
+                yield row.bad(str(problem))
+                continue
+            for turns in conversations:
+                address = digest([self._origin["corpus"], [[turn.role, turn.content] for turn in turns]])
+                yield Session(id=address[:16], turns=turns, **self._origin)
+
+    def _parse(self, value: Any) -> list[list[Turn]]:
+        if not isinstance(value, dict):
+            raise Malformed("not a JSON object")
+        return FORMATS[self.format].parse(value)
+
+    def _checked(self, turns: Sequence[Turn]) -> tuple[Turn, ...]:
+        if turns and turns[0].role == "system":
+            turns = turns[1:]
+            self.system_turns_dropped += 1
+        if not turns:
+            raise Malformed("no turns")
+        if any(not turn.content.strip() for turn in turns):
+            raise Malformed("a turn is empty")
+        if turns[0].role != "user":
+            raise Malformed("the first turn is not the user's")
+        for before, after in itertools.pairwise(turns):
+            if after.role == "system":
+                raise Malformed("a system turn stands inside the conversation")
+            if before.role == after.role:
+                raise Malformed(f"two {after.role} turns in a row")
+        return tuple(turns)
+
+
+def read_sessions(
+    path: Path,
+    *,
+    corpus: str,
+    licence: str,
+    source: str | None = None,
+    format: str = "auto",
+    limit: int | None = None,
+    name: str | None = None,
+) -> SessionReader:
+    """Read the sessions of a file or folder: JSON Lines, JSON array or Parquet, also `.gz` and `.zst`.
+
+    `format` is one of `FORMATS`, or `auto` (or `parquet`) to detect it from the first rows. `limit` takes the first
+    rows only. `source` is the data set's name for the lineage (default: the file's name), `name` what messages call
+    the file (default: its path). See `SessionReader` for what is raised.
+    """
+    return SessionReader(
+        path,
+        name=name or str(path),
+        corpus=corpus,
+        source=source or path.name,
+        licence=licence,
+        format=format,
+        limit=limit,
+    )
+
+
+def _resolve(format: str, head: Sequence[RawRow | BadRow], name: str) -> str:
+    if not head:
+        raise UserError(f"{name}: the data set is empty")
+    if format in FORMATS:
+        return format
+    if format not in ("auto", "parquet"):
+        raise UserError(f"{name}: unknown format '{format}'; known: auto, {', '.join(FORMATS)}")
+    found = detect(row.value for row in head if isinstance(row, RawRow))
+    if found is None:
+        raise UserError(
+            f"{name}: unknown format; {_describe(head[0])}",
+            hint="expected rows of one of these forms:\n"
+            + "\n".join(f"  {known}: {FORMATS[known].form}" for known in FORMATS),
+        )
+    return found
+
+
+def _describe(row: RawRow | BadRow) -> str:
+    if isinstance(row, BadRow):
+        return f"line {row.line} is {row.reason}"
+    if isinstance(row.value, dict):
+        return f"the row at line {row.line} has the keys {', '.join(map(repr, row.value))}"
+    return f"the row at line {row.line} is not a JSON object"

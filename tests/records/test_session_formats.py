@@ -1,0 +1,197 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from opencharacter.errors import UserError
+from opencharacter.records import FORMATS, BadRow, Session, SessionReader, read_sessions
+
+USER, ANSWER = "Why is the sea salty?", "Rivers carry salt."
+EXCHANGE = [("user", USER), ("assistant", ANSWER)]
+TWO = [*EXCHANGE, ("user", "And lakes?"), ("assistant", "Few are.")]
+CASES: list[tuple[str, dict[str, Any], list[list[tuple[str, str]]]]] = [
+    ("alpaca", {"instruction": USER, "input": "", "output": ANSWER}, [EXCHANGE]),
+    (
+        "alpaca",
+        {"instruction": "Translate.", "input": "Meer", "output": "sea", "text": "x"},
+        [[("user", "Translate.\n\nMeer"), ("assistant", "sea")]],
+    ),
+    ("alpaca", {"instruction": USER, "input": None, "output": " "}, [[("user", USER)]]),
+    ("lima", {"conversations": [text for _, text in TWO], "source": "stack"}, [TWO]),
+    ("lima", {"conversations": [USER]}, [[("user", USER)]]),
+    (
+        "sharegpt",
+        {
+            "id": "1",
+            "conversations": [
+                {"from": "system", "value": "Be brief."},
+                {"from": "human", "value": USER},
+                {"from": "bing", "value": ANSWER},
+                {"from": "user", "value": "And lakes?"},
+                {"from": "GPT", "value": "Few are."},
+            ],
+        },
+        [TWO],
+    ),
+    ("messages", {"messages": [{"role": role, "content": text} for role, text in TWO]}, [TWO]),
+    ("messages", {"conversations": [{"role": role, "content": text} for role, text in EXCHANGE]}, [EXCHANGE]),
+    (
+        "messages",
+        {
+            "messages": [
+                {"role": "developer", "content": "x"},
+                {"role": "user", "content": [{"type": "text", "text": USER}]},
+            ]
+        },
+        [[("user", USER)]],
+    ),
+    (
+        "persona_hub_instruction",
+        {"input persona": "A sailor", "synthesized text": USER, "description": "instruction"},
+        [[("user", USER)]],
+    ),
+    (
+        "self_instruct",
+        {
+            "instruction": "Translate.",
+            "instances": [{"input": "Meer", "output": "sea"}, {"input": "", "output": "?"}],
+            "is_classification": False,
+        },
+        [
+            [("user", "Translate.\n\nMeer"), ("assistant", "sea")],
+            [("user", "Translate."), ("assistant", "?")],
+        ],
+    ),
+]  # fmt: skip
+
+
+def _read(folder: Path, *rows: Any, **options: Any) -> SessionReader:
+    path = folder / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return read_sessions(path, **{"corpus": "sea", "licence": "CC0-1.0", "name": "rows.jsonl", **options})
+
+
+def _turns(reader: SessionReader) -> list[list[tuple[str, str]]]:
+    return [[(turn.role, turn.content) for turn in row.turns] for row in reader if isinstance(row, Session)]
+
+
+def test_the_cases_cover_every_format() -> None:
+    assert {name for name, _, _ in CASES} == set(FORMATS)
+
+
+@pytest.mark.parametrize(("name", "row", "turns"), CASES)
+def test_a_format_is_detected_and_read(tmp_path: Path, name: str, row: Any, turns: Any) -> None:
+    detected = _read(tmp_path, row)
+    assert detected.format == name
+    assert _turns(detected) == turns
+    assert _turns(_read(tmp_path, row, format=name)) == turns
+
+
+def test_parquet_columns_are_detected_like_keys(tmp_path: Path) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    rows = [row for name, row, _ in CASES if name == "sharegpt"]
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "rows.parquet")
+    reader = read_sessions(tmp_path / "rows.parquet", corpus="sea", licence="CC0-1.0", format="parquet")
+    assert _turns(reader) == [TWO]
+
+
+def test_lineage_is_on_each_session_and_its_id_is_a_content_address(tmp_path: Path) -> None:
+    row = {"instruction": USER, "output": ANSWER}
+    (session,) = _read(tmp_path, row, source="sea-questions")
+    assert isinstance(session, Session)
+    assert (session.corpus, session.source, session.licence) == ("sea", "sea-questions", "CC0-1.0")
+    (again,) = _read(tmp_path, {"conversations": [USER, ANSWER]}, source="other", licence="MIT")
+    (elsewhere,) = _read(tmp_path, row, corpus="lakes")
+    (changed,) = _read(tmp_path, {"instruction": USER, "output": ANSWER + "!"})
+    assert session.id == again.id
+    assert len({session.id, elsewhere.id, changed.id}) == 3
+
+
+def test_leading_system_turns_are_dropped_and_counted(tmp_path: Path) -> None:
+    rows = [row for name, row, _ in CASES if name == "sharegpt"]
+    reader = _read(tmp_path, *rows, *rows)
+    assert _turns(reader) == [TWO, TWO]
+    assert reader.system_turns_dropped == 2
+
+
+def _sharegpt(*turns: tuple[str, Any]) -> dict[str, Any]:
+    return {"conversations": [{"from": role, "value": text} for role, text in turns]}
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        (_sharegpt(("gpt", "a"), ("human", "b")), "the first turn is not the user's"),
+        (_sharegpt(("human", "a"), ("human", "b")), "two user turns in a row"),
+        (_sharegpt(("human", "a"), ("gpt", "b"), ("bard", "c")), "two assistant turns in a row"),
+        (_sharegpt(("human", "a"), ("system", "b"), ("gpt", "c")), "a system turn stands inside the conversation"),
+        (_sharegpt(("human", "a"), ("gpt", " \n")), "a turn is empty"),
+        (_sharegpt(("human", "a"), ("narrator", "b")), "a turn is from 'narrator', whose part is unknown"),
+        (_sharegpt(("human", "a"), ("gpt", None)), "'value' is missing"),
+        (_sharegpt(("human", "a"), ("gpt", 7)), "'value' is not text"),
+        (_sharegpt(("system", "a")), "no turns"),
+        (_sharegpt(), "no turns"),
+        ({"conversations": "human: a"}, "'conversations' is not a list"),
+        ({"conversations": ["a", "b"]}, "'conversations' is not a list of 'from' and 'value'"),
+        ({"id": 1}, "'conversations' is missing"),
+        (["a"], "not a JSON object"),
+    ],
+)
+def test_a_bad_row_is_named_by_file_line_and_reason(tmp_path: Path, row: Any, reason: str) -> None:
+    good = _sharegpt(("human", "a"), ("gpt", "b"))
+    rows = list(_read(tmp_path, good, row, good, format="sharegpt"))
+    assert [type(found) for found in rows] == [Session, BadRow, Session]
+    assert isinstance(rows[1], BadRow)
+    assert (rows[1].file, rows[1].line, rows[1].reason) == ("rows.jsonl", 2, reason)
+    assert json.loads(rows[1].excerpt) == row
+
+
+@pytest.mark.parametrize(
+    ("row", "format", "reason"),
+    [
+        ({"instruction": "a", "output": None}, "alpaca", "'output' is missing"),
+        ({"instruction": " ", "output": "b"}, "alpaca", "a turn is empty"),
+        ({"instruction": "a", "instances": []}, "self_instruct", "'instances' is not a list of input and output"),
+        ({"conversations": ["a", 7]}, "lima", "'conversations' is not a list of texts"),
+        ({"messages": [{"role": "tool", "content": "a"}]}, "messages",
+         "a message has the role 'tool'; only user, assistant and system are understood"),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages",
+         "'content' holds parts that are not text"),
+        ({"synthesized text": ["a"]}, "persona_hub_instruction", "'synthesized text' is not text"),
+    ],
+)  # fmt: skip
+def test_faults_of_the_other_formats_have_their_reasons(tmp_path: Path, row: Any, format: str, reason: str) -> None:
+    (found,) = _read(tmp_path, row, format=format)
+    assert isinstance(found, BadRow)
+    assert found.reason == reason
+
+
+def test_detection_goes_by_the_majority_and_survives_a_bad_start(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    rows = [{"instruction": USER, "output": ANSWER}] * 2
+    path.write_text('{"cut\n{"synthesized text": "x"}\n' + "\n".join(map(json.dumps, rows)), encoding="utf-8")
+    reader = read_sessions(path, corpus="sea", licence="x")
+    assert reader.format == "alpaca"
+    assert [isinstance(row, BadRow) for row in reader] == [True, True, False, False]
+
+
+def test_limit_counts_rows_of_the_file(tmp_path: Path) -> None:
+    rows = [{"instruction": f"{USER} {number}", "output": ANSWER} for number in range(99)]
+    assert len(list(_read(tmp_path, *rows, limit=70))) == 70
+
+
+def test_what_cannot_be_read_at_all_is_told_before_the_first_row(tmp_path: Path) -> None:
+    with pytest.raises(
+        UserError, match=r"rows\.jsonl: unknown format; the row at line 1 has the keys 'q', 'a'"
+    ) as told:
+        _read(tmp_path, {"q": USER, "a": ANSWER})
+    assert "alpaca" in str(told.value.hint)
+    with pytest.raises(UserError, match="unknown format 'alpacca'; known: auto, "):
+        _read(tmp_path, {"q": USER}, format="alpacca")
+    with pytest.raises(UserError, match="is empty"):
+        _read(tmp_path)
+    with pytest.raises(UserError, match="no such file"):
+        read_sessions(tmp_path / "absent.jsonl", corpus="sea", licence="x")
