@@ -1,5 +1,6 @@
 """A small synthesis run for tests: inputs, the four steps, and a warm process that forks workers to be killed."""
 
+import importlib
 import json
 import os
 import subprocess
@@ -14,8 +15,9 @@ if __name__ == "__main__":
 
 from opencharacter.engines import EngineConfig, Sampling
 from opencharacter.hashing import digest
+from opencharacter.library import fingerprint
 from opencharacter.records.models import Persona, Session, Turn
-from opencharacter.storage import Ref, Workspace, write_jsonl
+from opencharacter.storage import Ref, Workspace, rowstore, write_jsonl
 from opencharacter.synthesis import (
     Corpus,
     ProfilesConfig,
@@ -85,9 +87,7 @@ class SmallRun:
         return Sampling(max_tokens=self.max_tokens)
 
     def persona_ref(self) -> Ref:
-        rows = [
-            Persona(id=digest(text)[:16], text=text, source="tests", licence="CC0-1.0") for text in self.personas
-        ]
+        rows = [Persona(id=digest(text)[:16], text=text, source="tests", licence="CC0-1.0") for text in self.personas]
         return self._input("personas", rows)
 
     def session_ref(self) -> Ref:
@@ -183,10 +183,10 @@ def worker_forge() -> Iterator[WorkerForge]:
 
 
 def _forge() -> None:
-    import json_repair  # noqa: F401
-    import numpy  # noqa: F401
-    import openai  # noqa: F401
-
+    # What a worker would import on its way to the first call; the larger part of its life otherwise.
+    for module in ("anyio._backends._asyncio", "json_repair", "numpy", "openai.resources"):
+        importlib.import_module(module)
+    fingerprint()
     for line in sys.stdin:
         request = json.loads(line)
         if isinstance(request, int):
@@ -198,6 +198,8 @@ def _forge() -> None:
 
 
 def _work(run: SmallRun) -> None:
+    # Small parts, so that a short run commits and rewrites its journal many times.
+    rowstore._FLUSH_ROWS = 5
     status = 1
     try:
         run.run()
