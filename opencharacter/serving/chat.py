@@ -54,7 +54,7 @@ class Conversation:
         The turn joins the conversation once the answer is complete; an interrupted or failed one leaves no trace.
         Raises `UserError` where the endpoint refuses the request, `OpenCharacterError` where it fails.
         """
-        turn = {"role": "user", "content": message}
+        turn: Any = {"role": "user", "content": message}
         pieces: list[str] = []
         with self._told():
             stream = self._client.chat.completions.create(

@@ -93,11 +93,14 @@ def test_the_manifest_says_what_is_served_and_where_it_comes_from(tmp_path: Path
 
 
 @pytest.mark.skipif(not CRD.exists(), reason="KServe's CRD is not beside the repository (../shared/schemas/crds)")
-@pytest.mark.parametrize("config", [CONFIG, DeployConfig(gpus=0)])
-def test_the_manifest_fits_kserves_schema(tmp_path: Path, config: DeployConfig) -> None:
-    manifest = written(config, MODEL, tmp_path)
-    schema = yaml.safe_load(CRD.read_text())["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
-    jsonschema.validate(manifest, _closed(schema))
+def test_the_manifest_fits_kserves_schema(tmp_path: Path) -> None:
+    crd = yaml.load(CRD.read_text(), Loader=yaml.CSafeLoader)
+    validator = jsonschema.Draft202012Validator(_closed(crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]))
+    for config in (CONFIG, DeployConfig(gpus=0)):
+        manifest = written(config, MODEL, tmp_path)
+        assert [error.message for error in validator.iter_errors(manifest)] == []
+    manifest["spec"]["predictor"]["model"]["modelFromat"] = {}
+    assert not validator.is_valid(manifest), "the check itself must see a misspelt field"
 
 
 def _closed(schema: Any) -> Any:

@@ -37,10 +37,15 @@ def front(llm: FakeLLM, model_dir: Path) -> Iterator[Server]:
         yield server
 
 
-@pytest.fixture
-def client(front: Server, llm: FakeLLM) -> Iterator[openai.OpenAI]:
+@pytest.fixture(autouse=True)
+def _fresh(llm: FakeLLM) -> None:
     llm.calls.clear()
     llm.faults = []
+    llm.most_at_once = 0
+
+
+@pytest.fixture
+def client(front: Server) -> Iterator[openai.OpenAI]:
     with openai.OpenAI(base_url=front.url, api_key="none", max_retries=0) as made:
         yield made
 
@@ -90,7 +95,7 @@ def test_the_stock_client_shows_which_field_is_wrong(client: openai.OpenAI, llm:
     assert not llm.calls
 
 
-def test_a_huge_request_is_refused_before_it_is_parsed(front: Server, llm: FakeLLM, client: openai.OpenAI) -> None:
+def test_a_huge_request_is_refused_before_it_is_parsed(front: Server, llm: FakeLLM) -> None:
     url = f"{front.url}/chat/completions"
     assert httpx.post(url, content=b" " * (5 << 20)).status_code == 413
     pieces = (b" " * (1 << 20) for _ in range(5))
@@ -121,8 +126,6 @@ def test_both_prefixes_and_kserves_own_routes_are_served(front: Server) -> None:
 
 
 async def test_32_streams_at_once_each_get_their_own_answer(front: Server, llm: FakeLLM) -> None:
-    llm.faults, llm.most_at_once = [], 0
-
     async def ask(client: openai.AsyncOpenAI, number: int) -> tuple[str, str]:
         profile = PROFILE.model_copy(update={"name": f"Twin {number}"})
         stream = await client.chat.completions.create(
