@@ -8,6 +8,7 @@ from opencharacter.storage.workspace import Ref
 
 # Which shards did the work of a gathering stage.
 _SHARD_KIND = {"characters": "profiles_rows", "dialogues": "responses_rows"}
+_TURNED_AWAY = ("rejected", "dropped_", "quarantined", "skipped")
 _PURPOSE = {
     "personas": "one-line personas read",
     "sessions": "instruction sessions read",
@@ -27,8 +28,8 @@ class Stage:
     name: str
     purpose: str
     shards: int
-    counts: Mapping[str, int]
-    rejected: Mapping[str, int]
+    made: Mapping[str, int]
+    turned_away: Mapping[str, int]
     wall_s: float | None
     share: float
     usage: Usage | None
@@ -53,8 +54,8 @@ def _stage(name: str, ref: Ref, shards: Sequence[Ref]) -> Stage:
         name=name,
         purpose=_PURPOSE[name],
         shards=len(shards),
-        counts={key: count for key, count in ref.counts.items() if count and key != "rejected"},
-        rejected=ref.stats.get("rejected_by_reason") or {"rejected": ref.counts.get("rejected", 0)},
+        made={key: count for key, count in ref.counts.items() if count and not key.startswith(_TURNED_AWAY)},
+        turned_away=_turned_away(ref),
         wall_s=sum(walls) if walls else None,
         share=0.0,
         usage=Usage.model_validate(usage) if usage else None,
@@ -66,6 +67,15 @@ def _stage(name: str, ref: Ref, shards: Sequence[Ref]) -> Stage:
 def total_usage(table: list[Stage]) -> Usage:
     """Calls and tokens of all stages."""
     return sum((stage.usage for stage in table if stage.usage), Usage())
+
+
+def _turned_away(ref: Ref) -> dict[str, int]:
+    """Rows that are not in the output, by what happened to them and why."""
+    reasons = {f"rejected: {reason}": count for reason, count in ref.stats.get("rejected_by_reason", {}).items()}
+    counts = {key: count for key, count in ref.counts.items() if count and key.startswith(_TURNED_AWAY)}
+    if reasons:
+        counts.pop("rejected", None)
+    return reasons | {key.replace("dropped_", "dropped: "): count for key, count in counts.items()}
 
 
 def _speed(ref: Ref, shards: Sequence[Ref]) -> float | None:
