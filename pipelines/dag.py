@@ -71,11 +71,8 @@ def build_pipeline(config: RunConfig) -> Any:
         report = report_step(
             **common,
             name=config.name,
-            personas=data.get("personas"),
-            sessions=data.get("sessions"),
             decision=verdict.outputs["decision"],
-            characters=data["characters"],
-            dialogues=data["dialogues"],
+            **data,
             mixture=mixture.outputs["mixture"],
             model=model.outputs["model"],
             evaluation=scores.outputs["evaluation"],
