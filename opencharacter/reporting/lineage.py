@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from opencharacter.reporting.inputs import ReportInputs
 from opencharacter.storage.workspace import Ref
 
 _GRID = (
@@ -36,6 +37,21 @@ def data_view(mixture: Ref) -> DataView:
         dropped=statistics["dropped"],
         warnings=statistics["warnings"],
     )
+
+
+def models_used(run: ReportInputs, teachers: set[str]) -> list[tuple[str, str]]:
+    """Who did what in this run, as label and value."""
+    judge = None
+    if run.evaluation:
+        judge = json.loads((run.evaluation.path / "summary.json").read_text(encoding="utf-8"))["judge"]
+    base = _lineage(run.model).get("base_model") if run.model else None
+    found = {"teacher": ", ".join(sorted(teachers)), "student": base, "judge": judge}
+    return [(label, value) for label, value in found.items() if value]
+
+
+def _lineage(model: Ref) -> dict[str, Any]:
+    path = model.path / "model" / "opencharacter" / "model.json"
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
 
 
 def registered_facts(registered: Mapping[str, Any]) -> list[tuple[str, str]]:

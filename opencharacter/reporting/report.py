@@ -12,7 +12,7 @@ from opencharacter.characters.profile import ATTRIBUTES, CharacterProfile
 from opencharacter.library import fingerprint
 from opencharacter.reporting import charts, formats
 from opencharacter.reporting.inputs import ReportInputs
-from opencharacter.reporting.lineage import data_view, registered_facts
+from opencharacter.reporting.lineage import data_view, models_used, registered_facts
 from opencharacter.reporting.samples import answer_lengths, pick_samples
 from opencharacter.reporting.scores import headline_losses, sample_answers, score_view, verdict
 from opencharacter.reporting.stages import Stage, stage_table, total_usage
@@ -63,12 +63,16 @@ def _view(run: ReportInputs) -> dict[str, Any]:
     characters = read_models(run.characters.path / "characters.jsonl.zst", CharacterProfile)
     shown = list(itertools.islice(characters, _CHARACTERS_SHOWN))
     names = {character.id: character.name for character in itertools.chain(shown, characters)}
+    teachers = {
+        character.provenance.model for character in shown if character.provenance and character.provenance.model
+    }
     stages = stage_table(run.stages(), run.shards)
     lengths = answer_lengths(run.dialogues) if run.dialogues else {}
     return {
         "run": run,
         "when": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "library": fingerprint(),
+        "models": models_used(run, teachers),
         "attributes": ATTRIBUTES,
         "characters": shown,
         "shown": {character.id for character in shown},

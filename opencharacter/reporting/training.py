@@ -36,6 +36,5 @@ _STATS = (
     ("wall_s", "time", duration),
     ("tokens_per_s", "tokens/s", lambda value: number(float(value), 0)),
     ("world_size", "processes", _text),
-    ("base_model", "base model", _text),
     ("mlflow_run_id", "MLflow run", _text),
 )

@@ -107,6 +107,7 @@ def render(run: ReportInputs, folder: Path) -> str:
 def test_the_whole_run_is_shown(whole: ReportInputs, tmp_path: Path) -> None:
     text = Page(render(whole, tmp_path)).text
     for expected in (
+        "teacher teacher-1 · judge judge-1",
         "2 rejected: missing attribute",
         "1 rejected: prompt echo",
         "1 234",  # calls
