@@ -3,8 +3,8 @@
 from opencharacter.serving.chat import Conversation, chat_in_terminal
 from opencharacter.serving.config import DeployConfig
 from opencharacter.serving.deployment import DeployableModel, deploy
+from opencharacter.serving.local_server import Endpoint, Server, run_transformer, serve, serve_until_interrupted
 from opencharacter.serving.manifest import inference_service
-from opencharacter.serving.serve import Endpoint, Server, run_transformer, serve, serve_until_interrupted
 
 __all__ = [
     "Conversation",

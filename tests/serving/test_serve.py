@@ -38,7 +38,7 @@ def fake_vllm(weights: Path, model_name: str, *, max_model_len: int | None, port
 
 @pytest.fixture
 def _fake_predictor(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("opencharacter.serving.serve.serve_vllm", fake_vllm)
+    monkeypatch.setattr("opencharacter.serving.local_server.serve_vllm", fake_vllm)
 
 
 def refuses_connections(url: str) -> bool:
@@ -47,13 +47,12 @@ def refuses_connections(url: str) -> bool:
 
 
 @pytest.mark.usefixtures("_fake_predictor")
-@pytest.mark.parametrize("victim", [0, 1])
-def test_a_served_model_answers_and_ends_as_one(model_dir: Path, victim: int) -> None:
+def test_a_served_model_answers_and_ends_as_one(model_dir: Path) -> None:
     with serve(model_dir, "bard") as endpoint:
         client = openai.OpenAI(base_url=endpoint.url, api_key="none", max_retries=0)
         assert client.chat.completions.create(model=endpoint.model, messages=HELLO, extra_body=CHARACTER).choices
-        os.kill(endpoint.servers[victim].pid, signal.SIGTERM)
-        with pytest.raises(OpenCharacterError, match=f"{endpoint.servers[victim].name} ended"):
+        os.kill(endpoint.servers[1].pid, signal.SIGTERM)
+        with pytest.raises(OpenCharacterError, match="vLLM ended"):
             endpoint.wait()
     assert all(refuses_connections(server.url) for server in endpoint.servers)
 
