@@ -8,7 +8,7 @@ from opencharacter.storage.workspace import Ref
 
 # Which shards did the work of a gathering stage.
 _SHARD_KIND = {"characters": "profiles_rows", "dialogues": "responses_rows"}
-_TURNED_AWAY = ("rejected", "dropped_", "quarantined", "skipped")
+_TURNED_AWAY = ("rejected", "bad", "duplicates", "dropped_", "skipped")
 _PURPOSE = {
     "personas": "one-line personas read",
     "sessions": "instruction sessions read",
@@ -71,11 +71,15 @@ def total_usage(table: list[Stage]) -> Usage:
 
 def _turned_away(ref: Ref) -> dict[str, int]:
     """Rows that are not in the output, by what happened to them and why."""
-    reasons = {f"rejected: {reason}": count for reason, count in ref.stats.get("rejected_by_reason", {}).items()}
-    counts = {key: count for key, count in ref.counts.items() if count and key.startswith(_TURNED_AWAY)}
-    if reasons:
-        counts.pop("rejected", None)
-    return reasons | {key.replace("dropped_", "dropped: "): count for key, count in counts.items()}
+    found: dict[str, int] = {}
+    for key, count in ref.counts.items():
+        if not count or not key.startswith(_TURNED_AWAY):
+            continue
+        reasons = ref.stats.get(f"{key}_by_reason") or {}
+        found |= {f"{key}: {reason}": times for reason, times in reasons.items()}
+        if not reasons:
+            found[key.replace("dropped_", "dropped: ")] = count
+    return found
 
 
 def _speed(ref: Ref, shards: Sequence[Ref]) -> float | None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import pytest
 from support.small_run import OutputMaker, answer, dialogue, profile, session, statistics, summary
 
 from opencharacter.characters.profile import CharacterProfile
+from opencharacter.evaluation.models import AnswerRow, GateDecision, Summary
+from opencharacter.mixing.statistics import Figures
 from opencharacter.reporting import REPORT_FILE, ReportInputs, ServedAnswer, make_report, write_report
 from opencharacter.storage.workspace import Workspace
 
@@ -19,6 +22,8 @@ TWO_TURNS = session("s2", "Hello?", "Hello.", "Are you well?", "Quite well.")
 GATE = {
     "passed": True,
     "metric": "loss",
+    "confidence": 0.95,
+    "n": 31,
     "against": "base",
     "reason": "loss -0.7 against base, lower, as it must be",
     "challenger_digest": "c" * 64,
@@ -85,7 +90,12 @@ def whole(make_output: OutputMaker) -> ReportInputs:
         seed=7,
         shards=shards,
         characters=characters,
-        sessions=make_output("sessions", {"sessions.jsonl.zst": [ONE_TURN, TWO_TURNS]}, counts={"ok": 2}),
+        sessions=make_output(
+            "sessions",
+            {"sessions.jsonl.zst": [ONE_TURN, TWO_TURNS]},
+            counts={"ok": 2, "bad": 1, "duplicates": 0},
+            stats={"bad_by_reason": {"a turn is empty": 1}},
+        ),
         dialogues=make_output("dialogues", {"dialogues.jsonl.zst": dialogues}, counts={"ok": 4}),
         mixture=make_output("mixture", texts={"statistics.json": json.dumps(statistics())}, counts={"train": 64}),
         model=make_output(
@@ -104,10 +114,20 @@ def render(run: ReportInputs, folder: Path) -> str:
     return write_report(run, folder / "out" / "report.html").read_text(encoding="utf-8")
 
 
+def test_this_run_has_the_form_that_the_steps_write() -> None:
+    Summary.model_validate(summary())
+    AnswerRow.model_validate(answer("b", "q1", ROSA.id, "Text."))
+    GateDecision.model_validate(GATE)
+    assert Figures().dump(dropped=Counter(), warnings=[]).keys() == statistics().keys()
+    cell = Figures().dump(dropped=Counter(), warnings=[])["cells"]["train"]
+    assert statistics()["cells"]["train"].keys() <= cell.keys()
+
+
 def test_the_whole_run_is_shown(whole: ReportInputs, tmp_path: Path) -> None:
     text = Page(render(whole, tmp_path)).text
     for expected in (
         "teacher teacher-1 · judge judge-1",
+        "1 bad: a turn is empty",
         "2 rejected: missing attribute",
         "1 rejected: prompt echo",
         "1 234",  # calls
