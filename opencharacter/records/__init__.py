@@ -1,6 +1,6 @@
 """The rows that the steps pass to each other, and the reading of users' personas and sessions."""
 
-from opencharacter.records.containers import read_rows
+from opencharacter.records.containers import read_raw_rows
 from opencharacter.records.formats import FORMATS
 from opencharacter.records.models import (
     HELD_OUT_CELLS,
@@ -30,6 +30,6 @@ __all__ = [
     "Turn",
     "Usage",
     "read_personas",
-    "read_rows",
+    "read_raw_rows",
     "read_sessions",
 ]

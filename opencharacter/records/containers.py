@@ -22,7 +22,7 @@ _COMPRESSED = (".gz", ".zst")
 _LINE_SUFFIXES = (".jsonl", ".ndjson")
 
 
-def read_rows(path: Path, name: str, *, text: bool | None = None) -> Iterator[RawRow | BadRow]:
+def read_raw_rows(path: Path, name: str, *, text: bool | None = None) -> Iterator[RawRow | BadRow]:
     """The rows of a file, or of all data files below a folder in the order of their names.
 
     `name` is what messages call it. `text` says that the file holds plain text lines, or that it does not; `None`

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from opencharacter.errors import UserError
 from opencharacter.hashing import text_digest
-from opencharacter.records.containers import read_rows
+from opencharacter.records.containers import read_raw_rows
 from opencharacter.records.formats.fields import text_of
 from opencharacter.records.models import Persona
 from opencharacter.records.rows import BadRow, Malformed, RawRow
@@ -33,7 +33,7 @@ def read_personas(
     """
     if format not in _FORMATS:
         raise UserError(f"{name or path}: unknown format '{format}'; known: {', '.join(_FORMATS)}")
-    rows = itertools.islice(read_rows(path, name or str(path), text=_FORMATS[format]), limit)
+    rows = itertools.islice(read_raw_rows(path, name or str(path), text=_FORMATS[format]), limit)
     return (_persona(row, source or path.name, licence) for row in rows)
 
 

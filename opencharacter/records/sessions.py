@@ -7,7 +7,7 @@ from typing import Any
 
 from opencharacter.errors import UserError
 from opencharacter.hashing import digest
-from opencharacter.records.containers import read_rows
+from opencharacter.records.containers import read_raw_rows
 from opencharacter.records.formats import FORMATS, detect
 from opencharacter.records.models import Session, Turn
 from opencharacter.records.rows import BadRow, Malformed, RawRow
@@ -25,7 +25,7 @@ class SessionReader:
     def __init__(
         self, path: Path, *, name: str, corpus: str, source: str, licence: str, format: str, limit: int | None
     ) -> None:
-        rows = itertools.islice(read_rows(path, name, text=False), limit)
+        rows = itertools.islice(read_raw_rows(path, name, text=False), limit)
         head = list(itertools.islice(rows, _DETECT_ROWS))
         self.format = _resolve(format, head, name)
         self.system_turns_dropped = 0
@@ -43,8 +43,7 @@ class SessionReader:
                 yield row.bad(str(problem))
                 continue
             for turns in conversations:
-                address = digest([self._origin["corpus"], [[turn.role, turn.content] for turn in turns]])
-                yield Session(id=address[:16], turns=turns, **self._origin)
+                yield Session(id=session_id(self._origin["corpus"], turns), turns=turns, **self._origin)
 
     def _parse(self, value: Any) -> list[list[Turn]]:
         if not isinstance(value, dict):
@@ -67,6 +66,11 @@ class SessionReader:
             if before.role == after.role:
                 raise Malformed(f"two {after.role} turns in a row")
         return tuple(turns)
+
+
+def session_id(corpus: str, turns: Sequence[Turn]) -> str:
+    """A session's content address (16 hex digits)."""
+    return digest([corpus, [[turn.role, turn.content] for turn in turns]])[:16]
 
 
 def read_sessions(

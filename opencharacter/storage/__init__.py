@@ -1,19 +1,26 @@
 """Data at rest: the workspace of a run, JSONL data sets, and rows that cost LLM calls."""
 
+from opencharacter.storage.cache import cache_folder
+from opencharacter.storage.inputs import fetch, source_name
 from opencharacter.storage.jsonl import read_jsonl, read_models, write_jsonl
+from opencharacter.storage.quarantine import Quarantine
 from opencharacter.storage.rowstore import RowReader, RowStore, open_rows, read_rows
 from opencharacter.storage.workspace import Draft, Ref, Workspace, local_path
 
 __all__ = [
     "Draft",
+    "Quarantine",
     "Ref",
     "RowReader",
     "RowStore",
     "Workspace",
+    "cache_folder",
+    "fetch",
     "local_path",
     "open_rows",
     "read_jsonl",
     "read_models",
     "read_rows",
+    "source_name",
     "write_jsonl",
 ]

@@ -1,0 +1,106 @@
+"""Reading personas and instruction sessions into the workspace."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from opencharacter.hashing import digest
+from opencharacter.library import fingerprint
+from opencharacter.records import BadRow, Persona, Session, SessionReader, read_personas, read_sessions
+from opencharacter.storage.inputs import fetch, source_name
+from opencharacter.storage.jsonl import write_jsonl
+from opencharacter.storage.quarantine import Quarantine
+from opencharacter.storage.workspace import Draft, Ref, Workspace
+from opencharacter.synthesis.config import Corpus, InputsConfig, PersonaSource
+from opencharacter.synthesis.intake import input_digest, take_in
+
+
+class Ingested(NamedTuple):
+    """What `ingest` made."""
+
+    personas: Ref
+    sessions: Ref
+
+
+class _Source(NamedTuple):
+    name: str
+    path: Path
+    settings: dict[str, Any]  # all that decides what is read out of the file
+    read: Callable[[], Iterable[Persona | Session | BadRow]]
+
+
+def ingest(config: InputsConfig, *, workspace: Workspace) -> Ingested:
+    """Read all persona sources and corpora; what was read before, and has not changed, is not read again.
+
+    Returns references of kind `personas` (`personas.jsonl.zst`, Persona) and `sessions` (`sessions.jsonl.zst`,
+    Session), each with `quarantine.jsonl` (BadRow) beside it. Counts are rows by outcome; `stats["sources"]` has them
+    by source. A persona that comes twice is kept once, and so is a session that comes twice in its corpus.
+
+    Raises `UserError` naming file and line if a source is absent, empty, of unknown format, or has more bad rows than
+    `max_bad_share`.
+    """
+    personas = [_persona_source(source) for source in config.personas]
+    sessions = [_session_source(corpus) for corpus in config.corpora]
+    return Ingested(
+        _read_into(workspace, "personas", personas, config.max_bad_share),
+        _read_into(workspace, "sessions", sessions, config.max_bad_share),
+    )
+
+
+def _persona_source(source: PersonaSource) -> _Source:
+    path = fetch(source.uri)
+    name = source.name or source_name(source.uri)
+
+    def read() -> Iterator[Persona | BadRow]:
+        return read_personas(
+            path, name=source.uri, source=name, licence=source.licence, format=source.format, limit=source.limit
+        )
+
+    settings = source.model_dump(include={"format", "licence", "limit"}) | {"name": name}
+    return _Source(source.uri, path, settings, read)
+
+
+def _session_source(corpus: Corpus) -> _Source:
+    path = fetch(corpus.uri)
+    name = source_name(corpus.uri)
+
+    def read() -> SessionReader:
+        return read_sessions(
+            path,
+            name=corpus.uri,
+            corpus=corpus.name,
+            source=name,
+            licence=corpus.licence,
+            format=corpus.format,
+            limit=corpus.limit,
+        )
+
+    # How a corpus is played (strategies, teacher, n) decides nothing here.
+    settings = corpus.model_dump(include={"name", "format", "licence", "limit"}) | {"source": name}
+    return _Source(corpus.name, path, settings, read)
+
+
+def _read_into(workspace: Workspace, kind: str, sources: Sequence[_Source], max_bad_share: float) -> Ref:
+    key = digest(
+        {
+            "step": f"ingest.{kind}",
+            "sources": [[source.settings, input_digest(source.path)] for source in sources],
+            "max_bad_share": max_bad_share,
+            "library": fingerprint(),
+        }
+    )
+
+    def write(draft: Draft, quarantine: Quarantine) -> None:
+        write_jsonl(draft.path / f"{kind}.jsonl.zst", _rows(sources, draft, quarantine))
+
+    return take_in(workspace, kind, key, write, max_bad_share=max_bad_share)
+
+
+def _rows(sources: Sequence[_Source], draft: Draft, quarantine: Quarantine) -> Iterator[Persona | Session]:
+    for source in sources:
+        rows = source.read()
+        yield from quarantine.sift(rows, source.name)
+        if isinstance(rows, SessionReader):
+            draft.stats.setdefault("formats", {})[source.name] = rows.format
+            dropped = draft.counts.get("system_turns_dropped", 0)
+            draft.counts["system_turns_dropped"] = dropped + rows.system_turns_dropped

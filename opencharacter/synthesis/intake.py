@@ -1,0 +1,45 @@
+"""Making an output out of what a user gave: bad rows set aside, rows counted by outcome and source."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from opencharacter.hashing import file_digest, tree_digest
+from opencharacter.storage.quarantine import Quarantine
+from opencharacter.storage.workspace import Draft, Ref, Workspace
+
+
+def take_in(
+    workspace: Workspace,
+    kind: str,
+    key: str,
+    write: Callable[[Draft, Quarantine], None],
+    *,
+    max_bad_share: float,
+    bad_rows: str = "quarantine.jsonl",
+) -> Ref:
+    """The output of `kind` and `key`, made by `write` unless it is there already.
+
+    Its file `bad_rows` holds the rows set aside (BadRow). If there are too many, the output is refused, and they are
+    left in the workspace's folder `quarantine`. `counts` are rows by outcome, `stats` has them by source, and the bad
+    ones by reason.
+    """
+    if ref := workspace.lookup(kind, key):
+        return ref
+    started = time.monotonic()
+    refused = workspace.root / "quarantine" / f"{kind}-{key[:12]}.jsonl"
+    with workspace.produce(kind, key) as draft:
+        with Quarantine(draft.path / bad_rows, max_bad_share=max_bad_share, if_refused=refused) as quarantine:
+            write(draft, quarantine)
+        draft.counts |= quarantine.totals()
+        draft.stats |= {
+            "wall_s": round(time.monotonic() - started, 3),
+            "sources": {name: dict(counts) for name, counts in quarantine.sources.items()},
+            "bad_by_reason": dict(quarantine.reasons.most_common()),
+        }
+    return draft.committed()
+
+
+def input_digest(path: Path) -> str:
+    """Digest of an input file or folder."""
+    return tree_digest(path) if path.is_dir() else file_digest(path)

@@ -1,0 +1,150 @@
+"""Importing the published OpenCharacter release (characters and dialogues) in place of synthesis.
+
+Both files are read row by row: the dialogues are 1.2 GB.
+"""
+
+import itertools
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from opencharacter.characters import CharacterProfile, Provenance, parse_profile
+from opencharacter.errors import UserError
+from opencharacter.hashing import digest
+from opencharacter.library import fingerprint
+from opencharacter.records import BadRow, DialogueRow, RawRow, Turn, read_raw_rows
+from opencharacter.records.formats.fields import optional_text_of, text_of
+from opencharacter.records.personas import normalise, persona_id
+from opencharacter.records.rows import Malformed
+from opencharacter.records.sessions import session_id
+from opencharacter.storage.inputs import fetch, source_name
+from opencharacter.storage.jsonl import read_jsonl, write_jsonl
+from opencharacter.storage.quarantine import Quarantine
+from opencharacter.storage.workspace import Draft, Ref, Workspace
+from opencharacter.synthesis.config import ReleaseSource
+from opencharacter.synthesis.intake import input_digest, take_in
+
+NOT_STATED = "not stated"
+"""Stands for teacher and prompt of an imported dialogue."""
+
+_REJECTED_FILE = "rejected.jsonl"
+_IDS_FILE = "release_ids.jsonl"
+_KNOWN = {"character_id", "question", "question_source", "character_answer"}
+
+
+class Released(NamedTuple):
+    """What `import_release` made."""
+
+    characters: Ref
+    dialogues: Ref
+
+
+def import_release(config: ReleaseSource, *, workspace: Workspace, max_bad_share: float) -> Released:
+    """Read the release into what `collect_characters` and `collect_dialogues` would have made.
+
+    Returns references of kind `characters` (`characters.jsonl.zst`, CharacterProfile) and `dialogues`
+    (`dialogues.jsonl.zst`, DialogueRow), each with `rejected.jsonl` (BadRow) beside it. A character's own id of the
+    release is kept as `release_id` of its provenance. `config.limit` takes the first dialogues only. Raises `UserError`
+    naming file and line if a file is absent, empty, or has more bad rows than `max_bad_share`.
+    """
+    characters = _import_characters(config, workspace, max_bad_share)
+    return Released(characters, _import_dialogues(config, characters, workspace, max_bad_share))
+
+
+def _import_characters(config: ReleaseSource, workspace: Workspace, max_bad_share: float) -> Ref:
+    path, source = fetch(config.characters), source_name(config.characters)
+
+    def write(draft: Draft, quarantine: Quarantine) -> None:
+        ids: list[dict[str, str]] = []
+        rows = (_as_character(row, source, config.licence, ids) for row in read_raw_rows(path, source, text=False))
+        write_jsonl(draft.path / "characters.jsonl.zst", quarantine.sift(rows, source))
+        # Equal characters are kept once, but their dialogues name each of their ids.
+        write_jsonl(draft.path / _IDS_FILE, ids)
+
+    key = _key("characters", config.licence, source, input_digest(path), max_bad_share)
+    return take_in(workspace, "characters", key, write, max_bad_share=max_bad_share, bad_rows=_REJECTED_FILE)
+
+
+def _import_dialogues(config: ReleaseSource, characters: Ref, workspace: Workspace, max_bad_share: float) -> Ref:
+    path, source = fetch(config.dialogues), source_name(config.dialogues)
+
+    def write(draft: Draft, quarantine: Quarantine) -> None:
+        ids = {row["release_id"]: row["character_id"] for row in read_jsonl(characters.path / _IDS_FILE)}
+        raw = itertools.islice(read_raw_rows(path, source, text=False), config.limit)
+        rows = (_as_dialogue(row, ids, source, config.licence) for row in raw)
+        kept = quarantine.sift(rows, source, identity=lambda row: row.row_id)
+        write_jsonl(draft.path / "dialogues.jsonl.zst", kept)
+
+    key = _key("dialogues", config.licence, source, input_digest(path), max_bad_share, characters.digest, config.limit)
+    return take_in(workspace, "dialogues", key, write, max_bad_share=max_bad_share, bad_rows=_REJECTED_FILE)
+
+
+def _key(what: str, *deciding: Any) -> str:
+    return digest({"step": f"import_release.{what}", "deciding": deciding, "library": fingerprint()})
+
+
+def _as_character(
+    row: RawRow | BadRow, source: str, licence: str, ids: list[dict[str, str]]
+) -> CharacterProfile | BadRow:
+    if isinstance(row, BadRow):
+        return row
+    try:
+        fields = _object(row)
+        persona = normalise(optional_text_of(fields, "persona")) or None
+        release_id = _release_id(fields)
+        provenance = {
+            "source": source,
+            "licence": licence,
+            "persona_id": persona_id(persona) if persona else None,
+            "release_id": release_id,
+        }
+        profile = parse_profile(
+            text_of(fields, "character"), persona=persona, provenance=Provenance.model_validate(provenance)
+        )
+    except (Malformed, UserError) as problem:
+        return row.bad(str(problem))
+    ids.append({"release_id": release_id, "character_id": profile.id})
+    return profile
+
+
+def _as_dialogue(row: RawRow | BadRow, ids: Mapping[str, str], source: str, licence: str) -> DialogueRow | BadRow:
+    if isinstance(row, BadRow):
+        return row
+    try:
+        fields = _object(row)
+        question, answer = text_of(fields, "question"), text_of(fields, "character_answer")
+        corpus = optional_text_of(fields, "question_source") or NOT_STATED
+        character = ids.get(_release_id(fields))
+        if not question.strip() or not answer.strip():
+            raise Malformed("a turn is empty")
+        if character is None:
+            raise Malformed("'character_id' names no character that was read")
+    except Malformed as problem:
+        return row.bad(str(problem))
+    asked = Turn(role="user", content=question)
+    return DialogueRow(
+        row_id=digest({"release": [character, corpus, question, answer]}),
+        corpus=corpus,
+        session_id=session_id(corpus, [asked]),
+        character_id=character,
+        # The published rows are those of the final recipe, which are all generated.
+        strategy="G",
+        turns=(asked, Turn(role="assistant", content=answer)),
+        source=source,
+        licence=licence,
+        model=NOT_STATED,
+        prompt_hash=NOT_STATED,
+        extra={key: value for key, value in fields.items() if key not in _KNOWN},
+    )
+
+
+def _object(row: RawRow) -> dict[str, Any]:
+    if not isinstance(row.value, dict):
+        raise Malformed("not a JSON object")
+    return row.value
+
+
+def _release_id(fields: dict[str, Any]) -> str:
+    value = fields.get("character_id")
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise Malformed("'character_id' is missing" if value is None else "'character_id' is neither text nor a number")
+    return str(value)
