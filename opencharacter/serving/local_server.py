@@ -35,7 +35,9 @@ class Server:
 
     def failure(self) -> OpenCharacterError:
         """What to raise when it ended by itself."""
-        return OpenCharacterError(f"{self.name} ended; the end of its log:\n{_tail(self.log)}")
+        return OpenCharacterError(
+            f"{self.name} ended; the end of its log:\n{_tail(self.log)}", hint=f"whole log: {self.log}"
+        )
 
 
 @dataclass(frozen=True)
