@@ -1,10 +1,20 @@
 """Settings of the mixture."""
 
-from typing import Literal
+import math
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-PromptView = Literal["persona_and_profile", "profile", "persona"]
+from opencharacter.characters import PromptView
+
+
+def _has_a_share(shares: dict[PromptView, float]) -> dict[PromptView, float]:
+    if not sum(shares.values()) > 0:
+        raise ValueError("at least one view needs a share above 0")
+    return shares
+
+
+_Amount = Annotated[float, Field(ge=0, lt=math.inf)]
 
 
 class _Settings(BaseModel):
@@ -19,7 +29,7 @@ class GeneralSource(_Settings):
     format: str = "auto"
     licence: str
     limit: int | None = Field(default=None, ge=1)
-    weight: float = Field(default=1.0, gt=0)
+    weight: float = Field(default=1.0, gt=0, lt=math.inf, description="copies of a row; the fraction is drawn by seed")
 
 
 class HeldOut(_Settings):
@@ -32,15 +42,21 @@ class HeldOut(_Settings):
 class MixConfig(_Settings):
     """What goes into the training set and how it is cleaned and split."""
 
-    weights: dict[Literal["R", "G"], float] = Field(
-        default={"R": 1.0, "G": 1.0}, description="copies of a row per epoch; 0 leaves the strategy out"
+    weights: dict[Literal["R", "G"], _Amount] = Field(
+        default={"R": 1.0, "G": 1.0},
+        description="copies of a row, the fraction drawn by seed; 0 leaves the strategy out; not named: 1",
     )
     general: list[GeneralSource] = []
     held_out: HeldOut = HeldOut()
-    persona_similarity: float = Field(default=0.8, gt=0, le=1, description="Jaccard similarity at which personas are one")
+    persona_similarity: float = Field(
+        default=0.8, gt=0, le=1, description="Jaccard similarity at which personas are one"
+    )
     answer_similarity: float = Field(default=0.85, gt=0, le=1, description="the same for answers of one character")
     max_tokens: int = Field(default=4096, ge=16, description="longest row kept, in the student's tokens")
-    prompt_views: dict[PromptView, float] = Field(
+    max_bad_share: float = Field(default=0.05, ge=0, le=1, description="stop if more rows of a general source are bad")
+    prompt_views: Annotated[dict[PromptView, _Amount], AfterValidator(_has_a_share)] = Field(
         default={"persona_and_profile": 1.0}, description="seeded shares of what the system message holds"
     )
-    commercial_only: bool = Field(default=False, description="drop rows under non-commercial licences")
+    commercial_only: bool = Field(
+        default=False, description="keep only rows whose licences are all known to allow commercial use"
+    )

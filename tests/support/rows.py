@@ -2,12 +2,12 @@
 
 import random
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, get_args
 
 from opencharacter.characters import CharacterProfile, Provenance
 from opencharacter.hashing import digest
-from opencharacter.records.models import DialogueRow, Turn
-from opencharacter.storage.jsonl import write_jsonl
+from opencharacter.records.models import Cell, DialogueRow, TrainingRow, Turn
+from opencharacter.storage.jsonl import read_models, write_jsonl
 from opencharacter.storage.workspace import Ref, Workspace
 
 _SYLLABLES = (
@@ -110,3 +110,13 @@ def _commit(workspace: Workspace, kind: str, rows: list[Any]) -> Ref:
         write_jsonl(draft.path / f"{kind}.jsonl.zst", rows)
         draft.counts = {"ok": len(rows)}
     return draft.committed()
+
+
+def read_cell(mixture: Ref, cell: Cell) -> list[TrainingRow]:
+    """The rows of one cell of a mixture."""
+    return list(read_models(mixture.path / f"{cell}.jsonl.zst", TrainingRow))
+
+
+def read_mixture(mixture: Ref) -> dict[Cell, list[TrainingRow]]:
+    """The rows of every cell of a mixture."""
+    return {cell: read_cell(mixture, cell) for cell in get_args(Cell)}

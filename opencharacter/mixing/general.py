@@ -1,0 +1,58 @@
+"""General-instruction sets: sessions that are mixed in as they are, without a character."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from opencharacter.hashing import file_digest, tree_digest
+from opencharacter.mixing.config import GeneralSource
+from opencharacter.records import Session, SessionReader, read_sessions
+from opencharacter.storage.inputs import fetch, source_name
+from opencharacter.storage.quarantine import Quarantine
+
+
+class GeneralSet(NamedTuple):
+    """One set, on this machine."""
+
+    source: GeneralSource
+    path: Path
+
+    @classmethod
+    def fetched(cls, source: GeneralSource) -> "GeneralSet":
+        """The set, fetched if need be. Raises `UserError` if there is no such file or folder."""
+        return cls(source, fetch(source.uri))
+
+    def digest(self) -> str:
+        """Digest of the set's content."""
+        return tree_digest(self.path) if self.path.is_dir() else file_digest(self.path)
+
+    def read(self) -> SessionReader:
+        """The set's sessions and bad rows."""
+        return read_sessions(
+            self.path,
+            name=self.source.uri,
+            corpus=self.source.name,
+            source=source_name(self.source.uri),
+            licence=self.source.licence,
+            format=self.source.format,
+            limit=self.source.limit,
+        )
+
+
+def read_general(
+    sets: Sequence[GeneralSet], dropped: Counter[str], *, bad_rows: Path, max_bad_share: float, if_refused: Path
+) -> Iterator[tuple[GeneralSource, Session]]:
+    """The sessions of all sets; rows that can't be read go to the file `bad_rows`, and are counted like equal sessions.
+
+    Raises `UserError` if more than `max_bad_share` of a set's rows are bad; the bad rows are then in `if_refused`.
+    """
+    if not sets:
+        return
+    with Quarantine(bad_rows, max_bad_share=max_bad_share, if_refused=if_refused) as quarantine:
+        for one in sets:
+            for session in quarantine.sift(one.read(), one.source.name):
+                yield one.source, session
+        totals = quarantine.totals()
+    dropped["bad_row"] += totals["bad"]
+    dropped["exact_duplicate"] += totals["duplicates"]

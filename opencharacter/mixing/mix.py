@@ -1,0 +1,101 @@
+"""The mix step: dialogues and general instructions in, a training set and the held-out cells of its split grid out."""
+
+import json
+import logging
+import time
+from collections import Counter
+
+from opencharacter.characters import TEMPLATE_NAME
+from opencharacter.engines import localize_model
+from opencharacter.errors import UserError
+from opencharacter.hashing import digest
+from opencharacter.library import fingerprint
+from opencharacter.mixing.build import build
+from opencharacter.mixing.card import write_card
+from opencharacter.mixing.config import MixConfig
+from opencharacter.mixing.general import GeneralSet, read_general
+from opencharacter.mixing.lengths import TokenCounter, tokenizer_digest
+from opencharacter.mixing.statistics import Figures
+from opencharacter.records.models import HELD_OUT_CELLS
+from opencharacter.storage.workspace import Ref, Workspace
+from opencharacter.templates import load_template
+
+_log = logging.getLogger(__name__)
+
+
+def mix(config: MixConfig, dialogues: Ref, characters: Ref, *, base_model: str, workspace: Workspace, seed: int) -> Ref:
+    """Clean, split and weigh the dialogues of `characters`; `base_model` is the student, whose tokens are counted.
+
+    The output (kind `mixture`) holds a file of `TrainingRow` for each cell of the split grid (`train.jsonl.zst` and so
+    on, empty where the cell is), the profiles of its characters, `statistics.json` and the card `README.md`. Its bytes
+    do not depend on the order of the input rows. Counts: rows of each cell, and `dropped_*` by reason. Raises
+    `UserError` if no row is left to train on, saying what the rows were dropped for.
+
+    Memory: all profiles, the keys of all sessions and 1/64 of the rows (more where one character has more than that).
+    Disk while it runs: about twice the size of the rows, not compressed.
+    """
+    student = localize_model(base_model)
+    general = [GeneralSet.fetched(source) for source in config.general]
+    key = digest(
+        {
+            "step": "mix",
+            "config": config.model_dump(mode="json"),
+            "dialogues": dialogues.digest,
+            "characters": characters.digest,
+            "general": [one.digest() for one in general],
+            "tokenizer": tokenizer_digest(student),
+            "prompt": load_template(TEMPLATE_NAME).hash,
+            "seed": seed,
+            "library": fingerprint(),
+        }
+    )
+    if found := workspace.lookup("mixture", key):
+        return found
+    started = time.monotonic()
+    with workspace.produce("mixture", key) as draft:
+        dropped: Counter[str] = Counter()
+        instructions = read_general(
+            general,
+            dropped,
+            bad_rows=draft.path / "quarantine.jsonl",
+            max_bad_share=config.max_bad_share,
+            if_refused=workspace.root / "quarantine" / f"mixture-{key[:12]}.jsonl",
+        )
+        counter = TokenCounter(student)
+        figures = build(config, dialogues, characters, instructions, counter, draft.path, dropped=dropped, seed=seed)
+        if not figures.cells["train"].rows:
+            raise _nothing_to_train_on(+dropped)
+        statistics = figures.dump(dropped=+dropped, warnings=_warnings(config, figures))
+        text = json.dumps(statistics, ensure_ascii=False, indent=2) + "\n"
+        (draft.path / "statistics.json").write_text(text, encoding="utf-8")
+        write_card(draft.path / "README.md", statistics, config, base_model=base_model)
+        draft.counts = {cell: of_cell.rows for cell, of_cell in figures.cells.items()}
+        draft.counts |= {f"dropped_{reason}": rows for reason, rows in statistics["dropped"].items()}
+        draft.stats = {key: statistics[key] for key in ("licences", "warnings")}
+        draft.stats["wall_s"] = round(time.monotonic() - started, 3)
+    return draft.committed()
+
+
+def _nothing_to_train_on(dropped: Counter[str]) -> UserError:
+    reasons = ", ".join(f"{reason} {rows}" for reason, rows in sorted(dropped.items())) or "none"
+    return UserError(
+        f"the mixture has no row to train on; rows dropped: {reasons}",
+        hint="ask for more dialogues, or loosen what drops them: mix.max_tokens, mix.weights, mix.commercial_only",
+    )
+
+
+def _warnings(config: MixConfig, figures: Figures) -> list[str]:
+    shares = config.held_out
+    expected = {
+        "seen_character_held_out_session": shares.sessions > 0,
+        "held_out_character_seen_session": shares.characters > 0,
+        "held_out_both": shares.characters > 0 and shares.sessions > 0,
+    }
+    warnings = [
+        f"the cell {cell} is empty: too few characters or sessions for the shares held out"
+        for cell in HELD_OUT_CELLS
+        if expected[cell] and not figures.cells[cell].rows
+    ]
+    for warning in warnings:
+        _log.warning(warning)
+    return warnings

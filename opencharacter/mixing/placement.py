@@ -1,0 +1,63 @@
+"""From a candidate to the rows that are written: its cell, its system message, its copies."""
+
+from collections.abc import Iterator, Mapping
+
+from opencharacter.characters import TEMPLATE_NAME, system_prompt
+from opencharacter.characters.profile import CharacterProfile
+from opencharacter.hashing import digest, fraction
+from opencharacter.mixing.candidates import Candidate
+from opencharacter.mixing.config import MixConfig
+from opencharacter.mixing.split import Split
+from opencharacter.mixing.views import held_out_view, training_view
+from opencharacter.records.models import TrainingRow, Turn
+from opencharacter.templates import load_template
+
+
+class Placement:
+    """Places candidates in the split grid."""
+
+    def __init__(
+        self, config: MixConfig, split: Split, characters: Mapping[str, CharacterProfile], *, seed: int
+    ) -> None:
+        self._shares = config.prompt_views
+        self._split = split
+        self._characters = characters
+        self._seed = seed
+        self._template = load_template(TEMPLATE_NAME)
+
+    def row(self, candidate: Candidate) -> TrainingRow:
+        """The row in chat `messages` form, in its cell; general rows have no system message."""
+        cell = self._split.of(candidate.character_id, candidate.session_key)
+        row = TrainingRow(
+            row_id=candidate.row_id,
+            messages=list(candidate.turns),
+            character_id=candidate.character_id,
+            session_id=candidate.session_id,
+            strategy=candidate.strategy,
+            cell=cell,
+            source=candidate.source,
+            licence=candidate.licence,
+            prompt_view="none",
+        )
+        if candidate.character_id is None:
+            return row
+        character = self._characters[candidate.character_id]
+        train = cell == "train"
+        view = training_view(self._shares, row.row_id, seed=self._seed) if train else held_out_view(self._shares)
+        system = Turn(role="system", content=system_prompt(character, view, template=self._template))
+        return row.model_copy(update={"messages": [system, *row.messages], "prompt_view": view})
+
+    def copies(self, row: TrainingRow, weight: float) -> Iterator[TrainingRow]:
+        """The row as often as its weight says, in training; once in the held-out cells.
+
+        The whole part of the weight is copies, the rest is the chance, drawn by the row's seeded hash, of one more.
+        The first copy keeps the row's id; the others have its number appended (`ID-2`). The copies themselves have
+        weight 1: whoever reads the training file as it is trains with the weights.
+        """
+        drawn = int(weight) + (fraction(self._seed, "weight", row.row_id) < weight % 1)
+        for number in range(1, (drawn if row.cell == "train" else 1) + 1):
+            yield row if number == 1 else row.model_copy(update={"row_id": f"{row.row_id}-{number}"})
+
+    def order(self, row: TrainingRow) -> str:
+        """Key by which a cell's rows are sorted: a seeded shuffle."""
+        return digest([self._seed, "order", row.row_id])

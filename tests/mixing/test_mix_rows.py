@@ -1,0 +1,236 @@
+"""Weights, views, lengths, licences and general sets: what becomes of each row."""
+
+import json
+from collections import Counter
+
+import pytest
+from pydantic import ValidationError
+from support.rows import make_character, make_dialogue, make_grid, read_cell, read_mixture, words
+
+from opencharacter.characters import Provenance, system_prompt
+from opencharacter.errors import UserError
+from opencharacter.mixing import MixConfig
+from opencharacter.mixing.licences import combine, permitted_use
+
+NONE_HELD_OUT = {"characters": 0, "sessions": 0}
+
+
+def test_weights_are_copies_and_seeded_chances(run_mix):
+    characters = [make_character(number) for number in range(10)]
+    rows = make_grid(characters, range(30))
+    settings = {"weights": {"R": 2.25, "G": 0.4}, "held_out": {"characters": 0.2, "sessions": 0}}
+
+    mixture = run_mix(rows, characters, **settings)
+
+    train = read_cell(mixture, "train")
+    originals = {strategy: {row.row_id for row in rows if row.strategy == strategy} for strategy in "RG"}
+    times = Counter(row.row_id.split("-")[0] for row in train)
+    assert {times[row_id] for row_id in originals["R"] if row_id in times} == {2, 3}
+    assert {times[row_id] for row_id in originals["G"] if row_id in times} == {1}
+    seen = 30 * len({row.character_id for row in train})
+    by_strategy = Counter(row.strategy for row in train)
+    assert by_strategy["R"] == pytest.approx(2.25 * seen, rel=0.1)
+    assert by_strategy["G"] == pytest.approx(0.4 * seen, rel=0.25)
+    assert mixture.counts["dropped_weight_draw"] == seen - by_strategy["G"]
+    assert len({row.row_id for row in train}) == len(train)
+    assert {row.weight for row in train} == {1.0}
+    held_out = read_cell(mixture, "held_out_character_seen_session")
+    assert len(held_out) == len({row.row_id for row in held_out}) == len(rows) - 2 * seen
+    assert run_mix(rows, characters, seed=8, **settings).digest != mixture.digest
+
+
+def test_weight_zero_leaves_a_strategy_out(run_mix):
+    characters = [make_character(1), make_character(2)]
+    mixture = run_mix(make_grid(characters, range(6)), characters, weights={"R": 0})
+
+    assert {row.strategy for cell in read_mixture(mixture).values() for row in cell} == {"G"}
+    assert mixture.counts["dropped_weight_zero"] == 12
+
+
+def test_system_messages_follow_the_shares_and_held_out_rows_have_the_fullest(run_mix):
+    characters = {c.id: c for c in (make_character(number) for number in range(10))}
+    mixture = run_mix(
+        make_grid(list(characters.values()), range(30), "G"),
+        list(characters.values()),
+        prompt_views={"persona": 1, "profile": 3},
+        held_out={"characters": 0.2, "sessions": 0.2},
+    )
+
+    cells = read_mixture(mixture)
+    train = cells.pop("train")
+    assert sum(row.prompt_view == "persona" for row in train) == pytest.approx(len(train) / 4, rel=0.3)
+    assert {row.prompt_view for rows in cells.values() for row in rows} == {"profile"}
+    for row in [*train, *cells["held_out_both"]]:
+        assert row.messages[0].role == "system"
+        assert row.messages[0].content == system_prompt(characters[row.character_id], row.prompt_view)
+
+
+def test_rows_longer_than_the_limit_are_dropped_whole_and_counted(run_mix):
+    character = make_character(1)
+    short, long = make_dialogue(0, character, row_id="short"), make_dialogue(2, character, row_id="long")
+    everything = run_mix([short, long], [character], held_out=NONE_HELD_OUT)
+    # The student's token is a byte, but for two special tokens a message, each standing for several characters.
+    lengths = {
+        row.row_id: sum(len(f"{turn.role}\n{turn.content}\n".encode()) + 2 for turn in row.messages)
+        for row in read_cell(everything, "train")
+    }
+    assert json.loads((everything.path / "statistics.json").read_text())["cells"]["train"]["tokens"]["total"] == sum(
+        lengths.values()
+    )
+
+    at_limit = run_mix([short, long], [character], held_out=NONE_HELD_OUT, max_tokens=lengths["short"])
+
+    assert [row.row_id for row in read_cell(at_limit, "train")] == ["short"]
+    assert at_limit.counts["dropped_too_long"] == 1
+    with pytest.raises(UserError, match=r"no row to train on; rows dropped: too_long 2"):
+        run_mix([short, long], [character], held_out=NONE_HELD_OUT, max_tokens=lengths["short"] - 1)
+
+
+def test_nothing_is_left_of_a_mixture_that_failed(run_mix, workspace):
+    with pytest.raises(UserError):
+        run_mix([], [make_character(1)])
+
+    assert list((workspace.root / "outputs" / "mixture").iterdir()) == []
+
+
+def test_rows_of_unknown_characters_are_counted(run_mix):
+    known, unknown = make_character(1), make_character(2)
+    mixture = run_mix([make_dialogue(1, known), make_dialogue(1, unknown)], [known])
+
+    assert mixture.counts["dropped_unknown_character"] == 1
+
+
+def test_licences_of_session_and_character_bind_a_row_together(run_mix):
+    free = make_character(1)
+    bound = make_character(2, provenance=Provenance(source="hub", licence="CC-BY-NC-SA-4.0"))
+    bare = make_character(3, provenance=None)
+    rows = [
+        make_dialogue(1, free, row_id="free", licence="Apache-2.0"),
+        make_dialogue(2, free, row_id="research", licence="research only"),
+        make_dialogue(1, bound, row_id="bound", licence="Apache-2.0"),
+        make_dialogue(1, bare, row_id="bare", licence="Apache-2.0"),
+    ]
+
+    everything = run_mix(rows, [free, bound, bare], held_out=NONE_HELD_OUT)
+    commercial = run_mix(rows, [free, bound, bare], held_out=NONE_HELD_OUT, commercial_only=True)
+
+    licences = {row.row_id: row.licence for row in read_cell(everything, "train")}
+    assert licences["bound"] == "Apache-2.0; CC-BY-NC-SA-4.0"
+    assert licences["bare"] == "Apache-2.0; unknown"
+    statistics = json.loads((everything.path / "statistics.json").read_text())
+    assert statistics["licences"] == {
+        "Apache-2.0": 3,
+        "CC-BY-NC-SA-4.0": 1,
+        "CC0-1.0": 2,
+        "research only": 1,
+        "unknown": 1,
+    }
+    assert {"part": "characters", "source": "hub", "licence": "CC-BY-NC-SA-4.0", "rows": 1} in statistics["sources"]
+    assert [row.row_id for row in read_cell(commercial, "train")] == ["free"]
+    assert commercial.counts["dropped_non_commercial_licence"] == 2
+    assert commercial.counts["dropped_unrecognised_licence"] == 1
+
+
+@pytest.mark.parametrize(
+    ("licence", "use"),
+    [
+        ("apache-2.0", "commercial"),
+        ("MIT License", "commercial"),
+        ("CC BY-SA 4.0", "commercial"),
+        ("BSD-3-Clause", "commercial"),
+        ("cc0-1.0; CC-BY-3.0-DE", "commercial"),
+        ("CC-BY-NC-4.0", "non_commercial"),
+        ("cc-by-nc-sa-4.0; apache-2.0", "non_commercial"),
+        ("For research purposes only", "non_commercial"),
+        ("Non-commercial use", "non_commercial"),
+        ("CC-BY-ND-4.0", "unrecognised"),
+        ("made up", "unrecognised"),
+        ("apache-2.0 with exceptions", "unrecognised"),
+        ("mit; made up", "unrecognised"),
+        ("", "unrecognised"),
+    ],
+)
+def test_permitted_use(licence, use):
+    assert permitted_use(licence) == use
+
+
+def test_combined_licences_are_each_named_once():
+    assert combine("MIT; CC-BY-4.0", "mit", "CC-BY-4.0") == "CC-BY-4.0; MIT"
+
+
+@pytest.mark.parametrize(
+    "settings", [{"weights": {"R": -1}}, {"weights": {"G": float("inf")}}, {"prompt_views": {"persona": 0}}]
+)
+def test_settings_that_mean_nothing_are_refused(settings):
+    with pytest.raises(ValidationError):
+        MixConfig.model_validate(settings)
+
+
+def test_the_same_inputs_and_settings_are_mixed_once(run_mix):
+    characters = [make_character(1), make_character(2)]
+    rows = make_grid(characters, range(4))
+
+    first = run_mix(rows, characters)
+
+    assert run_mix(rows, characters) == first
+    assert run_mix(rows, characters, max_tokens=5000).key != first.key
+
+
+def write_general(path, sessions, bad=()):
+    lines = [json.dumps({"messages": [{"role": role, "content": text} for role, text in turns]}) for turns in sessions]
+    path.write_text("\n".join([*lines, *bad]) + "\n")
+    return {"name": "chats", "uri": str(path), "licence": "MIT"}
+
+
+def test_general_sets_are_split_by_session_and_have_no_character(run_mix, tmp_path):
+    characters = [make_character(number) for number in range(4)]
+    dialogues = make_grid(characters, range(10), "G")
+    own = [[("user", words(5, "q", n)), ("assistant", f"Short answer {n}.")] for n in range(40)]
+    # The questions of the dialogues' sessions, asked again: each must be on the side where the dialogues have it.
+    asked_again = [
+        [(turn.role, turn.content if turn.role == "user" else "In general: yes.") for turn in row.turns]
+        for row in dialogues
+        if row.character_id == characters[0].id
+    ]
+    unanswered = [[("user", "Is anyone there?")]]
+    source = write_general(tmp_path / "chats.jsonl", own + own[:3] + asked_again + unanswered)
+
+    mixture = run_mix(
+        dialogues, characters, general=[source | {"weight": 2}], held_out={"characters": 0.3, "sessions": 0.3}
+    )
+
+    cells = read_mixture(mixture)
+    general = {cell: [row for row in rows if row.strategy == "general"] for cell, rows in cells.items()}
+    assert not general["held_out_character_seen_session"]
+    assert not general["held_out_both"]
+    held_out = general["seen_character_held_out_session"]
+    assert len(general["train"]) == 2 * (50 - len(held_out))
+    assert len(held_out) == pytest.approx(15, abs=9)
+    for row in [*general["train"], *held_out]:
+        assert row.character_id is None
+        assert row.prompt_view == "none"
+        assert row.messages[0].role == "user"
+        assert (row.source, row.licence) == ("chats.jsonl", "MIT")
+    questions = {
+        cell: {tuple(turn.content for turn in row.messages if turn.role == "user") for row in rows}
+        for cell, rows in cells.items()
+    }
+    assert questions["train"].isdisjoint(questions["seen_character_held_out_session"] | questions["held_out_both"])
+    assert mixture.counts["dropped_exact_duplicate"] == 3
+    assert mixture.counts["dropped_no_answer"] == 1
+
+
+def test_bad_rows_of_a_general_set_are_set_aside_or_stop_the_step(run_mix, tmp_path):
+    characters = [make_character(1)]
+    sessions = [[("user", f"Question {n}?"), ("assistant", f"Answer {n}.")] for n in range(30)]
+    source = write_general(tmp_path / "chats.jsonl", sessions, bad=['{"messages": []}'])
+
+    mixture = run_mix([make_dialogue(1, characters[0])], characters, general=[source])
+
+    assert mixture.counts["dropped_bad_row"] == 1
+    quarantined = json.loads((mixture.path / "quarantine.jsonl").read_text())
+    assert quarantined["line"] == 31
+    with pytest.raises(UserError, match=r"chats: 1 of 31 rows are bad[\s\S]*chats.jsonl:31"):
+        run_mix([make_dialogue(1, characters[0])], characters, general=[source], max_bad_share=0.01)
+    with pytest.raises(UserError, match=r"nowhere.jsonl"):
+        run_mix([], characters, general=[source | {"uri": str(tmp_path / "nowhere.jsonl")}])
