@@ -1,0 +1,267 @@
+"""The row store: nothing durable is lost, nothing torn is read, two writers never share a bucket."""
+
+import asyncio
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from opencharacter.errors import OpenCharacterError
+from opencharacter.hashing import digest
+from opencharacter.storage import RowStore, open_rows, read_rows, rowstore
+from opencharacter.storage.journal import Call, decode_calls, encode_call
+from opencharacter.storage.rowfiles import LocalRowFiles
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+CALLS = st.lists(st.builds(Call, st.text(), st.text(), st.dictionaries(st.text(), JSON, max_size=3)), max_size=6)
+
+
+@given(CALLS, st.data())
+def test_journal_cut_anywhere_holds_whole_calls_only(calls: list[Call], data: st.DataObject) -> None:
+    lines = [encode_call(call) for call in calls]
+    whole = b"".join(lines)
+    cut = data.draw(st.integers(0, len(whole)))
+    # A line whose newline alone is missing is whole: its checksum says so.
+    durable = sum(len(b"".join(lines[: n + 1])) - 1 <= cut for n in range(len(lines)))
+    assert list(decode_calls("journal", whole[:cut])) == calls[:durable]
+
+
+@given(CALLS.filter(lambda calls: len(calls) >= 2), st.data())
+def test_damaged_line_loses_itself_only(calls: list[Call], data: st.DataObject) -> None:
+    lines = [bytearray(encode_call(call)) for call in calls]
+    hit = data.draw(st.integers(0, len(lines) - 1))
+    place = data.draw(st.integers(0, len(lines[hit]) - 2))
+    lines[hit][place] ^= 1 << data.draw(st.sampled_from([0, 1, 2]))
+    left = list(decode_calls("journal", b"".join(lines)))
+    assert left == [call for n, call in enumerate(calls) if n != hit]
+
+
+def test_damaged_line_is_reported(caplog: pytest.LogCaptureFixture) -> None:
+    data = encode_call(Call("a", "1", {})) + b"00000000 [garbage]\n" + encode_call(Call("b", "1", {})) + b"torn"
+    assert [call.row_id for call in decode_calls("journal/0-of-1", data)] == ["a", "b"]
+    assert [record.getMessage().split(":")[:2] for record in caplog.records] == [["journal/0-of-1", "2"]]
+
+
+async def make(root: Path, numbers: range, *, shard: int = 0, shards: int = 1, calls: int = 2) -> int:
+    """Make the rows of `numbers` with so many calls each; the number of calls that were not there."""
+    asked = 0
+    async with open_rows(root, shard=shard, shards=shards) as store:
+
+        async def row(number: int) -> None:
+            nonlocal asked
+            row_id = digest(number)
+            if not store.owns(row_id) or store.finished(row_id):
+                return
+            made = store.calls(row_id)
+            for key in map(str, range(calls)):
+                if key not in made:
+                    asked += 1
+                    await store.record(row_id, key, {"text": f"{number} {key}"})
+            await store.finish(row_id, {"number": number}, label="ok")
+
+        await asyncio.gather(*map(row, numbers))
+    return asked
+
+
+@asynccontextmanager
+async def interrupted(opened: AbstractAsyncContextManager[RowStore]) -> AsyncIterator[RowStore]:
+    """Ends the block as an interrupted run does, without a commit."""
+    with suppress(asyncio.CancelledError):
+        async with opened as store:
+            yield store
+            raise asyncio.CancelledError
+
+
+async def record_only(root: Path, numbers: range, *, shard: int = 0, shards: int = 1) -> None:
+    """Record one call of each row and end without finishing any."""
+    async with interrupted(open_rows(root, shard=shard, shards=shards)) as store:
+        owned = [number for number in numbers if store.owns(digest(number))]
+        await asyncio.gather(*(store.record(digest(n), "0", {"text": f"{n} 0"}) for n in owned))
+
+
+async def test_rows_survive_in_order_of_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rowstore, "_FLUSH_ROWS", 64)
+    assert await make(tmp_path, range(300)) == 600
+    assert await make(tmp_path, range(300)) == 0
+    rows = read_rows(tmp_path)
+    assert len(rows) == 300
+    assert [rows.read(digest(number))["number"] for number in range(300)] == list(range(300))
+    assert not any(tmp_path.glob("journal/*")), "a finished store keeps no journal"
+    assert rows.label(digest("other")) is None
+
+
+async def test_calls_of_unfinished_rows_move_between_shard_counts(tmp_path: Path) -> None:
+    await record_only(tmp_path, range(100))
+    await record_only(tmp_path, range(100, 200), shard=1, shards=2)
+    asked = [await make(tmp_path, range(200), shard=shard, shards=3, calls=1) for shard in range(3)]
+    # Only the rows of 0-of-2 among the second hundred had no call.
+    assert sum(asked) == sum(rowstore.bucket_of(digest(number)) % 2 == 0 for number in range(100, 200))
+    assert len(read_rows(tmp_path)) == 200
+    assert not any(tmp_path.glob("journal/*"))
+
+
+async def test_torn_tail_is_cut_off_before_more_is_written(tmp_path: Path) -> None:
+    await record_only(tmp_path, range(3))
+    journal = tmp_path / "journal" / "0-of-1"
+    journal.write_bytes(journal.read_bytes()[:-5])
+    await record_only(tmp_path, range(3, 6))
+    recorded = {call.row_id for call in decode_calls("journal", journal.read_bytes())}
+    assert len(recorded) == 5
+    assert {digest(number) for number in range(3, 6)} <= recorded
+
+
+async def test_recorded_call_survives_cancellation(tmp_path: Path) -> None:
+    async with open_rows(tmp_path) as store:
+        task = asyncio.create_task(store.record(digest(1), "0", {"text": "said"}))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    async with open_rows(tmp_path) as store:
+        assert store.calls(digest(1)) == {"0": {"text": "said"}}
+
+
+async def test_row_that_is_not_final_is_made_again(tmp_path: Path) -> None:
+    async with open_rows(tmp_path) as store:
+        await store.finish(digest(1), {"try": 1}, label="bad")
+    async with interrupted(open_rows(tmp_path, is_final=lambda label: label == "ok")) as store:
+        assert not store.finished(digest(1))
+        await store.record(digest(1), "0", {})
+    async with open_rows(tmp_path, is_final=lambda label: label == "ok") as store:
+        assert store.calls(digest(1)) == {"0": {}}
+        await store.finish(digest(1), {"try": 2}, label="ok")
+    assert read_rows(tmp_path).read(digest(1)) == {"try": 2}
+
+
+@pytest.mark.parametrize(("shard", "shards"), [(0, 1), (1, 2), (3, 4)])
+async def test_overlapping_workers_are_refused(tmp_path: Path, shard: int, shards: int) -> None:
+    async with open_rows(tmp_path, shard=1, shards=2):
+        async with open_rows(tmp_path, shard=0, shards=2):
+            pass
+        with pytest.raises(OpenCharacterError, match="in use by worker 1-of-2"):
+            async with open_rows(tmp_path, shard=shard, shards=shards):
+                pass
+
+
+async def test_damaged_part_is_named(tmp_path: Path) -> None:
+    await make(tmp_path, range(1))
+    [part] = tmp_path.glob("parts/*")
+    part.write_bytes(part.read_bytes().replace(b"number", b"nXmber"))
+    with pytest.raises(OpenCharacterError, match=part.name):
+        read_rows(tmp_path).read(digest(0))
+    part.write_bytes(b"{")
+    with pytest.raises(OpenCharacterError, match=part.name):
+        read_rows(tmp_path)
+
+
+@contextmanager
+def files_no_longer_than(size: int) -> Iterator[None]:
+    """The operating system cuts every write of this process there, as a full disk does."""
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+async def test_full_disk_tears_nothing(tmp_path: Path) -> None:
+    told: list[str] = []
+
+    async def fill(store: RowStore) -> None:
+        for number in range(9):
+            await store.record(digest(number), "0", {"text": "x" * 30_000})
+            told.append(digest(number))
+
+    async with open_rows(tmp_path) as store:
+        with files_no_longer_than(100_000), pytest.raises(OpenCharacterError, match=r"cannot write .*journal/0-of-1"):
+            await fill(store)
+    assert len(told) == 3
+    data = (tmp_path / "journal" / "0-of-1").read_bytes()
+    assert data == b"".join(encode_call(Call(row_id, "0", {"text": "x" * 30_000})) for row_id in told)
+
+
+async def test_full_disk_leaves_no_half_part(tmp_path: Path) -> None:
+    async with open_rows(tmp_path) as store:
+        await store.record(digest(0), "0", {"text": "said"})
+        await store.finish(digest(0), {"text": "x" * 200_000}, label="ok")
+        with files_no_longer_than(100_000), pytest.raises(OpenCharacterError, match=r"cannot write .*parts/"):
+            await store.commit()
+        assert not any(tmp_path.glob("parts/*"))
+        assert store.calls(digest(0)) == {"0": {"text": "said"}}
+    assert read_rows(tmp_path).finished(digest(0))
+
+
+def test_no_space_left_is_one_error(tmp_path: Path) -> None:
+    (tmp_path / "journal").mkdir()
+    (tmp_path / "journal" / "log").symlink_to("/dev/full")
+    log = LocalRowFiles(tmp_path).open_log("journal/log")
+    with pytest.raises(OpenCharacterError, match="No space left on device"):
+        log.append(b"line\n")
+    log.close()
+
+
+KILLED_WHILE_WRITING = """
+import asyncio, sys
+from pathlib import Path
+from opencharacter.hashing import digest
+from opencharacter.storage import open_rows
+
+async def main():
+    async with open_rows(Path(sys.argv[1])) as store:
+        async def row(number):
+            await store.record(digest(number), "0", {"text": "x" * 200})
+            print(number, flush=True)
+        for start in range(0, 10**6, 32):
+            await asyncio.gather(*map(row, range(start, start + 32)))
+
+asyncio.run(main())
+"""
+
+
+def test_what_was_told_durable_outlives_a_kill(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", KILLED_WHILE_WRITING, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        told = [process.stdout.readline() for _ in range(500)]
+        process.kill()
+        told += process.stdout.readlines()
+    numbers = {int(line) for line in told if line.endswith("\n")}
+    data = (tmp_path / "journal" / "0-of-1").read_bytes()
+    assert {digest(number) for number in numbers} <= {call.row_id for call in decode_calls("journal", data)}
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 40), st.integers(1, 5), st.booleans()), max_size=6))
+def test_any_history_of_runs_keeps_every_row(tmp_path_factory: pytest.TempPathFactory, runs: list[Any]) -> None:
+    root = tmp_path_factory.mktemp("rows")
+    finished: set[str] = set()
+    recorded: set[str] = set()
+    for until, shards, complete in runs:
+        for shard in range(shards):
+            work = (
+                make(root, range(until), shard=shard, shards=shards, calls=1)
+                if complete
+                else record_only(root, range(until), shard=shard, shards=shards)
+            )
+            asked = asyncio.run(work)
+            if complete:
+                owned = {r for r in map(digest, range(until)) if rowstore.bucket_of(r) % shards == shard}
+                assert asked == len(owned - recorded)
+                finished |= owned
+        recorded |= set(map(digest, range(until)))
+    assert set(read_rows(root)._places) == finished
