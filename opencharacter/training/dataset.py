@@ -29,16 +29,19 @@ def encode_rows(rows: Path, tokenizer: Any, folder: Path, *, max_length: int, se
 
     if folder.is_dir():
         return
+    if next(read_models(rows, TrainingRow), None) is None:
+        raise UserError(f"{rows}: the mixture has no training rows")
     partial = folder.with_name(f".{folder.name}")
     shutil.rmtree(partial, ignore_errors=True)
     messages = Dataset.from_generator(
         _weighted_rows, gen_kwargs={"path": rows, "seed": seed}, cache_dir=str(partial / "cache")
     )
+    workers = min(processes, 1 + len(messages) // _ROWS_PER_PROCESS)
     encoded = messages.map(
         _encode_row,
         fn_kwargs={"tokenizer": tokenizer, "max_length": max_length},
         remove_columns=messages.column_names,
-        num_proc=min(processes, 1 + len(messages) // _ROWS_PER_PROCESS),
+        num_proc=workers if workers > 1 else None,
     )
     kept = encoded.filter(lambda answered: answered > 0, input_columns="response_tokens")
     if not len(kept):
@@ -67,14 +70,10 @@ def load_encoded(folder: Path) -> "tuple[Dataset, RowCounts]":
 
 
 def _weighted_rows(path: Path, seed: int) -> Iterator[dict[str, Any]]:
-    found = False
     for row in read_models(path, TrainingRow):
-        found = True
         turns = [turn.model_dump() for turn in row.messages]
         for _ in range(int(row.weight) + (fraction(seed, "weight", row.row_id) < row.weight % 1)):
             yield {"row_id": row.row_id, "messages": turns}
-    if not found:
-        raise UserError(f"{path}: the mixture has no training rows")
 
 
 def _encode_row(row: dict[str, Any], tokenizer: Any, max_length: int) -> dict[str, Any]:
