@@ -114,8 +114,9 @@ async def test_retry_after_is_honoured_in_place_of_the_backoff(fake_llm: FakeLLM
 async def test_retries_end_at_the_configured_number(fake_llm: FakeLLM) -> None:
     fake_llm.faults = [Fault("server_error", match="bad")]
     async with open_engine(config_for(fake_llm.base_url, max_retries=2)) as engine:
-        with pytest.raises(ChatFailed, match="500: something broke"):
+        with pytest.raises(ChatFailed, match="500: something broke") as caught:
             await ask(engine, "bad")
+        assert not caught.value.refused
         assert (await ask(engine, "good")).text
     assert fake_llm.outcomes == {"server_error": 3, "ok": 1}
     assert engine.traffic.failed_calls == 1
@@ -124,8 +125,9 @@ async def test_retries_end_at_the_configured_number(fake_llm: FakeLLM) -> None:
 async def test_a_refused_request_is_not_repeated(fake_llm: FakeLLM) -> None:
     fake_llm.faults = [Fault("bad_request")]
     async with open_engine(config_for(fake_llm.base_url)) as engine:
-        with pytest.raises(ChatFailed, match="too long"):
+        with pytest.raises(ChatFailed, match="too long") as caught:
             await ask(engine)
+    assert caught.value.refused
     assert len(fake_llm.calls) == 1
 
 
