@@ -29,7 +29,8 @@ def fetch_object(uri: str) -> Path:
     except ImportError as error:
         raise UserError(f"'{uri}': reading s3:// needs boto3", hint="pip install 'opencharacter[inputs]'") from error
     try:
-        client = boto3.client("s3")
+        # Not the default session, which keeps the credentials that it was first made with.
+        client = boto3.Session().client("s3")
         head = client.head_object(Bucket=bucket, Key=key)
         address = digest([client.meta.endpoint_url, bucket, key, head["ETag"], head["ContentLength"]])
         target = cache_folder("inputs", "s3", address[:32]) / Path(key).name

@@ -99,7 +99,8 @@ def _read_into(workspace: Workspace, kind: str, sources: Sequence[_Source], max_
 def _rows(sources: Sequence[_Source], draft: Draft, quarantine: Quarantine) -> Iterator[Persona | Session]:
     for source in sources:
         rows = source.read()
-        yield from quarantine.sift(rows, source.name)
+        good: Iterator[Persona | Session] = quarantine.sift(rows, source.name)
+        yield from good
         if isinstance(rows, SessionReader):
             draft.stats.setdefault("formats", {})[source.name] = rows.format
             dropped = draft.counts.get("system_turns_dropped", 0)

@@ -55,8 +55,9 @@ def _import_characters(config: ReleaseSource, workspace: Workspace, max_bad_shar
 
     def write(draft: Draft, quarantine: Quarantine) -> None:
         ids: list[dict[str, str]] = []
-        rows = (_as_character(row, source, config.licence, ids) for row in read_raw_rows(path, source, text=False))
-        write_jsonl(draft.path / "characters.jsonl.zst", quarantine.sift(rows, source))
+        raw = read_raw_rows(path, config.characters, text=False)
+        rows = (_as_character(row, source, config.licence, ids) for row in raw)
+        write_jsonl(draft.path / "characters.jsonl.zst", quarantine.sift(rows, config.characters))
         # Equal characters are kept once, but their dialogues name each of their ids.
         write_jsonl(draft.path / _IDS_FILE, ids)
 
@@ -69,9 +70,9 @@ def _import_dialogues(config: ReleaseSource, characters: Ref, workspace: Workspa
 
     def write(draft: Draft, quarantine: Quarantine) -> None:
         ids = {row["release_id"]: row["character_id"] for row in read_jsonl(characters.path / _IDS_FILE)}
-        raw = itertools.islice(read_raw_rows(path, source, text=False), config.limit)
+        raw = itertools.islice(read_raw_rows(path, config.dialogues, text=False), config.limit)
         rows = (_as_dialogue(row, ids, source, config.licence) for row in raw)
-        kept = quarantine.sift(rows, source, identity=lambda row: row.row_id)
+        kept = quarantine.sift(rows, config.dialogues, identity=lambda row: row.row_id)
         write_jsonl(draft.path / "dialogues.jsonl.zst", kept)
 
     key = _key("dialogues", config.licence, source, input_digest(path), max_bad_share, characters.digest, config.limit)
