@@ -107,7 +107,9 @@ class Likelihood:
     def _load_model(self, subject: Subject) -> Any:
         import torch
         from transformers import AutoModelForCausalLM
+        from transformers.utils import logging
 
+        logging.disable_progress_bar()  # ours is the one that counts
         on_gpu = torch.cuda.is_available()
         dtype = getattr(torch, self._config.dtype) if on_gpu else torch.float32
         try:

@@ -1,0 +1,132 @@
+import pytest
+from support.small_mixture import SEEN, make_mixture, make_row
+from support.tiny_llama import CHATML, LLAMA3, byte_tokenizer
+
+from opencharacter.errors import UserError
+from opencharacter.evaluation import EvaluateConfig, Subject
+from opencharacter.evaluation.calls import is_final
+from opencharacter.evaluation.likelihood import Likelihood
+from opencharacter.evaluation.questions import pick_questions
+from opencharacter.evaluation.tokens import encode
+from opencharacter.records.models import Turn
+from opencharacter.storage.rowstore import open_rows
+
+CONVERSATION = [
+    Turn(role="system", content="You are Ada."),
+    Turn(role="user", content="Who are you? assistant?"),
+    Turn(role="assistant", content="I am Ada, naïve as ever."),
+    Turn(role="user", content="And then?"),
+    Turn(role="assistant", content="Then I wrote."),
+]
+
+
+@pytest.mark.parametrize(("template", "end"), [(CHATML, "<|im_end|>"), (LLAMA3, "<|eot_id|>")])
+def test_the_mask_holds_the_answers_and_their_end_of_turn_only(template: str, end: str) -> None:
+    tokenizer = byte_tokenizer(template)
+    ids, answer = encode(tokenizer, CONVERSATION)
+    masked = tokenizer.decode([token for token, wanted in zip(ids, answer, strict=True) if wanted])
+    assert masked == f"I am Ada, naïve as ever.{end}Then I wrote.{end}"
+    assert ids == tokenizer.apply_chat_template([turn.model_dump() for turn in CONVERSATION], return_dict=False)
+
+
+def test_a_template_that_rewrites_earlier_turns_is_refused() -> None:
+    tokenizer = byte_tokenizer()
+    tokenizer.chat_template = (
+        "{% for message in messages %}{% if loop.last or message['role'] != 'assistant' %}"
+        "<|im_start|>{{ message['content'] }}<|im_end|>{% endif %}{% endfor %}"
+    )
+    with pytest.raises(UserError, match="message 3 differently"):
+        encode(tokenizer, CONVERSATION)
+
+
+async def measure(config, workspace, questions, *folders, chat_template: str = ""):
+    subjects = [Subject(str(folder), folder, str(place) * 64) for place, folder in enumerate(folders)]
+    async with open_rows(workspace.folder("rows"), is_final=is_final) as store:
+        return (await Likelihood(config, chat_template).measure(questions, subjects, store)).rows
+
+
+def reference_loss(folder, messages) -> float:
+    """The mean over answer tokens, one conversation at a time, from all logits of a plain forward pass."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    ids, answer = encode(AutoTokenizer.from_pretrained(folder), messages)
+    with torch.inference_mode():
+        logits = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)(torch.tensor([ids])).logits[0]
+    nats = -torch.log_softmax(logits, dim=-1)
+    wanted = [float(nats[place - 1, ids[place]]) for place in range(1, len(ids)) if answer[place]]
+    return sum(wanted) / len(wanted)
+
+
+async def test_loss_and_gap_are_those_of_plain_forward_passes(config, workspace, mixture, tiny_llama) -> None:
+    questions = pick_questions(config, mixture, seed=1)
+    rows = await measure(config, workspace, questions, tiny_llama)
+    by_key = {(row.question_id, row.metric): row for row in rows}
+    assert len(by_key) == len(rows) == 2 * len(questions)
+    for question in questions:
+        own = reference_loss(tiny_llama, question.row.messages)
+        wrong = reference_loss(tiny_llama, question.swapped)
+        assert by_key[question.row.row_id, "loss"].score == pytest.approx(own, rel=1e-4)
+        assert by_key[question.row.row_id, "profile_swap_gap"].score == pytest.approx(wrong - own, abs=1e-3)
+        assert abs(wrong - own) > 1e-3  # a random model reacts to any prompt, so the swap did happen
+
+
+async def test_batches_do_not_change_the_scores(config, workspace, mixture, tiny_llama, tmp_path) -> None:
+    from opencharacter.storage.workspace import Workspace
+
+    questions = pick_questions(config, mixture, seed=1)
+    batched = await measure(config, workspace, questions, tiny_llama)
+    single = config.model_copy(update={"batch_size": 1})
+    alone = await measure(single, Workspace(tmp_path / "other"), questions, tiny_llama)
+    assert [row.score for row in batched] == pytest.approx([row.score for row in alone], abs=1e-3)
+
+
+async def test_rows_that_are_too_long_have_no_score(workspace, tiny_llama) -> None:
+    rows = [make_row("train", character, session) for character in SEEN[:2] for session in (1, 3)]
+    questions = pick_questions(EvaluateConfig(), make_mixture(workspace, rows), seed=1)
+    tokenizer = byte_tokenizer()
+    lengths = sorted(len(encode(tokenizer, question.row.messages).ids) for question in questions)
+    config = EvaluateConfig(max_length=lengths[1], dtype="float32")
+    measured = await measure(config, workspace, questions, tiny_llama)
+    assert [(row.status, row.score is None) for row in measured].count(("too_long", True)) == 4
+    assert {row.status for row in measured} == {"ok", "too_long"}
+
+
+async def test_general_rows_have_a_loss_and_no_gap(workspace, config, tiny_llama) -> None:
+    rows = [make_row("train", None, 1), make_row("train", SEEN[0], 1)]
+    questions = pick_questions(config, make_mixture(workspace, rows), seed=1)
+    measured = await measure(config, workspace, questions, tiny_llama)
+    assert len(measured) == 3
+    assert {(row.metric, row.status, row.character_id) for row in measured} == {
+        ("loss", "ok", None),
+        ("loss", "ok", SEEN[0].id),
+        ("profile_swap_gap", "no_other_character", SEEN[0].id),
+    }
+
+
+async def test_finished_rows_are_not_computed_again(config, workspace, mixture, tiny_llama, tmp_path) -> None:
+    questions = pick_questions(config, mixture, seed=1)
+    first = await measure(config, workspace, questions, tiny_llama)
+    # Without weights there is nothing to compute with.
+    assert await measure(config, workspace, questions, tmp_path) == first
+
+
+async def test_a_model_without_a_template_is_measured_with_the_tuned_one(
+    config, workspace, mixture, tiny_llama, tmp_path
+) -> None:
+    import shutil
+
+    bare = shutil.copytree(tiny_llama, tmp_path / "bare")
+    (bare / "chat_template.jinja").unlink()
+    questions = pick_questions(config, mixture, seed=1)
+    rows = await measure(config, workspace, questions, tiny_llama, bare, chat_template=CHATML)
+    half = len(rows) // 2
+    assert [row.score for row in rows[:half]] == pytest.approx([row.score for row in rows[half:]])
+
+
+async def test_a_folder_without_weights_is_named(config, workspace, mixture, tiny_llama, tmp_path) -> None:
+    import shutil
+
+    broken = shutil.copytree(tiny_llama, tmp_path / "broken", ignore=shutil.ignore_patterns("*.safetensors"))
+    with pytest.raises(UserError, match=f"model {broken} can't be loaded"):
+        await measure(config, workspace, pick_questions(config, mixture, seed=1), broken)

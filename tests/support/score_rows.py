@@ -1,0 +1,44 @@
+"""Score rows by the handful, and evaluations made of them."""
+
+from collections.abc import Iterable, Sequence
+
+from opencharacter.evaluation import ScoreRow
+from opencharacter.evaluation.summary import summarise
+from opencharacter.hashing import digest
+from opencharacter.storage.jsonl import write_jsonl
+from opencharacter.storage.workspace import Ref, Workspace
+
+
+def score_rows(
+    model: str,
+    scores: Iterable[float | str],
+    *,
+    metric: str = "loss",
+    cell: str = "held_out_both",
+) -> list[ScoreRow]:
+    """One row per score, for the questions q0, q1, ...; a text is the status of a failure."""
+    return [
+        ScoreRow(
+            question_id=f"{cell}-q{place}",
+            character_id="c",
+            session_id="s",
+            cell=cell,
+            model=model,
+            metric=metric,
+            judge=None if metric in ("loss", "profile_swap_gap") else "judge",
+            status=score if isinstance(score, str) else "ok",
+            score=None if isinstance(score, str) else score,
+        )
+        for place, score in enumerate(scores)
+    ]
+
+
+def make_evaluation_of(workspace: Workspace, rows: Sequence[ScoreRow], models: dict[str, str]) -> Ref:
+    """The committed output of kind `evaluation` that holds these rows."""
+    key = digest([models, [row.model_dump() for row in rows]])
+    with workspace.produce("evaluation", key) as draft:
+        write_jsonl(draft.path / "rows.jsonl.zst", rows)
+        (draft.path / "summary.json").write_text(summarise(rows, models).model_dump_json())
+    ref = workspace.lookup("evaluation", key)
+    assert ref is not None
+    return ref
