@@ -1,7 +1,7 @@
 """Data at rest: the workspace of a run, JSONL data sets, and rows that cost LLM calls."""
 
 from opencharacter.storage.cache import cache_folder
-from opencharacter.storage.inputs import fetch, source_name
+from opencharacter.storage.inputs import fetch, input_digest, source_name
 from opencharacter.storage.jsonl import read_jsonl, read_models, write_jsonl
 from opencharacter.storage.quarantine import Quarantine
 from opencharacter.storage.rowstore import RowReader, RowStore, open_rows, read_rows
@@ -16,6 +16,7 @@ __all__ = [
     "Workspace",
     "cache_folder",
     "fetch",
+    "input_digest",
     "local_path",
     "open_rows",
     "read_jsonl",

@@ -5,6 +5,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from opencharacter.errors import UserError
+from opencharacter.hashing import file_digest, tree_digest
 from opencharacter.storage.hub import HUB_SCHEME, fetch_dataset, parse_hub_uri
 from opencharacter.storage.objects import OBJECT_SCHEME, fetch_object
 from opencharacter.storage.workspace import local_path
@@ -39,6 +40,11 @@ def source_name(uri: str) -> str:
     if uri.startswith(HUB_SCHEME):
         return parse_hub_uri(uri).repository
     return urlsplit(uri).path.rstrip("/").rsplit("/", 1)[-1] if "://" in uri else Path(uri).name
+
+
+def input_digest(path: Path) -> str:
+    """Digest of what a fetched input holds, file or folder."""
+    return tree_digest(path) if path.is_dir() else file_digest(path)
 
 
 def _package_file(uri: str) -> Path:

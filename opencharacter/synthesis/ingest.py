@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 from opencharacter.hashing import digest
 from opencharacter.library import fingerprint
 from opencharacter.records import BadRow, Persona, Session, SessionReader, read_personas, read_sessions
-from opencharacter.storage.inputs import fetch, source_name
+from opencharacter.storage.inputs import fetch, input_digest, source_name
 from opencharacter.storage.jsonl import write_jsonl
 from opencharacter.storage.quarantine import Quarantine
 from opencharacter.storage.workspace import Draft, Ref, Workspace
 from opencharacter.synthesis.config import Corpus, InputsConfig, PersonaSource
-from opencharacter.synthesis.intake import input_digest, take_in
+from opencharacter.synthesis.intake import take_in
 
 
 class Ingested(NamedTuple):

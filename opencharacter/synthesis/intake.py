@@ -2,9 +2,7 @@
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 
-from opencharacter.hashing import file_digest, tree_digest
 from opencharacter.storage.quarantine import Quarantine
 from opencharacter.storage.workspace import Draft, Ref, Workspace
 
@@ -38,8 +36,3 @@ def take_in(
             "bad_by_reason": dict(quarantine.reasons.most_common()),
         }
     return draft.committed()
-
-
-def input_digest(path: Path) -> str:
-    """Digest of an input file or folder."""
-    return tree_digest(path) if path.is_dir() else file_digest(path)

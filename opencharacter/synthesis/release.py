@@ -16,12 +16,12 @@ from opencharacter.records.formats.fields import optional_text_of, text_of
 from opencharacter.records.personas import normalise, persona_id
 from opencharacter.records.rows import Malformed
 from opencharacter.records.sessions import session_id
-from opencharacter.storage.inputs import fetch, source_name
+from opencharacter.storage.inputs import fetch, input_digest, source_name
 from opencharacter.storage.jsonl import read_jsonl, write_jsonl
 from opencharacter.storage.quarantine import Quarantine
 from opencharacter.storage.workspace import Draft, Ref, Workspace
 from opencharacter.synthesis.config import ReleaseSource
-from opencharacter.synthesis.intake import input_digest, take_in
+from opencharacter.synthesis.intake import take_in
 
 NOT_STATED = "not stated"
 """Stands for teacher and prompt of an imported dialogue."""

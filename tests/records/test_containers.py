@@ -1,6 +1,8 @@
+import contextlib
 import gzip
 import io
 import json
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -140,3 +142,20 @@ def test_a_long_zstd_file_of_several_frames_is_read_whole(tmp_path: Path) -> Non
     frame = zstandard.compress(LINES * 20_000)
     (tmp_path / "data.jsonl.zst").write_bytes(frame * 2)
     assert sum(1 for _ in read_raw_rows(tmp_path / "data.jsonl.zst", "x")) == 80_000
+
+
+_fragment = st.sampled_from(
+    [b"{", b"}", b"[", b"]", b",", b'"persona"', b":", b'"', b"\n", b"\\ud800", b"NaN", b"PAR1", b"\x1f\x8b\x08",
+     b"\x28\xb5\x2f\xfd", b"\xff", b"\xef\xbb\xbf", b"1e999", b"null", gzip.compress(LINES), zstandard.compress(LINES)]
+)  # fmt: skip
+
+
+@given(st.lists(_fragment | st.binary(max_size=4), max_size=8).map(b"".join), st.sampled_from([None, True, False]))
+def test_whatever_a_file_holds_its_fault_is_told_as_one(content: bytes, text: bool | None) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "data.json"
+        path.write_bytes(content)
+        with contextlib.suppress(UserError):
+            for row in read_raw_rows(path, "data.json", text=text):
+                assert row.file == "data.json"
+                assert row.line >= 1
