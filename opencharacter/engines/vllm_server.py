@@ -66,7 +66,7 @@ def serve_vllm(
         yield VllmServer(f"http://127.0.0.1:{port}/v1", process.pid, log)
     finally:
         end_supervised(process)
-    log.unlink()
+    log.unlink(missing_ok=True)
 
 
 def vllm_command(weights: Path, model_name: str, *, max_model_len: int | None, port: int) -> list[str]:
@@ -78,7 +78,8 @@ def vllm_command(weights: Path, model_name: str, *, max_model_len: int | None, p
         command += ["--max-model-len", str(max_model_len)]
     gpus = visible_gpus()
     if gpus == 0:
-        command += ["--dtype", "float32", "--enforce-eager"]
+        # A prompt that is prefilled in parts makes vLLM rewind the request's seeded generator, which a CPU's cannot.
+        command += ["--dtype", "float32", "--enforce-eager", "--no-enable-chunked-prefill"]
     elif gpus > 1:
         command += ["--data-parallel-size", str(gpus)]
     return command
