@@ -49,6 +49,10 @@ class RowReader:
         """Number of committed rows."""
         return len(self._places)
 
+    def __iter__(self) -> Iterator[str]:
+        """Ids of the committed rows."""
+        return iter(self._places)
+
     def label(self, row_id: str) -> str | None:
         """The label that a row was finished with; None for a row that was not."""
         place = self._places.get(row_id)

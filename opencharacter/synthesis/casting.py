@@ -50,7 +50,7 @@ class Casting:
         characters: Sequence[CharacterProfile],
         seed: int,
     ) -> None:
-        self.rewrite_prompt = RewritePrompt.load()
+        self.rewrite_prompt = RewritePrompt.load(config.rewrite_sampling)
         self.generate_prompt = GeneratePrompt.load()
         self.sampling: dict[str, Sampling] = {"R": config.rewrite_sampling, "G": config.generate_sampling}
         self.prompt_hash = {"R": self.rewrite_prompt.hash, "G": self.generate_prompt.hash}

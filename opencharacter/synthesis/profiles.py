@@ -28,13 +28,24 @@ class ProfilePrompt:
     """How profiles are asked for."""
 
     ask: Template
+    example: Template
     repair: Template
     sampling: Sampling
 
     @classmethod
     def load(cls, sampling: Sampling) -> "ProfilePrompt":
-        """The templates `profile.md` and `profile_repair.md`."""
-        return cls(load_template("profile.md"), load_template("profile_repair.md"), sampling)
+        """The templates `profile.md`, `profile_example.md` and `profile_repair.md`."""
+        ask, example, repair = map(load_template, ("profile.md", "profile_example.md", "profile_repair.md"))
+        return cls(ask, example, repair, sampling)
+
+    def messages(self, persona: str) -> list[Message]:
+        """The request: one worked example (a persona, a blank line, its answer), then the persona."""
+        shown, _, answer = self.example.text.strip().partition("\n\n")
+        return [
+            {"role": "user", "content": self.ask.render(persona=shown)},
+            {"role": "assistant", "content": answer},
+            {"role": "user", "content": self.ask.render(persona=persona)},
+        ]
 
     @functools.cached_property
     def schema(self) -> dict[str, Any]:
@@ -60,12 +71,12 @@ class ProfilePrompt:
     @functools.cached_property
     def hash(self) -> str:
         """Digest of all that the model is told: templates and schema."""
-        return digest([self.ask.hash, self.repair.hash, self.schema])
+        return digest([self.ask.hash, self.example.hash, self.repair.hash, self.schema])
 
     @functools.cached_property
     def echo(self) -> PromptEcho:
         """Finds this prompt's wording in an answer."""
-        return PromptEcho(self.ask.text, self.repair.text)
+        return PromptEcho(self.ask.text, self.example.text, self.repair.text)
 
 
 def profile_row_id(persona: Persona, prompt: ProfilePrompt, model: str, seed: int) -> str:
@@ -84,7 +95,7 @@ def profile_row_id(persona: Persona, prompt: ProfilePrompt, model: str, seed: in
 
 async def make_profile(calls: RowCalls, *, persona: Persona, prompt: ProfilePrompt, attempts: int) -> dict[str, Any]:
     """The eight attributes of a character for a persona. Raises `Unusable` after the last attempt."""
-    messages = [{"role": "user", "content": prompt.ask.render(persona=persona.text)}]
+    messages = prompt.messages(persona.text)
 
     async def attempt(number: int) -> dict[str, Any]:
         reply = await calls.ask(f"{number}", messages, schema=prompt.schema)
@@ -113,13 +124,16 @@ def _check(reply: Reply, persona: Persona, prompt: ProfilePrompt) -> dict[str, A
     try:
         profile = CharacterProfile.model_validate({name: given[name] for name in ATTRIBUTES})
     except ValidationError as error:
-        if all(isinstance(given[name], str | int) for name in ATTRIBUTES):
-            raise Unusable("blank_attribute") from error
-        raise Unusable("invalid_json", "a value is not a text") from error
+        if not all(isinstance(given[name], str | int if name == "age" else str) for name in ATTRIBUTES):
+            raise Unusable("invalid_json", "a value is not a text") from error
+        blank = not all(str(given[name]).strip() for name in ATTRIBUTES)
+        raise Unusable("blank_attribute" if blank else "overlong_attribute") from error
     attributes = {name: str(getattr(profile, name)) for name in ATTRIBUTES}
     for name in _PROSE:
-        cut_off = len(attributes[name]) >= prompt.prose_chars or (reply.cut_off and name == ATTRIBUTES[-1])
+        cut_off = len(given[name]) >= prompt.prose_chars or (reply.cut_off and name == ATTRIBUTES[-1])
         attributes[name] = whole_sentences(attributes[name]) if cut_off else attributes[name]
+    for name in _LINE_CHARS:
+        attributes[name] = attributes[name].rstrip(" ,;")
     _check_content(attributes, persona, prompt)
     return attributes
 

@@ -168,7 +168,7 @@ def _key(
             ],
             "sessions": sessions.digest,
             "characters": characters.digest,
-            "prompts": [RewritePrompt.load().hash, GeneratePrompt.load().hash],
+            "prompts": [RewritePrompt.load(config.rewrite_sampling).hash, GeneratePrompt.load().hash],
             "seed": seed,
             "library": fingerprint(),
         }

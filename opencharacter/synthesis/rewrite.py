@@ -6,6 +6,7 @@ from typing import Any
 
 from opencharacter.characters import render_profile
 from opencharacter.characters.profile import CharacterProfile
+from opencharacter.engines.config import Sampling
 from opencharacter.hashing import digest
 from opencharacter.records.models import Session
 from opencharacter.synthesis.calls import Reply, RowCalls
@@ -20,36 +21,43 @@ class RewritePrompt:
     """How a session's rewriting is asked for."""
 
     template: Template
+    sampling: Sampling
 
     @classmethod
-    def load(cls) -> "RewritePrompt":
+    def load(cls, sampling: Sampling) -> "RewritePrompt":
         """The template `rewrite.md`."""
-        return cls(load_template("rewrite.md"))
+        return cls(load_template("rewrite.md"), sampling)
 
     @functools.cached_property
     def hash(self) -> str:
         """Digest of all that the model is told beside session and character: template and schema."""
-        return digest([self.template.hash, answers_schema(1)])
+        return digest([self.template.hash, self.schema(1)])
 
     @functools.cached_property
     def echo(self) -> PromptEcho:
         """Finds this prompt's wording in an answer."""
         return PromptEcho(self.template.text)
 
+    def answer_chars(self, count: int) -> int:
+        """Longest of `count` answers: three characters a token, so that any model ends before `max_tokens`."""
+        return max(3 * self.sampling.max_tokens // count - 50, 100)
+
+    def schema(self, count: int) -> dict[str, Any]:
+        """JSON schema of the reply: `{"answers": [...]}` with exactly `count` texts."""
+        text = {"type": "string", "minLength": 1, "maxLength": self.answer_chars(count)}
+        texts = {"type": "array", "items": text, "minItems": count, "maxItems": count}
+        properties = {"answers": texts}
+        return {"type": "object", "properties": properties, "required": ["answers"], "additionalProperties": False}
+
     def render(self, session: Session, profile: CharacterProfile) -> str:
         """The prompt for one session and character."""
         return self.template.render(
+            name=profile.name,
             profile=render_profile(profile),
             persona=profile.persona or "",
             conversation="\n\n".join(f"{turn.role.capitalize()}: {turn.content}" for turn in session.turns),
             count=str(len(session.user_turns)),
         )
-
-
-def answers_schema(count: int) -> dict[str, Any]:
-    """JSON schema of the reply: `{"answers": [...]}` with exactly `count` texts."""
-    texts = {"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": count, "maxItems": count}
-    return {"type": "object", "properties": {"answers": texts}, "required": ["answers"], "additionalProperties": False}
 
 
 async def rewrite(
@@ -60,7 +68,7 @@ async def rewrite(
     Only the answers are taken from the reply; the user's turns stay the session's own.
     """
     messages = [{"role": "user", "content": prompt.render(session, profile)}]
-    schema = answers_schema(len(session.user_turns))
+    schema = prompt.schema(len(session.user_turns))
 
     async def attempt(number: int) -> list[str]:
         return _check(await calls.ask(f"{number}", messages, schema=schema), session, prompt)
@@ -77,8 +85,9 @@ def _check(reply: Reply, session: Session, prompt: RewritePrompt) -> list[str]:
         raise Unusable("invalid_json")
     if len(answers) != len(questions):
         raise Unusable("truncated" if reply.cut_off and len(answers) < len(questions) else "turn_count")
-    last = len(answers) - 1
-    return [
-        check_answer(answer, cut_off=reply.cut_off and turn == last, echo=prompt.echo, question=questions[turn])
-        for turn, answer in enumerate(answers)
-    ]
+    checked: list[str] = []
+    for answer, question in zip(answers, questions, strict=True):
+        at_the_end = reply.cut_off and len(checked) == len(answers) - 1
+        cut_off = at_the_end or len(answer) >= prompt.answer_chars(len(answers))
+        checked.append(check_answer(answer, cut_off=cut_off, echo=prompt.echo, question=question))
+    return checked

@@ -56,6 +56,7 @@ class SmallRun:
 
     root: str
     url: str
+    model: str = "fake"
     shards: int = 1
     seed: int = 11
     n: int = 2
@@ -75,7 +76,7 @@ class SmallRun:
     @property
     def engine(self) -> EngineConfig:
         return EngineConfig(
-            model="fake",
+            model=self.model,
             base_url=self.url,
             concurrency=self.concurrency,
             structured_output=self.structured,

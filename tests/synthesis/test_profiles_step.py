@@ -74,9 +74,9 @@ def test_one_repair_then_a_new_seed(tmp_path: Path) -> None:
         run.make_profiles()
         assert run.characters().counts == {"ok": 1, "rejected": 0}
         talks = [call.request["messages"] for call in server.calls]
-        assert [len(talk) for talk in talks] == [1, 3, 1, 3]
-        assert talks[1][1]["content"] == "no JSON"
-        assert "race" in talks[3][2]["content"]
+        assert [len(talk) for talk in talks] == [3, 5, 3, 5]
+        assert talks[1][3]["content"] == "no JSON"
+        assert "race" in talks[3][4]["content"]
         assert len({call.request["seed"] for call in server.calls}) == 4
 
 
@@ -88,7 +88,7 @@ def test_one_repair_then_a_new_seed(tmp_path: Path) -> None:
         ({"race": "N/A"}, "blank_attribute"),
         ({"race": {"of": "cats"}}, "invalid_json"),
         ({"experience": "As an AI language model, I have no past."}, "refusal"),
-        ({"personality": "Write whole sentences for the last three keys of this"}, "echo"),
+        ({"personality": "Invent a fictional person for this description and write a profile."}, "echo"),
         ({"experience": PERSONAS[0]}, "echo"),
         ({"experience": "Words without an end " * 40}, "truncated"),
     ],

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 from support.fake_llm import FakeLLM, default_answer
-from support.synthesis_run import SmallRun, WorkerForge, worker_forge
+from support.small_model import SMALL_MODEL_NAME
+from support.synthesis_run import CONVERSATIONS, PERSONAS, SmallRun, WorkerForge, worker_forge
 
 from opencharacter.errors import OpenCharacterError
 from opencharacter.hashing import fraction, seed64
@@ -79,7 +80,7 @@ def journalled(root: Path) -> dict[tuple[str, str], int]:
 def committed_seeds(root: Path) -> set[int]:
     """Request seeds of every call that the rows in the parts may have made."""
     stores = [read_rows(root / "rows" / name) for name in ("profiles", "responses")]
-    rows = [row_id for store in stores for row_id in store._places]
+    rows = [row_id for store in stores for row_id in store]
     return {request_seed(row_id, key) for row_id in rows for key in _ATTEMPT_KEYS}
 
 
@@ -140,7 +141,7 @@ def test_a_changed_persona_is_asked_for_alone(tmp_path: Path, server: FakeLLM) -
     old = {row["row_id"]: row for row in read_jsonl(before.path / "dialogues.jsonl.zst")}
     new = {row["row_id"]: row for row in read_jsonl(after.path / "dialogues.jsonl.zst")}
     made = [row for row_id, row in new.items() if row_id not in old]
-    prompts = [call.request["messages"][0]["content"] for call in server.calls]
+    prompts = [call.request["messages"][2]["content"] for call in server.calls if len(call.request["messages"]) > 2]
     of_profile = [prompt for prompt in prompts if prompt.startswith("Invent")]
     assert of_profile
     assert all("puddles" in prompt for prompt in of_profile)
@@ -174,3 +175,30 @@ def test_deleted_part_is_made_again(tmp_path: Path, server: FakeLLM) -> None:
     run.make_profiles()
     assert run.characters().counts["ok"] + run.characters().counts["rejected"] == len(run.personas)
     assert len(server.calls) > asked
+
+
+def test_real_engine_makes_the_same_rows_after_a_kill(
+    tmp_path: Path, fake_llm: FakeLLM, vllm_url: str, forge: WorkerForge
+) -> None:
+    settings = {"model": SMALL_MODEL_NAME, "n": 2, "max_tokens": 24, "attempts": 1, "strategies": ("G",)}
+    settings |= {"personas": PERSONAS[:3], "conversations": CONVERSATIONS[:2], "max_rejected_share": 1.0}
+    ids = {}
+    for name in ("unbroken", "killed"):
+        # Profiles are a fake's, since a real engine's text, and so a character's id, may differ between runs.
+        root = tmp_path / name
+        run = SmallRun(str(root), fake_llm.base_url, **settings)
+        run.make_profiles()
+        run.url = vllm_url
+        if name == "killed":
+            pid = forge.start(run)
+            while not journalled(root):
+                threading.Event().wait(0.02)
+            os.kill(pid, signal.SIGKILL)
+            assert forge.wait(pid) == -signal.SIGKILL
+            kept = journalled(root)
+            assert kept
+        manifest = run.make_responses()
+        ids[name] = set(read_rows(root / "rows" / "responses"))
+    assert ids["killed"] == ids["unbroken"]
+    assert len(ids["killed"]) == 4
+    assert manifest.stats["calls_reused"] == len(kept)
