@@ -136,7 +136,14 @@ def _add_synthesis(
         characters=characters,
         rows=dsl.Collected(response_rows.outputs["rows"]),
     ).outputs["dialogues"]
-    return {"personas": personas, "sessions": sessions, "characters": characters, "dialogues": dialogues}
+    return {
+        "personas": personas,
+        "sessions": sessions,
+        "profile_rows": dsl.Collected(profile_rows.outputs["rows"]),
+        "characters": characters,
+        "response_rows": dsl.Collected(response_rows.outputs["rows"]),
+        "dialogues": dialogues,
+    }
 
 
 def _add_release(

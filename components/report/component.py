@@ -20,6 +20,8 @@ def report(
     report: dsl.Output[dsl.HTML],
     personas: dsl.Input[dsl.Dataset] = None,
     sessions: dsl.Input[dsl.Dataset] = None,
+    profile_rows: dsl.Input[list[dsl.Dataset]] = None,
+    response_rows: dsl.Input[list[dsl.Dataset]] = None,
 ) -> None:
     """Write the HTML report of the run."""
     from opencharacter.components.runtime import Step
@@ -31,6 +33,7 @@ def report(
             seed=step.seed,
             personas=step.ref(personas) if personas else None,
             sessions=step.ref(sessions) if sessions else None,
+            shards=[step.ref(rows) for rows in [*(profile_rows or []), *(response_rows or [])]],
             characters=step.ref(characters),
             dialogues=step.ref(dialogues),
             mixture=step.ref(mixture),
