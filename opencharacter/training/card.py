@@ -7,7 +7,7 @@ import yaml
 from pydantic import BaseModel
 
 from opencharacter.training.config import SftConfig
-from opencharacter.training.job import Result
+from opencharacter.training.job import LossPoint, Result
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 
@@ -18,8 +18,8 @@ class Lineage(BaseModel):
     base_model: str
     mixture_uri: str
     mixture_digest: str
-    licences: Any
-    """As the mixture's statistics give them: of the training data, not of the base model."""
+    licences: dict[str, int]
+    """Licence → rows of the training data under it. The base model's own is not among them."""
     prompt_hash: str
     """Content hash of `system.md` beside it, the template of every system prompt that it was trained on."""
     library: str
@@ -75,12 +75,11 @@ def model_card(lineage: Lineage, result: Result) -> str:
     )
 
 
-def _licence_sentence(licences: Any) -> str:
+def _licence_sentence(licences: dict[str, int]) -> str:
     if not licences:
         return "The mixture names no licences."
-    counts = [f"{name} ({rows} rows)" for name, rows in licences.items()] if isinstance(licences, dict) else licences
-    return f"The training data came under: {', '.join(map(str, counts))}."
+    return f"The training data came under: {', '.join(f'{name} ({rows} rows)' for name, rows in licences.items())}."
 
 
-def _ends(result: Result) -> list[Any]:
+def _ends(result: Result) -> list[LossPoint]:
     return result.losses[:1] + result.losses[1:][-1:]

@@ -3,6 +3,7 @@
 import os
 from typing import TYPE_CHECKING
 
+from opencharacter.engines.hardware import usable_cores
 from opencharacter.errors import OpenCharacterError
 from opencharacter.training.callbacks import CheckpointMarker, Reporter, loss_points
 from opencharacter.training.checkpoints import Layout
@@ -69,7 +70,7 @@ def _train(job: Job, settings: "SFTConfig", precision: Precision, mlflow_run: Ml
             encoded,
             max_length=job.config.max_length,
             seed=job.seed,
-            processes=len(os.sched_getaffinity(0)),
+            processes=len(usable_cores()),
         )
     rows, counts = load_encoded(encoded)
     layout = Layout(world_size=job.config.processes, zero_stage=job.config.deepspeed_stage)

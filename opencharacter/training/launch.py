@@ -14,6 +14,7 @@ from pathlib import Path
 
 import yaml
 
+from opencharacter.engines.hardware import usable_cores
 from opencharacter.errors import OpenCharacterError, UserError
 from opencharacter.progress import Progress, progress
 from opencharacter.training.job import LOG_NAME, Event, Job, Result
@@ -109,7 +110,7 @@ def _environment(job: Job) -> dict[str, str]:
 
 
 def _threads(job: Job) -> int:
-    return max(1, len(os.sched_getaffinity(0)) // job.config.processes)
+    return max(1, len(usable_cores()) // job.config.processes)
 
 
 @contextmanager

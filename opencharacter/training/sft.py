@@ -8,6 +8,7 @@ from typing import Any
 
 from opencharacter import library
 from opencharacter.engines import localize_model
+from opencharacter.engines.hardware import visible_gpus
 from opencharacter.errors import UserError
 from opencharacter.hashing import digest, tree_digest
 from opencharacter.storage.jsonl import write_jsonl
@@ -33,12 +34,16 @@ def train(config: SftConfig, mixture: Ref, *, workspace: Workspace, seed: int, e
     the system prompt's template and the lineage), `loss.jsonl` (a `LossPoint` a line) and `README.md` (model card).
     With `MLFLOW_TRACKING_URI` set, one MLflow run of `experiment` follows the training over all attempts.
 
-    Raises `UserError` for a mixture or base model that can't be trained with, or checkpoints of another number of
-    processes; `OpenCharacterError` if a worker fails, runs out of memory or disk, or MLflow can't be reached.
+    Raises `UserError` for a mixture or base model that can't be trained with, more processes than GPUs, or checkpoints
+    of another number of processes; `OpenCharacterError` if a worker fails, memory or disk runs out, or MLflow can't be
+    reached.
     """
     rows = mixture.path / "train.jsonl.zst"
     if not rows.is_file():
         raise UserError(f"{mixture.uri} is no mixture: it has no {rows.name}", hint="run the mix step again")
+    gpus = visible_gpus()
+    if 0 < gpus < config.processes:
+        raise UserError(f"{config.processes} training processes are asked for, but {gpus} GPU(s) are here")
     prompt = load_template(PROMPT)
     key = _key(config, mixture, prompt, seed)
     if found := workspace.lookup("model", key):
@@ -102,10 +107,9 @@ def _key(config: SftConfig, mixture: Ref, prompt: Template, seed: int) -> str:
     )
 
 
-def _licences(mixture: Ref) -> Any:
-    """What the mixture says of its rows' licences."""
-    statistics = mixture.path / "statistics.json"
-    return json.loads(statistics.read_text(encoding="utf-8")).get("licences") if statistics.is_file() else None
+def _licences(mixture: Ref) -> dict[str, int]:
+    statistics: dict[str, Any] = json.loads((mixture.path / "statistics.json").read_text(encoding="utf-8"))
+    return dict(statistics.get("licences", {}))
 
 
 def _describe(draft: Draft, result: Result, lineage: Lineage, prompt: Template) -> None:

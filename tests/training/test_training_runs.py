@@ -1,0 +1,171 @@
+"""Whole trainings of a tiny model: killed and resumed, and over two processes, along one and the same loss curve."""
+
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from support.small_mixture import make_mixture, small_rows
+from support.tiny_llama import save_tiny_llama
+
+from opencharacter.errors import UserError
+from opencharacter.storage.jsonl import read_models
+from opencharacter.storage.workspace import Ref, Workspace
+from opencharacter.templates import load_template
+from opencharacter.training import SftConfig, train
+from opencharacter.training.job import LossPoint
+
+# float32 sums in another order; a wrong batch, mask or learning rate moves the loss by far more.
+LOSS_TOLERANCE = 2e-3
+WEIGHT_TOLERANCE = 2e-3
+STEPS = 12
+SEED = 5
+
+_CHILD = """
+import json, logging, sys
+from opencharacter.storage.workspace import Ref, Workspace
+from opencharacter.training import SftConfig, train
+logging.basicConfig(level=logging.INFO)
+config, mixture, root, seed = json.loads(sys.argv[1])
+train(SftConfig(**config), Ref(**mixture), workspace=Workspace(root), seed=seed)
+"""
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_llama(tmp_path_factory.mktemp("base") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def mixture(tmp_path_factory: pytest.TempPathFactory) -> Ref:
+    return make_mixture(Workspace(tmp_path_factory.mktemp("mixture")), small_rows(sessions=12))
+
+
+def _config(base: Path, **fields: Any) -> SftConfig:
+    values: dict[str, Any] = {
+        "base_model": str(base),
+        "max_steps": STEPS,
+        "global_batch_size": 4,
+        "learning_rate": 3e-3,
+        "min_learning_rate": 3e-4,
+        "max_length": 512,
+        "packing": False,
+        "dtype": "float32",
+        "gradient_checkpointing": False,
+        "logging_steps": 1,
+        "save_steps": 3,
+    }
+    return SftConfig.model_validate(values | fields)
+
+
+@pytest.fixture(scope="module")
+def resumed(base: Path, mixture: Ref, tmp_path_factory: pytest.TempPathFactory) -> Ref:
+    """One process, killed by SIGKILL after step 7 and run again."""
+    root = tmp_path_factory.mktemp("resumed")
+    config = _config(base)
+    arguments = json.dumps([config.model_dump(), mixture.model_dump(), str(root), SEED])
+    child = subprocess.Popen([sys.executable, "-c", _CHILD, arguments], stderr=subprocess.PIPE, text=True)
+    assert child.stderr is not None
+    output = []
+    for line in child.stderr:
+        output.append(line)
+        if f"step 7 of {STEPS}" in line:
+            break
+    else:
+        pytest.fail("".join(output))
+    workers = psutil.Process(child.pid).children(recursive=True)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    child.stderr.close()
+    # Nobody listens to the workers any more: they must not train on behind the back of the next attempt.
+    _, orphans = psutil.wait_procs(workers, timeout=60)
+    assert not orphans
+    return train(config, mixture, workspace=Workspace(root), seed=SEED)
+
+
+@pytest.fixture(scope="module", params=[2, 3], ids=["zero2", "zero3"])
+def distributed(
+    request: pytest.FixtureRequest, base: Path, mixture: Ref, tmp_path_factory: pytest.TempPathFactory
+) -> Ref:
+    config = _config(base, processes=2, zero_stage=request.param)
+    return train(config, mixture, workspace=Workspace(tmp_path_factory.mktemp("distributed")), seed=SEED)
+
+
+def _curve(model: Ref) -> list[LossPoint]:
+    return list(read_models(model.path / "loss.jsonl", LossPoint))
+
+
+def _weights(model: Ref) -> dict[str, Any]:
+    from safetensors.torch import load_file
+
+    return load_file(model.path / "model" / "model.safetensors")
+
+
+def test_a_killed_training_goes_on_from_its_last_checkpoint(resumed: Ref) -> None:
+    assert resumed.stats["resumed_from_step"] == 6
+    curve = _curve(resumed)
+    assert [point.step for point in curve] == list(range(1, STEPS + 1))
+    assert curve[-1].loss < curve[0].loss - 0.5
+
+
+def test_two_processes_follow_the_loss_curve_of_one(resumed: Ref, distributed: Ref) -> None:
+    """At the same global batch; the reference was interrupted, the two processes were not."""
+    assert (resumed.stats["world_size"], distributed.stats["world_size"]) == (1, 2)
+    alone, together = _curve(resumed), _curve(distributed)
+    assert [point.loss for point in together] == pytest.approx([point.loss for point in alone], abs=LOSS_TOLERANCE)
+    assert [point.learning_rate for point in together] == pytest.approx([point.learning_rate for point in alone])
+    expected = _weights(resumed)
+    found = _weights(distributed)
+    assert found.keys() == expected.keys()
+    assert max(float((found[name] - expected[name]).abs().max()) for name in expected) < WEIGHT_TOLERANCE
+
+
+def test_the_learning_rate_falls_in_a_straight_line(resumed: Ref) -> None:
+    rates = [point.learning_rate for point in _curve(resumed)]
+    assert rates[0] == 0  # one step of warm-up
+    falls = [before - after for before, after in itertools.pairwise(rates[1:])]
+    assert falls == pytest.approx([(3e-3 - 3e-4) / (STEPS - 1)] * len(falls))
+
+
+def test_the_output_can_be_served_and_traced(resumed: Ref, base: Path, mixture: Ref) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = resumed.path / "model"
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    assert tokenizer.chat_template == AutoTokenizer.from_pretrained(base).chat_template
+    stops = model.generation_config.eos_token_id
+    assert tokenizer.convert_tokens_to_ids("<|im_end|>") in ([stops] if isinstance(stops, int) else stops)
+    assert not list(folder.rglob("*.bin")), "pickled files are not to be shipped"
+
+    prompt = load_template("system.md")
+    assert (folder / "opencharacter" / "system.md").read_text() == prompt.text
+    lineage = json.loads((folder / "opencharacter" / "model.json").read_text())
+    assert (lineage["prompt_hash"], lineage["mixture_digest"]) == (prompt.hash, mixture.digest)
+    assert lineage["base_model"] == str(base)
+    card = (resumed.path / "README.md").read_text()
+    assert mixture.digest in card
+    assert f"{_curve(resumed)[-1].loss:.4f}" in card
+
+
+def test_a_finished_training_is_not_repeated(
+    resumed: Ref, base: Path, mixture: Ref, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("a worker was started"))
+    workspace = Workspace(Path(resumed.uri).parents[2])
+    spread = _config(base, processes=2, per_device_batch_size=2, save_steps=1)
+    assert train(spread, mixture, workspace=workspace, seed=SEED) == resumed
+    assert not any((workspace.root / "checkpoints").iterdir()), "checkpoints are dropped once the model is committed"
+
+
+def test_what_is_no_mixture_is_refused(base: Path, tmp_path: Path) -> None:
+    wrong = Ref(kind="mixture", key="k", uri=str(tmp_path), digest="d")
+    with pytest.raises(UserError, match=r"train\.jsonl\.zst"):
+        train(_config(base), wrong, workspace=Workspace(tmp_path / "w"), seed=1)
+    assert os.listdir(tmp_path) == []
