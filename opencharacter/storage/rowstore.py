@@ -122,22 +122,22 @@ class RowStore(RowReader):
     async def finish(self, row_id: str, payload: dict[str, Any], *, label: str) -> None:
         """Keep a finished row (a JSON object). It is committed later, together with others."""
         self._pending[row_id] = FinishedRow(row_id, label, payload)
-        if len(self._pending) >= _FLUSH_ROWS and not self._committing.locked():
-            await self.commit()
+        if len(self._pending) >= _FLUSH_ROWS:
+            await self._work.run(self._commit(_FLUSH_ROWS))
 
     async def commit(self) -> None:
         """Write the finished rows into parts and drop their calls from the journal."""
-        await self._work.run(self._commit())
+        await self._work.run(self._commit(1))
 
     async def close(self) -> None:
         """Wait until all recorded calls are durable and close the journal, dropping it if it holds nothing."""
         await self._work.drain()
         await self._journal.close(delete=not self._calls)
 
-    async def _commit(self) -> None:
+    async def _commit(self, at_least: int) -> None:
         async with self._committing:
             rows = list(self._pending.values())
-            if rows:
+            if len(rows) >= at_least:
                 self._places.update(await asyncio.to_thread(self._write_parts, rows))
                 for row in rows:
                     del self._pending[row.row_id]
