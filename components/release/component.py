@@ -15,10 +15,11 @@ def release(
 ) -> None:
     """Import the published OpenCharacter release in place of synthesis."""
     from opencharacter.components.runtime import Step
-    from opencharacter.synthesis import InputsConfig, import_release
+    from opencharacter.synthesis import InputsConfig, ReleaseSource, import_release
 
     with Step("release", workspace, run) as step:
         config = InputsConfig.model_validate(inputs)
-        released = import_release(config.release, workspace=step.workspace, max_bad_share=config.max_bad_share)
+        source = ReleaseSource.model_validate(config.release)
+        released = import_release(source, workspace=step.workspace, max_bad_share=config.max_bad_share)
         step.publish(released.characters, characters)
         step.publish(released.dialogues, dialogues)

@@ -44,11 +44,6 @@ def read_models(path: Path, model: type[M]) -> Iterator[M]:
 
 @contextmanager
 def _open_text(path: Path, mode: str) -> Iterator[TextIO]:
-    if path.suffix == ".zst":
-        opened: Any = zstandard.open(path, mode + "b")
-    elif path.suffix == ".gz":
-        opened = gzip.open(path, mode + "b")
-    else:
-        opened = path.open(mode + "b")
-    with opened as raw, io.TextIOWrapper(raw, encoding="utf-8", newline="\n") as text:
+    openers: dict[str, Any] = {".zst": zstandard.open, ".gz": gzip.open}
+    with openers.get(path.suffix, open)(path, mode + "b") as raw, io.TextIOWrapper(raw, encoding="utf-8", newline="\n") as text:
         yield text

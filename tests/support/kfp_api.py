@@ -1,4 +1,4 @@
-"""A stand-in of the KFP API server (there is no cluster in the tests): it records the runs that it is asked to start."""
+"""A stand-in of the KFP API server, for there is no cluster in the tests: it records the runs it shall start."""
 
 import json
 import threading
