@@ -1,6 +1,7 @@
 """Fixtures of the whole session: the fake model, the small real model and one real vLLM server."""
 
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -21,12 +22,13 @@ _OWNER_VARIABLE = "OPENCHARACTER_TEST_OWNER_PID"
 def pytest_configure() -> None:
     if _OWNER_VARIABLE not in os.environ:
         os.environ[_OWNER_VARIABLE] = str(os.getpid())
-        os.environ[_FOLDER_VARIABLE] = tempfile.mkdtemp(prefix="opencharacter-tests-")
+        name = f"opencharacter-tests-{secrets.token_hex(8)}"
+        os.environ[_FOLDER_VARIABLE] = str(Path(tempfile.gettempdir(), name))
 
 
 def pytest_unconfigure() -> None:
-    if os.environ[_OWNER_VARIABLE] == str(os.getpid()):
-        folder = Path(os.environ[_FOLDER_VARIABLE])
+    folder = Path(os.environ[_FOLDER_VARIABLE])
+    if os.environ[_OWNER_VARIABLE] == str(os.getpid()) and folder.exists():
         stop_servers(folder)
         shutil.rmtree(folder)
 
