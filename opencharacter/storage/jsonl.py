@@ -45,5 +45,8 @@ def read_models(path: Path, model: type[M]) -> Iterator[M]:
 @contextmanager
 def _open_text(path: Path, mode: str) -> Iterator[TextIO]:
     openers: dict[str, Any] = {".zst": zstandard.open, ".gz": gzip.open}
-    with openers.get(path.suffix, open)(path, mode + "b") as raw, io.TextIOWrapper(raw, encoding="utf-8", newline="\n") as text:
+    with (
+        openers.get(path.suffix, open)(path, mode + "b") as raw,
+        io.TextIOWrapper(raw, encoding="utf-8", newline="\n") as text,
+    ):
         yield text
