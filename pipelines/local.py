@@ -64,7 +64,10 @@ def run_pipeline(config: RunConfig, workdir: Path, *, on_line: Callable[[str], N
     result.unlink(missing_ok=True)
     # A process of its own, since kfp.local prints through patched globals and steps must not outlive an interrupt.
     command = [sys.executable, "-m", "opencharacter.pipelines.local_worker", str(request), str(workdir), str(result)]
-    with (logs / "pipeline.log").open("a", encoding="utf-8") as log, _environment({FAILURE_VARIABLE: str(failure)}):
+    with (
+        (logs / "pipeline.log").open("a", encoding="utf-8", buffering=1) as log,
+        _environment({FAILURE_VARIABLE: str(failure)}),
+    ):
         log.write(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')} {config.name}\n")
         process = subprocess.Popen(
             command,
