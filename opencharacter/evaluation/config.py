@@ -17,7 +17,7 @@ class JudgeConfig(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     engine: str = Field(default="judge", description="key of the run's `engines`")
-    questions_per_cell: int = Field(default=20, ge=1)
+    questions_per_cell: int = Field(default=20, ge=1, description="of each held-out cell's scored rows")
     dimensions: list[Dimension] = [
         "expected_action",
         "toxicity_control",

@@ -51,9 +51,7 @@ class Judging:
         chosen = self._choose(questions)
         for subject in subjects:
             asked = [self._answer_call(subject, question) for question in chosen]
-            usage += await ask_all(
-                f"answers of {subject.reference}", self._engine_of(subject), asked, store, _read_answer
-            )
+            usage += await ask_all(f"answers of {subject.name}", self._engine_of(subject), asked, store, _read_answer)
         answered = [
             (question, self._answer_row(subject, question, store)) for subject in subjects for question in chosen
         ]

@@ -1,8 +1,11 @@
 """Response-token loss and profile-swap gap, by forward passes of the models themselves."""
 
 import gc
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
+
+from pydantic import BaseModel
 
 from opencharacter.errors import OpenCharacterError, UserError
 from opencharacter.evaluation.config import EvaluateConfig
@@ -20,6 +23,14 @@ from opencharacter.storage.rowstore import RowStore
 class _Task(NamedTuple):
     row_id: str
     tokens: Encoded
+
+
+class _Loss(BaseModel):
+    """What the store keeps of a conversation."""
+
+    status: Status
+    loss: float | None = None
+    tokens: int | None = None
 
 
 class Likelihood:
@@ -41,6 +52,10 @@ class Likelihood:
 
     async def _score(self, subject: Subject, questions: Sequence[Question], store: RowStore) -> None:
         wanted = {self._row_id(subject, messages): messages for messages in _variants(questions)}
+        for row_id in wanted:
+            # A run that was broken off left these in the journal.
+            if (kept := store.calls(row_id).get("loss")) is not None:
+                await store.finish(row_id, kept, label=kept["status"])
         todo = {row_id: messages for row_id, messages in wanted.items() if not store.finished(row_id)}
         if not todo:
             return
@@ -49,38 +64,41 @@ class Likelihood:
         fitting = [task for task in encoded if len(task.tokens.ids) <= self._config.max_length]
         for task in encoded:
             if len(task.tokens.ids) > self._config.max_length:
-                await store.finish(task.row_id, {"loss": None}, label="too_long")
-        with progress(f"loss of {subject.reference}", total=len(fitting)) as bar:
+                await store.finish(task.row_id, _Loss(status="too_long").model_dump(), label="too_long")
+        with progress(f"loss of {subject.name}", total=len(fitting)) as bar:
             model = self._load_model(subject)
             for batch in _batches(fitting, self._config.batch_size):
                 await self._keep(batch, _losses(model, [task.tokens for task in batch]), store, bar)
         # The memory is needed by the next model, or by vLLM.
         del model
-        gc.collect()
-        _empty_gpu_cache()
+        _free_memory()
 
     async def _keep(self, batch: list[_Task], losses: list[float], store: RowStore, bar: Progress) -> None:
         for task, loss in zip(batch, losses, strict=True):
-            payload = {"loss": loss, "tokens": sum(task.tokens.answer)}
-            await store.record(task.row_id, "loss", payload)
-            await store.finish(task.row_id, payload, label="ok")
+            finite = math.isfinite(loss)
+            status: Status = "ok" if finite else "not_finite"
+            found = _Loss(status=status, loss=loss if finite else None, tokens=sum(task.tokens.answer))
+            await store.record(task.row_id, "loss", found.model_dump())
+            await store.finish(task.row_id, found.model_dump(), label=status)
         bar.advance(rows=len(batch), tokens=sum(len(task.tokens.ids) for task in batch))
 
     def _rows(self, subject: Subject, questions: Sequence[Question], store: RowStore) -> Iterator[ScoreRow]:
         for question in questions:
             common = identity(question) | {"model": subject.digest}
-            own_id = self._row_id(subject, question.row.messages)
-            own, status = store.read(own_id), _status(store, own_id)
-            yield ScoreRow(metric="loss", status=status, score=own["loss"], tokens=own.get("tokens"), **common)
+            own = self._read(subject, question.row.messages, store)
+            yield ScoreRow(metric="loss", status=own.status, score=own.loss, tokens=own.tokens, **common)
             if question.character is None:
                 continue
             if question.swapped is None:
                 yield ScoreRow(metric="profile_swap_gap", status="no_other_character", **common)
                 continue
-            wrong_id = self._row_id(subject, question.swapped)
-            status = status if status != "ok" else _status(store, wrong_id)
-            gap = store.read(wrong_id)["loss"] - own["loss"] if status == "ok" else None
-            yield ScoreRow(metric="profile_swap_gap", status=status, score=gap, tokens=own.get("tokens"), **common)
+            wrong = self._read(subject, question.swapped, store)
+            gap = None if wrong.loss is None or own.loss is None else wrong.loss - own.loss
+            status = wrong.status if own.status == "ok" else own.status
+            yield ScoreRow(metric="profile_swap_gap", status=status, score=gap, tokens=own.tokens, **common)
+
+    def _read(self, subject: Subject, messages: Sequence[Turn], store: RowStore) -> _Loss:
+        return _Loss.model_validate(store.read(self._row_id(subject, messages)))
 
     def _row_id(self, subject: Subject, messages: Sequence[Turn]) -> str:
         # Unlike LLM calls these are cheap, so an edit of the library makes them anew.
@@ -117,7 +135,7 @@ class Likelihood:
                 subject.folder, dtype=dtype, use_safetensors=True, trust_remote_code=False
             )
         except (OSError, ValueError) as error:
-            raise UserError(f"model {subject.reference} can't be loaded: {error}") from error
+            raise UserError(f"{subject.name} model {subject.reference} can't be loaded: {error}") from error
         return model.eval().to(torch.device("cuda" if on_gpu else "cpu"))
 
 
@@ -126,11 +144,6 @@ def _variants(questions: Sequence[Question]) -> Iterator[Sequence[Turn]]:
         yield question.row.messages
         if question.swapped is not None:
             yield question.swapped
-
-
-def _status(store: RowStore, row_id: str) -> Status:
-    label = store.label(row_id)
-    return "too_long" if label == "too_long" else "ok"
 
 
 def _batches(tasks: list[_Task], size: int) -> Iterator[list[_Task]]:
@@ -173,8 +186,9 @@ def _losses(model: Any, batch: list[Encoded]) -> list[float]:
     return [float(nats[place][wanted[place]].mean()) for place in range(len(batch))]
 
 
-def _empty_gpu_cache() -> None:
+def _free_memory() -> None:
     import torch
 
+    gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

@@ -15,6 +15,8 @@ from opencharacter.storage.rowstore import RowStore
 class Subject:
     """A model under evaluation."""
 
+    name: str
+    """Its role, for people."""
     reference: str
     """As the caller named it: a folder or another reference that engines know."""
     folder: Path

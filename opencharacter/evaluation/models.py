@@ -22,6 +22,7 @@ the paper's five dimensions, 1 to 5."""
 Status = Literal[
     "ok",
     "too_long",  # the row has more tokens than max_length
+    "not_finite",  # the loss is no number: the model has diverged
     "no_other_character",  # nobody to swap the profile with
     "engine_failure",  # the model or the judge could not be asked
     "empty_answer",  # the model said nothing

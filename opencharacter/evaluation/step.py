@@ -46,7 +46,7 @@ def evaluate(
     roles = _check_roles(models)
     if config.judge is not None and judge is None:
         raise UserError("evaluate.judge is set, but no engine was given for it")
-    subjects = {role: _subject(models[role]) for role in roles}
+    subjects = {role: _subject(role, models[role]) for role in roles}
     weights = {role: subject.digest for role, subject in subjects.items()}
     key = digest(
         {
@@ -65,7 +65,7 @@ def evaluate(
     measures: list[Measure] = [Likelihood(config, _chat_template(subjects["challenger"].folder))]
     if config.judge is not None and judge is not None:
         measures.append(Judging(config, config.judge, judge, seed))
-    distinct = list({subject.digest: subject for subject in subjects.values()}.values())
+    distinct = list({subject.digest: subject for subject in reversed(subjects.values())}.values())[::-1]
     questions = pick_questions(config, mixture, seed)
     measured = asyncio.run(_measure(measures, questions, distinct, workspace))
     with workspace.produce("evaluation", key) as draft:
@@ -85,9 +85,9 @@ def _check_roles(models: Mapping[str, str]) -> list[Role]:
     return [role for role in known if role in models]
 
 
-def _subject(reference: str) -> Subject:
+def _subject(role: Role, reference: str) -> Subject:
     folder = localize_model(reference)
-    return Subject(reference, folder, tree_digest(folder))
+    return Subject(role, reference, folder, tree_digest(folder))
 
 
 def _chat_template(folder: Path) -> str:

@@ -3,15 +3,15 @@
 import contextlib
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+from opencharacter.engines import supervisor
 from opencharacter.engines.locking import file_lock
+from opencharacter.engines.vllm_server import end_supervised, free_port, is_healthy
 from opencharacter.errors import OpenCharacterError
 
 _RECORD = "server.json"
@@ -30,13 +30,13 @@ def local_server(folder: Path, port: int | None = None) -> Iterator[str]:
     folder.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
         with file_lock(folder / "server.lock"):
-            uri = _running(folder) or stack.enter_context(_started(folder, port or _free_port()))
+            uri = _running(folder) or stack.enter_context(_started(folder, port or free_port()))
         yield uri
 
 
 @contextlib.contextmanager
 def _started(folder: Path, port: int) -> Iterator[str]:
-    command = [sys.executable, "-m", "opencharacter.engines.supervisor", str(os.getpid())]
+    command = [sys.executable, "-I", supervisor.__file__, str(os.getpid())]
     command += [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     command += ["--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}"]
     command += ["--serve-artifacts", "--artifacts-destination", str(folder / "artifacts")]
@@ -61,8 +61,7 @@ def _started(folder: Path, port: int) -> Iterator[str]:
         yield uri
     finally:
         record.unlink(missing_ok=True)
-        process.terminate()
-        process.wait()
+        end_supervised(process)
 
 
 def _running(folder: Path) -> str | None:
@@ -71,27 +70,13 @@ def _running(folder: Path) -> str | None:
         os.kill(record["pid"], 0)
     except (FileNotFoundError, ProcessLookupError, ValueError):
         return None
-    return record["uri"] if _healthy(record["uri"]) else None
+    return record["uri"] if is_healthy(record["uri"]) else None
 
 
 def _wait(process: subprocess.Popen[bytes], uri: str, log: Path) -> None:
     deadline = time.monotonic() + _START_S
-    while not _healthy(uri):
+    while not is_healthy(uri):
         if process.poll() is not None or time.monotonic() > deadline:
             tail = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-5:])
             raise OpenCharacterError(f"the MLflow server did not start: {tail}", hint=f"see {log}")
         time.sleep(0.2)
-
-
-def _healthy(uri: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{uri}/health", timeout=2) as response:
-            return bool(response.status == 200)
-    except OSError:
-        return False
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

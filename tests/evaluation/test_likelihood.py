@@ -40,7 +40,7 @@ def test_a_template_that_rewrites_earlier_turns_is_refused() -> None:
 
 
 async def measure(config, workspace, questions, *folders, chat_template: str = ""):
-    subjects = [Subject(str(folder), folder, str(place) * 64) for place, folder in enumerate(folders)]
+    subjects = [Subject("tuned", str(folder), folder, str(place) * 64) for place, folder in enumerate(folders)]
     async with open_rows(workspace.folder("rows"), is_final=is_final) as store:
         return (await Likelihood(config, chat_template).measure(questions, subjects, store)).rows
 
@@ -111,6 +111,35 @@ async def test_finished_rows_are_not_computed_again(config, workspace, mixture, 
     assert await measure(config, workspace, questions, tmp_path) == first
 
 
+async def test_a_broken_run_keeps_what_it_computed(config, workspace, mixture, tiny_llama, monkeypatch) -> None:
+    from opencharacter.evaluation import likelihood
+
+    questions = pick_questions(config, mixture, seed=1)
+    computed: list[int] = []
+
+    def compute(model, batch, forward=likelihood._losses):
+        if len(computed) == 4:
+            raise KeyboardInterrupt
+        computed.append(len(batch))
+        return forward(model, batch)
+
+    monkeypatch.setattr(likelihood, "_losses", compute)
+    with pytest.raises(KeyboardInterrupt):
+        await measure(config, workspace, questions, tiny_llama)
+    monkeypatch.undo()
+    before = sum(computed)
+    again: list[int] = []
+
+    def count(model, batch, forward=likelihood._losses):
+        again.append(len(batch))
+        return forward(model, batch)
+
+    monkeypatch.setattr(likelihood, "_losses", count)
+    rows = await measure(config, workspace, questions, tiny_llama)
+    assert {row.status for row in rows} == {"ok"}
+    assert before + sum(again) == 2 * len(questions)
+
+
 async def test_a_model_without_a_template_is_measured_with_the_tuned_one(
     config, workspace, mixture, tiny_llama, tmp_path
 ) -> None:
@@ -122,6 +151,19 @@ async def test_a_model_without_a_template_is_measured_with_the_tuned_one(
     rows = await measure(config, workspace, questions, tiny_llama, bare, chat_template=CHATML)
     half = len(rows) // 2
     assert [row.score for row in rows[:half]] == pytest.approx([row.score for row in rows[half:]])
+
+
+async def test_a_diverged_model_has_failures_and_no_scores(config, workspace, mixture, tiny_llama, tmp_path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model = AutoModelForCausalLM.from_pretrained(tiny_llama)
+    with torch.no_grad():
+        model.model.norm.weight.fill_(float("nan"))
+    model.save_pretrained(tmp_path / "diverged")
+    AutoTokenizer.from_pretrained(tiny_llama).save_pretrained(tmp_path / "diverged")
+    rows = await measure(config, workspace, pick_questions(config, mixture, seed=1), tmp_path / "diverged")
+    assert {(row.status, row.score) for row in rows} == {("not_finite", None)}
 
 
 async def test_a_folder_without_weights_is_named(config, workspace, mixture, tiny_llama, tmp_path) -> None:

@@ -40,6 +40,7 @@ def save_tiny_llama(folder: Path, *, seed: int = 0, chat_template: str = CHATML)
     from transformers import LlamaConfig, LlamaForCausalLM
 
     tokenizer = byte_tokenizer(chat_template)
+    torch.set_num_threads(1)  # for so small a model, threads cost more than they bring
     torch.manual_seed(seed)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
