@@ -88,7 +88,7 @@ def refuse_bad_yield(what: str, outcomes: Counter[str], max_share: float) -> Non
     if rejected > max_share * outcomes.total() or (rejected and not outcomes[OK]):
         reasons = ", ".join(f"{reason} {count}" for reason, count in rejections(outcomes).items())
         raise OpenCharacterError(
-            f"{rejected} of {outcomes.total()} {what} were rejected ({reasons}); at most {max_share:.0%} may be",
+            f"{rejected} of {outcomes.total()} {what} were rejected: {reasons}",
             hint="try another teacher, prompt or sampling; with more `attempts` rejected rows are asked for again",
         )
 

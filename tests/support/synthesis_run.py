@@ -63,6 +63,7 @@ class SmallRun:
     strategies: tuple[str, ...] = ("R", "G")
     attempts: int = 2
     max_tokens: int = 400
+    profile_max_tokens: int = 400
     concurrency: int = 4
     structured: bool = True
     max_rejected_share: float = 0.9
@@ -129,7 +130,9 @@ class SmallRun:
 
     def _profiles(self) -> ProfilesConfig:
         return ProfilesConfig(
-            sampling=self.sampling, attempts=self.attempts, max_rejected_share=self.max_rejected_share
+            sampling=Sampling(max_tokens=self.profile_max_tokens),
+            attempts=self.attempts,
+            max_rejected_share=self.max_rejected_share,
         )
 
     def _responses(self) -> tuple[ResponsesConfig, list[Corpus], dict[str, EngineConfig], Ref, Ref]:

@@ -150,6 +150,6 @@ def test_no_usable_answer_at_all(tmp_path: Path, fake_llm: FakeLLM) -> None:
     run.characters()
     fake_llm.faults = [Fault("refusal")]
     run.make_responses()
-    with pytest.raises(OpenCharacterError, match=r"20 of 20 dialogues were rejected \(refusal 20\)"):
+    with pytest.raises(OpenCharacterError, match=r"20 of 20 dialogues were rejected: refusal 20"):
         run.dialogues()
     assert not any((tmp_path / "outputs" / "dialogues").iterdir())
