@@ -23,7 +23,7 @@ from opencharacter.training.launch import exclusive, run_workers
 
 PACK_TOKENS = 1024
 ROWS = 400
-_WORDS = "the keeper of lights waits for ships and writes letters to people that she has never met".split()
+_WORDS = ("the", "keeper", "of", "lights", "waits", "for", "ships", "and", "writes", "letters", "to", "strangers")
 
 
 def _rows(seed: int) -> list[TrainingRow]:
