@@ -44,7 +44,7 @@ def build(
     everyone = {profile.id: profile for profile in read_models(characters.path / CHARACTERS_FILE, CharacterProfile)}
     twins = find_twins(everyone.values(), config.persona_similarity)
     kept = {key: profile for key, profile in everyone.items() if key not in twins}
-    figures = Figures()
+    figures = Figures(duplicate_personas=len(twins))
     scratch = folder / ".scratch"
     scratch.mkdir()
     admission = Admission(config, kept, twins, dropped)

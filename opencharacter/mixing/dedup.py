@@ -14,7 +14,7 @@ from typing import Protocol
 _SHINGLE = 5
 _SHORTEST = 40
 """Characters. Shorter texts ("Yes.", a number) say the same thing for good reasons; they are never near-duplicates."""
-_ALL_PAIRS = 128
+ALL_PAIRS = 32
 """Up to so many texts, comparing all pairs costs less than hashing them (benchmarks/mixing_dedup.py)."""
 _PERMUTATIONS = 128
 _INDEX_SLACK = 0.9
@@ -26,34 +26,37 @@ Shingles = frozenset[str]
 IsTwin = Callable[[int], bool]
 
 
-def near_duplicates(texts: Sequence[str], threshold: float) -> dict[int, int]:
+def near_duplicates(texts: Sequence[str], threshold: float, *, index_above: int = ALL_PAIRS) -> dict[int, int]:
     """Which texts to drop: index of the dropped text → index of the earlier, kept text that it resembles.
 
     Two texts are near-duplicates where the Jaccard similarity of their shingles is at least `threshold`. The first
     text of a group is kept, so callers order the texts (by id) to get the same result from the same set.
-    Memory: signatures of the kept texts (about 2 KB each) and a bounded cache of shingles.
+    Up to `index_above` texts all pairs are compared; beyond it the index looks for them, which may miss a pair right
+    at the threshold. Memory: signatures of the kept texts (about 2 KB each) and a bounded cache of shingles.
     """
-    shingles = functools.lru_cache(_CACHED_TEXTS)(lambda index: _shingles(texts[index]))
-    kept: _Kept = _EveryText() if len(texts) <= _ALL_PAIRS else _LshIndex(threshold)
+    shingles_of = functools.lru_cache(_CACHED_TEXTS)(lambda index: shingles(texts[index]))
+    kept: _Kept = _EveryText() if len(texts) <= index_above else _LshIndex(threshold)
     twins: dict[int, int] = {}
     for current in range(len(texts)):
-        own = shingles(current)
+        own = shingles_of(current)
         if not own:
             continue
-        twin = kept.find_or_keep(current, own, lambda other: _similar(own, shingles(other), threshold))  # noqa: B023
+        twin = kept.find_or_keep(current, own, lambda other: are_similar(own, shingles_of(other), threshold))  # noqa: B023
         if twin is not None:
             twins[current] = twin
     return twins
 
 
-def _shingles(text: str) -> Shingles:
+def shingles(text: str) -> Shingles:
+    """The five-character pieces of a text, less case and punctuation; none if it is too short to be compared."""
     plain = re.sub(r"[\W_]+", " ", unicodedata.normalize("NFKC", text).casefold()).strip()
     if len(plain) < _SHORTEST:
         return frozenset()
     return frozenset(plain[start : start + _SHINGLE] for start in range(len(plain) - _SHINGLE + 1))
 
 
-def _similar(one: Shingles, other: Shingles, threshold: float) -> bool:
+def are_similar(one: Shingles, other: Shingles, threshold: float) -> bool:
+    """Whether the Jaccard similarity of two sets is at least `threshold`."""
     if min(len(one), len(other)) < threshold * max(len(one), len(other)):
         return False
     shared = len(one & other)

@@ -92,7 +92,7 @@ def _warnings(config: MixConfig, figures: Figures) -> list[str]:
         "held_out_both": shares.characters > 0 and shares.sessions > 0,
     }
     warnings = [
-        f"the cell {cell} is empty: too few characters or sessions for the shares held out"
+        f"the cell {cell} is empty: no row fell into it, or none was left of those that did"
         for cell in HELD_OUT_CELLS
         if expected[cell] and not figures.cells[cell].rows
     ]

@@ -55,9 +55,11 @@ class CellFigures:
 
 
 class Figures:
-    """Figures of the whole mixture: `cells`, and what its data come from."""
+    """Figures of the whole mixture: of its `cells`, and of what its data come from."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, duplicate_personas: int) -> None:
+        """`duplicate_personas` is the number of characters left out because another has nearly the same persona."""
+        self._duplicate_personas = duplicate_personas
         self.cells: dict[Cell, CellFigures] = {cell: CellFigures() for cell in get_args(Cell)}
         self._sources: Counter[tuple[str, str, str]] = Counter()
         self._licences: Counter[str] = Counter()
@@ -86,6 +88,7 @@ class Figures:
         """The content of `statistics.json`."""
         return {
             "cells": {cell: figures.dump() for cell, figures in self.cells.items()},
+            "duplicate_personas": self._duplicate_personas,
             "dropped": dict(sorted(dropped.items())),
             "licences": self.licences,
             "sources": [

@@ -7,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.rows import make_character, make_dialogue, make_turns, read_mixture, words
 
-from opencharacter.mixing import dedup
 from opencharacter.mixing.dedup import near_duplicates
 from opencharacter.mixing.personas import find_twins
 from opencharacter.records.models import Turn
@@ -129,10 +128,8 @@ def test_index_and_all_pairs_agree(seed, threshold):
         texts.append(" ".join(changed))
     draw.shuffle(texts)
 
-    by_pairs = near_duplicates(texts, threshold)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(dedup, "_ALL_PAIRS", 0)
-        by_index = near_duplicates(texts, threshold)
+    by_pairs = near_duplicates(texts, threshold, index_above=len(texts))
+    by_index = near_duplicates(texts, threshold, index_above=0)
 
     # The index may miss a pair right at the threshold; what it finds is never wrong.
     assert len(by_pairs.keys() ^ by_index.keys()) <= 1

@@ -1,5 +1,6 @@
 """The split grid: who is held out, and that nothing leaks between the cells."""
 
+import json
 import random
 
 import pytest
@@ -122,6 +123,7 @@ def test_a_held_out_character_has_no_near_twin_in_training(run_mix):
 
     rows = [row for part in read_mixture(mixture).values() for row in part]
     assert mixture.counts["dropped_duplicate_persona"] == 60
+    assert json.loads((mixture.path / "statistics.json").read_text())["duplicate_personas"] == 20
     assert len({row.character_id for row in rows}) == 20
     personas = [
         character.persona.lower().rstrip("!")
