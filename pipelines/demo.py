@@ -7,8 +7,9 @@ from importlib import resources
 from pathlib import Path
 
 from opencharacter.characters import CharacterProfile
+from opencharacter.engines import stop_servers
 from opencharacter.pipelines.loading import load_run_config
-from opencharacter.pipelines.local import local_services, run_pipeline
+from opencharacter.pipelines.local import SERVERS_FOLDER, local_services, run_pipeline
 from opencharacter.registry import RegisteredModel, resolve
 from opencharacter.reporting import REPORT_FILE, ReportInputs, ServedAnswer, make_report
 from opencharacter.serving import Conversation, serve
@@ -52,6 +53,7 @@ def run_demo(
         address = f"models:/{config.registry.model_name}@{alias}"
         model = resolve(address)
         note(f"serving {address} …")
+        stop_servers(workdir / SERVERS_FOLDER)  # the pipeline's, which would only compete with the served model
         with serve(local_path(model.uri), model.name, max_model_len=config.deploy.max_model_len) as endpoint:
             answer = "".join(Conversation(profile, url=endpoint.url, model=model.name).ask(question))
     served = ServedAnswer(profile=profile, question=question, answer=answer, model=address)

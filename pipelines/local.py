@@ -20,6 +20,9 @@ from opencharacter.pipelines.config import RunConfig
 from opencharacter.registry import local_server
 from opencharacter.storage.workspace import Ref
 
+SERVERS_FOLDER = "servers"
+"""Where a run's shared model servers are recorded, below its working folder."""
+
 _TRACKING = "MLFLOW_TRACKING_URI"
 
 
@@ -43,7 +46,7 @@ def local_services(workdir: Path) -> Iterator[None]:
         raise UserError(f"{workdir}: cannot be used as the working folder: {error.strerror}") from error
     with contextlib.ExitStack() as stack:
         stack.enter_context(_exclusive(workdir))
-        servers = workdir / "servers"
+        servers = workdir / SERVERS_FOLDER
         servers.mkdir(exist_ok=True)
         stack.callback(stop_servers, servers)
         variables = {SERVERS_VARIABLE: str(servers), OWNER_VARIABLE: str(os.getpid())}

@@ -31,4 +31,5 @@ class EngineConfig(BaseModel):
     timeout_s: float = Field(default=300, gt=0, description="for one request")
     max_retries: int = Field(default=5, ge=0, description="on 429, 5xx, time-outs and broken connections")
     max_model_len: int | None = Field(default=None, ge=128, description="context length given to vLLM, tokens")
+    tensor_parallel: int = Field(default=1, ge=1, description="GPUs that hold one copy of the model under vLLM")
     structured_output: bool = Field(default=True, description="send response_format json_schema; off: parse the text")

@@ -74,10 +74,17 @@ def _start(config: EngineConfig, servers: ExitStack, cancelled: threading.Event)
             config.model,
             owner_pid=shared_owner(),
             max_model_len=config.max_model_len,
+            tensor_parallel=config.tensor_parallel,
             cancelled=cancelled,
         )
     else:
         server = servers.enter_context(
-            serve_vllm(weights, config.model, max_model_len=config.max_model_len, cancelled=cancelled)
+            serve_vllm(
+                weights,
+                config.model,
+                max_model_len=config.max_model_len,
+                tensor_parallel=config.tensor_parallel,
+                cancelled=cancelled,
+            )
         )
     return server.base_url

@@ -46,6 +46,7 @@ def shared_server(
     *,
     owner_pid: int,
     max_model_len: int | None = None,
+    tensor_parallel: int = 1,
     cancelled: threading.Event | None = None,
 ) -> VllmServer:
     """The server for these weights, name and context length: the one recorded in `folder`, or a new one.
@@ -54,7 +55,7 @@ def shared_server(
     `serve_vllm` does.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{digest([str(weights.resolve()), model_name, max_model_len])[:16]}.json"
+    path = folder / f"{digest([str(weights.resolve()), model_name, max_model_len, tensor_parallel])[:16]}.json"
     with file_lock(folder / "start.lock", cancelled):
         record = _read(path)
         if record is not None and not is_healthy(f"http://127.0.0.1:{record.port}"):
@@ -62,7 +63,9 @@ def shared_server(
             record = None
         if record is None:
             port, log = free_port(), path.with_suffix(".log")
-            command = vllm_command(weights, model_name, max_model_len=max_model_len, port=port)
+            command = vllm_command(
+                weights, model_name, max_model_len=max_model_len, tensor_parallel=tensor_parallel, port=port
+            )
             process = start_supervised(command, owner_pid=owner_pid, log=log)
             try:
                 wait_until_ready(process, port, log, READY_TIMEOUT_S, cancelled)

@@ -16,7 +16,7 @@ from pathlib import Path
 from opencharacter.engines import supervisor
 from opencharacter.engines.hardware import usable_cores, visible_gpus
 from opencharacter.engines.locking import Cancelled
-from opencharacter.errors import OpenCharacterError
+from opencharacter.errors import OpenCharacterError, UserError
 
 READY_TIMEOUT_S = 1800.0
 """Seconds that a start may take; large weights load for many minutes."""
@@ -45,6 +45,7 @@ def serve_vllm(
     model_name: str,
     *,
     max_model_len: int | None = None,
+    tensor_parallel: int = 1,
     port: int | None = None,
     ready_timeout_s: float = READY_TIMEOUT_S,
     cancelled: threading.Event | None = None,
@@ -52,14 +53,15 @@ def serve_vllm(
     """Serve the model folder `weights` under `model_name` for the length of the block.
 
     The server listens on 127.0.0.1 (a free port unless `port` is given) and ends with this process at the latest.
-    `max_model_len` is in tokens; none: the model's own limit. `cancelled` lets another thread end the wait for the
-    start. Raises `OpenCharacterError` with the end of the log if the server does not start.
+    `max_model_len` is in tokens; none: the model's own limit. `tensor_parallel` GPUs hold one copy of the model; the
+    other GPUs hold further copies. `cancelled` lets another thread end the wait for the start. Raises `UserError` if
+    the copies don't fill the GPUs, `OpenCharacterError` with the end of the log if the server does not start.
     """
     descriptor, name = tempfile.mkstemp(prefix="opencharacter-vllm-", suffix=".log")
     os.close(descriptor)
     log = Path(name)
     port = port or free_port()
-    command = vllm_command(weights, model_name, max_model_len=max_model_len, port=port)
+    command = vllm_command(weights, model_name, max_model_len=max_model_len, tensor_parallel=tensor_parallel, port=port)
     process = start_supervised(command, owner_pid=os.getpid(), log=log)
     try:
         wait_until_ready(process, port, log, ready_timeout_s, cancelled)
@@ -69,7 +71,9 @@ def serve_vllm(
     log.unlink(missing_ok=True)
 
 
-def vllm_command(weights: Path, model_name: str, *, max_model_len: int | None, port: int) -> list[str]:
+def vllm_command(
+    weights: Path, model_name: str, *, max_model_len: int | None, tensor_parallel: int = 1, port: int
+) -> list[str]:
     """The command line of vLLM's OpenAI server on this machine's GPUs, or on its CPU."""
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server"]
     command += ["--model", str(weights), "--served-model-name", model_name, "--load-format", "safetensors"]
@@ -80,8 +84,14 @@ def vllm_command(weights: Path, model_name: str, *, max_model_len: int | None, p
     if gpus == 0:
         # A prompt that is prefilled in parts makes vLLM rewind the request's seeded generator, which a CPU's cannot.
         command += ["--dtype", "float32", "--enforce-eager", "--no-enable-chunked-prefill"]
+    elif gpus % tensor_parallel:
+        raise UserError(
+            f"tensor_parallel of model '{model_name}' is {tensor_parallel}, but there are {gpus} GPUs; "
+            "expected a number that divides them"
+        )
     elif gpus > 1:
-        command += ["--data-parallel-size", str(gpus)]
+        copies = gpus // tensor_parallel
+        command += ["--tensor-parallel-size", str(tensor_parallel), "--data-parallel-size", str(copies)]
     return command
 
 

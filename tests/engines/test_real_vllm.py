@@ -1,5 +1,6 @@
 """The engine against a real vLLM server with the small real model."""
 
+import asyncio
 import json
 
 from support.small_model import SMALL_MODEL_NAME
@@ -44,3 +45,14 @@ async def test_seed_schema_end_of_turn_and_accounting_with_a_real_server(vllm_ur
     assert (tally.done, tally.failed) == (12, 0)
     assert engine.usage.calls == 17
     assert server_request_count(vllm_url) - before >= 17, "other tests may use the same server"
+
+
+async def test_more_seeded_prompts_at_once_than_one_batch_holds(vllm_url: str) -> None:
+    """vLLM's CPU build dies if it has to prefill a seeded request's prompt in parts."""
+    config = EngineConfig(model=SMALL_MODEL_NAME, base_url=vllm_url, concurrency=16)
+    question = [{"role": "user", "content": "Tell me about " + "a long voyage on a cold sea, " * 60}]
+    async with open_engine(config) as engine:
+        replies = await asyncio.gather(
+            *(engine.chat([*question], Sampling(max_tokens=1), seed=seed) for seed in range(10))
+        )
+    assert sum(reply.usage.prompt_tokens for reply in replies) > 4096

@@ -14,7 +14,8 @@ from support import fake_llm as stand_in
 
 from opencharacter.engines import EngineConfig, Sampling, open_engine, serve_vllm, stop_servers, supervisor
 from opencharacter.engines.shared_servers import shared_server
-from opencharacter.errors import OpenCharacterError
+from opencharacter.engines.vllm_server import vllm_command
+from opencharacter.errors import OpenCharacterError, UserError
 
 _FAMILY = """
 import os, subprocess, sys
@@ -197,3 +198,11 @@ async def test_shared_servers_need_an_owner(servers: Path, weights: Path, monkey
     async with open_engine(EngineConfig(model="m", weights=str(weights))) as engine:
         with pytest.raises(OpenCharacterError, match="OPENCHARACTER_OWNER_PID"):
             await engine.chat([{"role": "user", "content": "Hello"}], Sampling(), seed=1)
+
+
+def test_the_gpus_of_a_pod_hold_copies_of_the_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("opencharacter.engines.vllm_server.visible_gpus", lambda: 8)
+    command = vllm_command(tmp_path, "m", max_model_len=None, tensor_parallel=4, port=1)
+    assert command[-4:] == ["--tensor-parallel-size", "4", "--data-parallel-size", "2"]
+    with pytest.raises(UserError, match="tensor_parallel of model 'm' is 3, but there are 8 GPUs"):
+        vllm_command(tmp_path, "m", max_model_len=None, tensor_parallel=3, port=1)

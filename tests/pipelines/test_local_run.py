@@ -1,0 +1,95 @@
+"""The whole pipeline on this machine: every stage for real but the teacher, which is a fake that counts its calls."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from support.fake_llm import FakeLLM
+
+from opencharacter.errors import OpenCharacterError
+from opencharacter.pipelines.loading import load_run_config
+from opencharacter.pipelines.local import run_local
+from opencharacter.reporting import ReportInputs
+from opencharacter.storage.jsonl import read_jsonl
+
+pytestmark = pytest.mark.timeout(420)
+
+TRADES = ["baker", "diver", "pilot", "tailor", "beekeeper", "surveyor", "glazier", "archivist"]
+
+
+def write_run(folder: Path, base_model: Path, teacher: str) -> Path:
+    personas = [{"persona": f"A {trade} who remembers every customer by their shoes"} for trade in TRADES]
+    sessions = [
+        {
+            "messages": [
+                {"role": "user", "content": f"How do I start with {topic}?"},
+                {"role": "assistant", "content": f"Begin small, and keep at {topic} for a month."},
+            ]
+        }
+        for topic in ("running", "chess", "baking", "drawing", "gardening", "piano")
+    ]
+    for name, rows in (("personas", personas), ("sessions", sessions)):
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    run = {
+        "name": "small",
+        "seed": 5,
+        "shards": 2,
+        "inputs": {
+            "personas": [{"uri": "personas.jsonl", "licence": "CC0-1.0"}],
+            "corpora": [
+                {"name": "own", "uri": "sessions.jsonl", "licence": "CC0-1.0", "strategies": ["R", "G"], "n": 3}
+            ],
+        },
+        "engines": {"teacher": {"model": "fake", "base_url": teacher}},
+        "mix": {"held_out": {"characters": 0.3, "sessions": 0.3}, "answer_similarity": 1.0, "max_tokens": 2048},
+        "sft": {
+            "base_model": str(base_model),
+            "max_steps": 2,
+            "learning_rate": 1e-3,
+            "global_batch_size": 2,
+            "per_device_batch_size": 2,
+            "dtype": "float32",
+            "packing": False,
+            "gradient_checkpointing": False,
+        },
+        "evaluate": {"rows_per_cell": 3, "train_rows": 2, "dtype": "float32"},
+    }
+    path = folder / "run.yaml"
+    path.write_text(yaml.safe_dump(run))
+    return path
+
+
+def test_a_run_ends_in_a_registered_model_and_a_second_one_asks_nothing(
+    tmp_path: Path, small_model: Path, fake_llm: FakeLLM
+) -> None:
+    config = load_run_config(write_run(tmp_path, small_model, fake_llm.base_url))
+    lines: list[str] = []
+    first = ReportInputs.model_validate(run_local(config, tmp_path / "work", on_line=lines.append).stats["run"])
+
+    assert first.characters.counts["ok"] == len(TRADES)
+    assert first.mixture is not None
+    assert first.model is not None
+    assert (first.model.path / "model" / "model.safetensors").is_file()
+    assert first.registered is not None
+    assert first.registered["name"] == "opencharacter"
+    assert first.decision is not None
+    assert first.decision["against"] == "base"
+    cells = {row["cell"] for row in read_jsonl(first.evaluation.path / "rows.jsonl.zst")}  # type: ignore[union-attr]
+    assert {"train", "held_out_both"} <= cells
+    calls = list(fake_llm.calls)
+    assert len(calls) >= len(TRADES) + 6 * 3 * 2
+
+    shutil.rmtree(tmp_path / "work" / "kfp")
+    second = ReportInputs.model_validate(run_local(config, tmp_path / "work", on_line=lines.append).stats["run"])
+    assert len(fake_llm.calls) == len(calls), "the workspace holds what KFP's cache has lost"
+    assert second.model == first.model
+    assert second.registered is not None
+    assert second.registered["version"] == first.registered["version"]
+
+
+def test_a_teacher_that_is_down_fails_the_run_with_its_message(tmp_path: Path, small_model: Path) -> None:
+    config = load_run_config(write_run(tmp_path, small_model, "http://127.0.0.1:9/v1"))
+    with pytest.raises(OpenCharacterError, match=r"step 'profiles': .*127\.0\.0\.1:9"):
+        run_local(config, tmp_path / "work", on_line=lambda line: None)
