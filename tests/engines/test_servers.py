@@ -38,7 +38,7 @@ def starts(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Ports of the servers that were started; they are stand-ins from here on."""
     ports: list[int] = []
 
-    def command(weights: Path, model_name: str, *, max_model_len: int | None, port: int) -> list[str]:
+    def command(weights: Path, model_name: str, *, port: int, **_: object) -> list[str]:
         ports.append(port)
         return [sys.executable, stand_in.__file__, "--port", str(port)]
 
