@@ -51,8 +51,7 @@ class Placement:
         """The row as often as its weight says, in training; once in the held-out cells.
 
         The whole part of the weight is copies, the rest is the chance, drawn by the row's seeded hash, of one more.
-        The first copy keeps the row's id; the others have its number appended (`ID-2`). The copies themselves have
-        weight 1: whoever reads the training file as it is trains with the weights.
+        The first copy keeps the row's id; the others have its number appended (`ID-2`).
         """
         drawn = int(weight) + (fraction(self._seed, "weight", row.row_id) < weight % 1)
         for number in range(1, (drawn if row.cell == "train" else 1) + 1):

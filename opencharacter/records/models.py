@@ -113,4 +113,3 @@ class TrainingRow(BaseModel):
     prompt_view: Literal["persona_and_profile", "profile", "persona", "none"] = Field(
         description="what of the character the system message holds"
     )
-    weight: float = Field(default=1.0, gt=0, description="copies of the row in an epoch; the fraction is drawn by seed")

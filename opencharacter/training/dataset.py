@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from opencharacter.errors import UserError
-from opencharacter.hashing import fraction
 from opencharacter.records.models import TrainingRow
 from opencharacter.storage.jsonl import read_models
 from opencharacter.training.conversations import IGNORED, encode
@@ -20,8 +19,8 @@ _ROWS_PER_PROCESS = 2000
 """Fewer rows are not worth another encoding process."""
 
 
-def encode_rows(rows: Path, tokenizer: Any, folder: Path, *, max_length: int, seed: int, processes: int) -> None:
-    """Encode the rows of `rows` (copied by weight) into `folder`, unless an earlier attempt did.
+def encode_rows(rows: Path, tokenizer: Any, folder: Path, *, max_length: int, processes: int) -> None:
+    """Encode the rows of `rows` into `folder`, unless an earlier attempt did.
 
     Raises `UserError` if a row can't be encoded or none is left to train on.
     """
@@ -33,9 +32,7 @@ def encode_rows(rows: Path, tokenizer: Any, folder: Path, *, max_length: int, se
         raise UserError(f"{rows}: the mixture has no training rows")
     partial = folder.with_name(f".{folder.name}")
     shutil.rmtree(partial, ignore_errors=True)
-    messages = Dataset.from_generator(
-        _weighted_rows, gen_kwargs={"path": rows, "seed": seed}, cache_dir=str(partial / "cache")
-    )
+    messages = Dataset.from_generator(_messages, gen_kwargs={"path": rows}, cache_dir=str(partial / "cache"))
     workers = min(processes, 1 + len(messages) // _ROWS_PER_PROCESS)
     encoded = messages.map(
         _encode_row,
@@ -69,11 +66,9 @@ def load_encoded(folder: Path) -> "tuple[Dataset, RowCounts]":
     return load_from_disk(folder / "rows"), counts
 
 
-def _weighted_rows(path: Path, seed: int) -> Iterator[dict[str, Any]]:
+def _messages(path: Path) -> Iterator[dict[str, Any]]:
     for row in read_models(path, TrainingRow):
-        turns = [turn.model_dump() for turn in row.messages]
-        for _ in range(int(row.weight) + (fraction(seed, "weight", row.row_id) < row.weight % 1)):
-            yield {"row_id": row.row_id, "messages": turns}
+        yield {"row_id": row.row_id, "messages": [turn.model_dump() for turn in row.messages]}
 
 
 def _encode_row(row: dict[str, Any], tokenizer: Any, max_length: int) -> dict[str, Any]:

@@ -69,7 +69,6 @@ def _train(job: Job, settings: "SFTConfig", precision: Precision, mlflow_run: Ml
             tokenizer,
             encoded,
             max_length=job.config.max_length,
-            seed=job.seed,
             processes=len(usable_cores()),
         )
     rows, counts = load_encoded(encoded)

@@ -56,7 +56,7 @@ class RowCounts(BaseModel):
     """What became of the mixture's rows."""
 
     rows: int = 0
-    """Rows in an epoch, copies by weight included."""
+    """Rows in an epoch."""
     cut: int = 0
     """Rows longer than `max_length`, cut there."""
     without_response: int = 0

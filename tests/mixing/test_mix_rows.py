@@ -33,7 +33,6 @@ def test_weights_are_copies_and_seeded_chances(run_mix):
     assert by_strategy["G"] == pytest.approx(0.4 * seen, rel=0.25)
     assert mixture.counts["dropped_weight_draw"] == seen - by_strategy["G"]
     assert len({row.row_id for row in train}) == len(train)
-    assert {row.weight for row in train} == {1.0}
     held_out = read_cell(mixture, "held_out_character_seen_session")
     assert len(held_out) == len({row.row_id for row in held_out}) == len(rows) - 2 * seen
     assert run_mix(rows, characters, seed=8, **settings).digest != mixture.digest

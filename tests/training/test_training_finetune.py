@@ -52,7 +52,7 @@ def _trainer(job: Job) -> Any:
 
     precision = Precision.choose(job.config, on_cpu=True)
     model, tokenizer = load_base(job, precision)
-    encode_rows(job.rows, tokenizer, job.folder / "rows", max_length=job.config.max_length, seed=1, processes=1)
+    encode_rows(job.rows, tokenizer, job.folder / "rows", max_length=job.config.max_length, processes=1)
     return CharacterTrainer(
         model=model,
         args=trainer_settings(job, precision, on_cpu=True),
