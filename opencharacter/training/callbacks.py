@@ -57,6 +57,15 @@ class Reporter(TrainerCallback):
         Event(kind="progress", step=state.global_step, total_steps=state.max_steps, **figures).emit()
 
 
+class LastStepLogger(TrainerCallback):
+    """Makes the loss curve reach the last step, whatever `logging_steps` says (all ranks: they sum their losses)."""
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Ask for a point after the last step."""
+        if state.global_step >= state.max_steps:
+            control.should_log = True
+
+
 class CheckpointMarker(TrainerCallback):
     """Marks each checkpoint once every process has written its part, then drops the ones before (all ranks)."""
 

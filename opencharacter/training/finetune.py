@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from opencharacter.engines.hardware import usable_cores
 from opencharacter.errors import OpenCharacterError
-from opencharacter.training.callbacks import CheckpointMarker, Reporter, loss_points
+from opencharacter.training.callbacks import CheckpointMarker, LastStepLogger, Reporter, loss_points
 from opencharacter.training.checkpoints import Layout
 from opencharacter.training.dataset import encode_rows, load_encoded
 from opencharacter.training.job import Event, Job, Result
@@ -81,7 +81,11 @@ def _train(job: Job, settings: "SFTConfig", precision: Precision, mlflow_run: Ml
         processing_class=tokenizer,
         peft_config=lora_config(job.config),
         floor=job.config.min_learning_rate / job.config.learning_rate,
-        callbacks=[CheckpointMarker(job.folder, layout), *([reporter] if settings.process_index == 0 else [])],
+        callbacks=[
+            LastStepLogger(),
+            CheckpointMarker(job.folder, layout),
+            *([reporter] if settings.process_index == 0 else []),
+        ],
     )
     trainer.train(resume_from_checkpoint=str(job.resume_from) if job.resume_from else None)
     save_tuned(trainer, job, precision)

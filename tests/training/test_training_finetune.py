@@ -94,13 +94,14 @@ def test_lora_ends_as_plain_weights(base: Path, tmp_path: Path) -> None:
 
     from opencharacter.training.finetune import finetune
 
-    job = _job(tmp_path, base, lora={"rank": 4}, max_steps=3, learning_rate=1e-2)
+    job = _job(tmp_path, base, lora={"rank": 4}, max_steps=3, logging_steps=2, learning_rate=1e-2)
     finetune(job)
     before, after = (load_file(folder / "model.safetensors") for folder in (base, job.model))
     assert after.keys() == before.keys()
     changed = {name for name in before if not before[name].equal(after[name])}
     assert changed == {name for name in before if "_proj" in name}
-    assert Result.model_validate_json(job.result.read_text()).steps == 3
+    result = Result.model_validate_json(job.result.read_text())
+    assert [point.step for point in result.losses] == [1, 2, 3], "the curve reaches the last step"
 
 
 def test_a_base_model_without_a_chat_template_gets_one_or_is_refused(base: Path, tmp_path: Path) -> None:
