@@ -167,6 +167,8 @@ def _losses(model: Any, batch: list[Encoded]) -> list[float]:
         answer[place, : len(encoded.ids)] = torch.tensor(encoded.answer)
     # The token at t is predicted from t - 1; logits before the first answer of the batch are not computed at all.
     first = int(answer.any(dim=0).int().argmax()) - 1
+    wanted = answer[:, first + 1 :]
+    targets = ids[:, first + 1 :][wanted]
     try:
         with torch.inference_mode():
             logits = model(
@@ -175,15 +177,13 @@ def _losses(model: Any, batch: list[Encoded]) -> list[float]:
                 logits_to_keep=longest - first,
                 use_cache=False,
             ).logits
-            nats = torch.nn.functional.cross_entropy(
-                logits[:, :-1].float().transpose(1, 2), ids[:, first + 1 :].to(model.device), reduction="none"
-            ).cpu()
+            spoken = logits[:, :-1][wanted.to(model.device)].float()
+            nats = torch.nn.functional.cross_entropy(spoken, targets.to(model.device), reduction="none").cpu()
     except torch.OutOfMemoryError as error:
         raise OpenCharacterError(
             f"out of GPU memory at {len(batch)} x {longest} tokens", hint="lower evaluate.batch_size or max_length"
         ) from error
-    wanted = answer[:, first + 1 :]
-    return [float(nats[place][wanted[place]].mean()) for place in range(len(batch))]
+    return [float(part.mean()) for part in nats.split(wanted.sum(dim=1).tolist())]
 
 
 def _free_memory() -> None:
