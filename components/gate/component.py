@@ -23,5 +23,6 @@ def gate(
 
     with Step("gate", workspace, run) as step:
         outcome = decide(GateConfig.model_validate(gate), step.ref(evaluation))
-        Path(decision).write_text(json.dumps(outcome.model_dump(mode="json")))
+        # A parameter cannot hold null; what may be null in a decision is so by default.
+        Path(decision).write_text(json.dumps(outcome.model_dump(mode="json", exclude_none=True)))
         return outcome.passed
