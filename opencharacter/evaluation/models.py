@@ -114,4 +114,6 @@ class GateDecision(BaseModel):
     n: int = Field(description="questions that both have a score for")
     reason: str
     challenger_digest: str
-    champion_digest: str | None = Field(default=None, description="none: there was no champion, the base model was to be beaten")
+    champion_digest: str | None = Field(
+        default=None, description="none: there was no champion, the base model was to be beaten"
+    )
