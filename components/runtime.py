@@ -48,14 +48,24 @@ class Step:
             sys.exit(130)
 
     def ref(self, artifact: Any) -> Ref:
-        """The reference that an upstream step published on an artifact."""
-        return Ref.model_validate(artifact.metadata["ref"])
+        """The reference that an upstream step published on an artifact, as the workspace has it.
+
+        Raises `OpenCharacterError` if the workspace no longer holds that output.
+        """
+        told = artifact.metadata
+        found = self.workspace.lookup(told["kind"], told["key"])
+        if found is None or found.digest != told["digest"]:
+            raise OpenCharacterError(
+                f"{artifact.uri}: the workspace does not hold the {told['kind']} that an earlier step made there",
+                hint="was the workspace deleted while KFP's cache was kept? Run again without that cache",
+            )
+        return found
 
     def publish(self, ref: Ref, artifact: Any) -> None:
         """Point an output artifact at a workspace output; digest and counts show in KFP's interface."""
         _tell(event="step_output", step=self._name, kind=ref.kind, counts=ref.counts, stats=ref.stats)
         artifact.uri = ref.uri
-        artifact.metadata.update(ref=ref.model_dump(mode="json"), digest=ref.digest, **ref.counts)
+        artifact.metadata.update(kind=ref.kind, key=ref.key, digest=ref.digest, **ref.counts)
 
     def _refuse_mismatch(self) -> None:
         if self._run["library"] != fingerprint():

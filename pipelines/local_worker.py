@@ -9,7 +9,7 @@ from pathlib import Path
 
 from opencharacter.pipelines.config import RunConfig
 from opencharacter.pipelines.dag import build_pipeline
-from opencharacter.storage.workspace import Ref
+from opencharacter.storage.workspace import Workspace
 
 
 def main(request: Path, workdir: Path, result: Path) -> None:
@@ -25,8 +25,11 @@ def main(request: Path, workdir: Path, result: Path) -> None:
         enable_caching=True,
         cache_root=str(workdir / "kfp" / "cache"),
     )
-    run = build_pipeline(config)(workspace=str(workdir / "workspace"))
-    result.write_text(Ref.model_validate(run.output.metadata["ref"]).model_dump_json(), encoding="utf-8")
+    workspace = Workspace(workdir / "workspace")
+    told = build_pipeline(config)(workspace=str(workspace.root)).output.metadata
+    report = workspace.lookup(told["kind"], told["key"])
+    assert report is not None, "the report step has just made it"
+    result.write_text(report.model_dump_json(), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ def report(
 ) -> None:
     """Write the HTML report of the run."""
     from opencharacter.components.runtime import Step
+    from opencharacter.registry import RegisteredModel
     from opencharacter.reporting import REPORT_FILE, ReportInputs, make_report
 
     with Step("report", workspace, run) as step:
@@ -40,7 +41,7 @@ def report(
             model=step.ref(model),
             evaluation=step.ref(evaluation),
             decision=decision,
-            registered=registered.metadata,
+            registered=RegisteredModel.model_validate(registered.metadata).model_dump(mode="json"),
         )
         step.publish(make_report(inputs, workspace=step.workspace), report)
         report.uri = f"{report.uri}/{REPORT_FILE}"

@@ -1,0 +1,74 @@
+"""What every component does around its library call."""
+
+import json
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from opencharacter.components.runtime import FAILURE_VARIABLE, Step
+from opencharacter.errors import UserError
+from opencharacter.library import fingerprint
+from opencharacter.storage.workspace import Ref, Workspace
+from opencharacter.templates import packaged_templates
+
+PROMPTS = {name: template.hash for name, template in packaged_templates().items()}
+RUN: dict[str, Any] = {"seed": 3.0, "library": fingerprint(), "prompts": PROMPTS}
+
+
+@pytest.fixture
+def failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "failure.json"
+    monkeypatch.setenv(FAILURE_VARIABLE, str(path))
+    return path
+
+
+def made(workspace: Path) -> Ref:
+    with Workspace(workspace).produce("mixture", "k1") as draft:
+        (draft.path / "train.jsonl").write_text("{}\n")
+        draft.counts = {"train": 1}
+    return draft.committed()
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [({"library": "0.0.1+old"}, "made for 0.0.1+old"), ({"prompts": {"rewrite.md": "0" * 64}}, "'rewrite.md' differs")],
+)
+def test_a_step_of_another_library_or_prompt_refuses(
+    tmp_path: Path, failure: Path, change: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(SystemExit) as caught, Step("mix", str(tmp_path), RUN | change):
+        raise AssertionError("the step must not begin")
+    assert caught.value.code == 2
+    assert told in json.loads(failure.read_text())["message"]
+
+
+def test_a_fault_of_the_user_ends_the_step_with_its_message(
+    tmp_path: Path, failure: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught, Step("mix", str(tmp_path), RUN):
+        raise UserError("personas.jsonl:3: no persona", hint="mend line 3")
+    assert caught.value.code == 2
+    assert "personas.jsonl:3: no persona\n  mend line 3" in capsys.readouterr().err
+    assert json.loads(failure.read_text())["step"] == "mix"
+
+
+def test_a_reference_travels_by_artifact_and_is_read_from_the_workspace(tmp_path: Path) -> None:
+    ref = made(tmp_path)
+    artifact = SimpleNamespace(uri="", metadata={})
+    with Step("mix", str(tmp_path), RUN) as step:
+        step.publish(ref, artifact)
+        assert step.ref(artifact) == ref
+    assert (step.seed, artifact.uri, artifact.metadata["train"]) == (3, ref.uri, 1)
+
+
+def test_an_output_that_is_gone_is_told(tmp_path: Path, failure: Path) -> None:
+    artifact = SimpleNamespace(uri="", metadata={})
+    with pytest.raises(SystemExit) as caught, Step("sft", str(tmp_path), RUN) as step:
+        step.publish(made(tmp_path), artifact)
+        shutil.rmtree(artifact.uri)
+        step.ref(artifact)
+    assert caught.value.code == 1
+    assert "does not hold the mixture" in json.loads(failure.read_text())["message"]
