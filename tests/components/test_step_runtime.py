@@ -66,9 +66,10 @@ def test_a_reference_travels_by_artifact_and_is_read_from_the_workspace(tmp_path
 
 def test_an_output_that_is_gone_is_told(tmp_path: Path, failure: Path) -> None:
     artifact = SimpleNamespace(uri="", metadata={})
+    with Step("mix", str(tmp_path), RUN) as earlier:
+        earlier.publish(made(tmp_path), artifact)
+    shutil.rmtree(artifact.uri)
     with pytest.raises(SystemExit) as caught, Step("sft", str(tmp_path), RUN) as step:
-        step.publish(made(tmp_path), artifact)
-        shutil.rmtree(artifact.uri)
         step.ref(artifact)
     assert caught.value.code == 1
     assert "does not hold the mixture" in json.loads(failure.read_text())["message"]
