@@ -3,6 +3,7 @@
 Usage: `python -m opencharacter.pipelines.local_worker RUN WORKDIR RESULT`.
 """
 
+import logging
 import sys
 import warnings
 from pathlib import Path
@@ -16,6 +17,8 @@ def main(request: Path, workdir: Path, result: Path) -> None:
     """Run the configuration in `request` and write the report's reference to `result`."""
     # kfp warns of every image whose name lacks the word python, and steps here use no image at all.
     warnings.simplefilter("ignore")
+    # kfp says which tasks its cache has spared at this level.
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     from kfp import local
 
     config = RunConfig.model_validate_json(request.read_text(encoding="utf-8"))

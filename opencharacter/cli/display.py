@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 _NOISE = re.compile(r"\x1b\[[0-9;]*m")
-_CACHED = re.compile(r"Task '([a-z-]+)' cache hit")
+_CACHED = re.compile(r"Task '?([a-z-]+)'? cache hit")
 
 
 class RunDisplay:
