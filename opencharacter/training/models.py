@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from opencharacter.errors import UserError
 from opencharacter.training.chat_templates import give_chat_template
-from opencharacter.training.conversations import end_of_turn
+from opencharacter.training.end_of_turn import end_of_turn
 from opencharacter.training.job import Event, Job
 from opencharacter.training.settings import Precision
 

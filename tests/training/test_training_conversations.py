@@ -8,9 +8,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.tiny_llama import LLAMA3, byte_tokenizer
 
+from opencharacter.engines.conversations import IGNORED, encode
 from opencharacter.errors import UserError
 from opencharacter.training.chat_templates import CHATML, give_chat_template
-from opencharacter.training.conversations import IGNORED, encode, end_of_turn
+from opencharacter.training.end_of_turn import end_of_turn
 
 # Left out, since transformers' mask differs there: an answer that starts with white space may share a token with the
 # line feed of its prompt (the prompt's here, the answer's there); SmolLM2 has no token for some control characters and

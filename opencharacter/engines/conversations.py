@@ -14,19 +14,11 @@ from opencharacter.errors import UserError
 IGNORED = -100
 """Label of a token that is not part of the loss (PyTorch's cross entropy)."""
 
-_PROBE = [
-    {"role": "system", "content": "Name: Probe"},
-    {"role": "user", "content": "first question"},
-    {"role": "assistant", "content": "first answer"},
-    {"role": "user", "content": "second question"},
-    {"role": "assistant", "content": "second answer"},
-]
-
 Messages = Sequence[Mapping[str, str]]
 
 
 class Encoded(NamedTuple):
-    """A conversation as the trainer takes it. `labels` holds the token id, or `IGNORED` outside the answers."""
+    """A conversation as training and evaluation take it; `labels` holds `IGNORED` outside the answers."""
 
     input_ids: list[int]
     labels: list[int]
@@ -51,43 +43,13 @@ def encode(tokenizer: Any, messages: Messages) -> Encoded:
     return Encoded(tokens["input_ids"], labels)
 
 
-def end_of_turn(tokenizer: Any) -> int:
-    """The id of the token that ends an assistant turn in the tokenizer's chat template.
-
-    Raises `UserError` if the template or tokenizer can't be trained with: no template, no offsets, answers that don't
-    end in a special token, or labels that don't cover the answers exactly.
-    """
-    if not tokenizer.chat_template:
-        raise UserError("the base model's tokenizer has no chat template")
-    if not tokenizer.is_fast:
-        raise UserError(
-            f"{type(tokenizer).__name__} gives no token offsets, which the response mask needs",
-            hint="use a base model with a fast tokenizer (tokenizer.json)",
-        )
-    ids, labels = encode(tokenizer, _PROBE)
-    answers = [turn["content"] for turn in _PROBE if turn["role"] == "assistant"]
-    learned = _runs(labels)
-    for answer, run in zip(answers, learned, strict=False):
-        ends_specially = run[-1] in tokenizer.added_tokens_decoder
-        if not ends_specially or tokenizer.decode(run[:-1], clean_up_tokenization_spaces=False).strip() != answer:
-            break
-    else:
-        if len(learned) == len(answers) and len({run[-1] for run in learned}) == 1:
-            return learned[0][-1]
-    raise UserError(
-        "the base model's chat template can't be trained on responses only: its answers don't end in one special token,"
-        f" or can't be told from the rest; it renders {tokenizer.decode(ids)!r}",
-        hint="give the base model a chat template whose assistant turns end in a special end-of-turn token",
-    )
-
-
 def _answer_span(tokenizer: Any, messages: Messages, index: int, text: str) -> tuple[int, int]:
     """Character range of an answer and its end-of-turn token in the rendered conversation."""
     prompt = _render(tokenizer, messages[:index], add_generation_prompt=True)
     answered = _render(tokenizer, messages[: index + 1])
     if not (text.startswith(answered) and answered.startswith(prompt)):
         raise UserError(
-            f"the base model's chat template renders message {index + 1} differently as the conversation goes on,"
+            f"the chat template renders message {index + 1} differently as the conversation goes on,"
             " so the answer can't be told from its prompt",
             hint="use a chat template that only ever appends (no removal of earlier thoughts)",
         )
@@ -103,17 +65,4 @@ def _render(tokenizer: Any, messages: Messages, *, add_generation_prompt: bool =
         return str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=add_generation_prompt))
     except TemplateError as error:
         roles = ", ".join(turn["role"] for turn in turns)
-        raise UserError(f"the base model's chat template refuses a conversation of [{roles}]: {error}") from error
-
-
-def _runs(labels: list[int]) -> list[list[int]]:
-    """The stretches of labelled tokens."""
-    runs: list[list[int]] = []
-    previous = IGNORED
-    for label in labels:
-        if label != IGNORED:
-            if previous == IGNORED:
-                runs.append([])
-            runs[-1].append(label)
-        previous = label
-    return runs
+        raise UserError(f"the chat template refuses a conversation of [{roles}]: {error}") from error
