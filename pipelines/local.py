@@ -50,6 +50,8 @@ def local_services(workdir: Path) -> Iterator[None]:
         servers.mkdir(exist_ok=True)
         stack.callback(stop_servers, servers)
         variables = {SERVERS_VARIABLE: str(servers), OWNER_VARIABLE: str(os.getpid())}
+        # A proxy of the user's must not stand between the servers of this machine.
+        variables["NO_PROXY"] = ",".join(filter(None, [os.environ.get("NO_PROXY"), "127.0.0.1", "localhost"]))
         if _TRACKING not in os.environ:
             variables[_TRACKING] = stack.enter_context(local_server(workdir / "mlflow"))
         stack.enter_context(_environment(variables))

@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 import yaml
 from support.fake_llm import FakeLLM
+from support.tiny_llama import save_tiny_llama
 
 from opencharacter.errors import OpenCharacterError
 from opencharacter.pipelines.loading import load_run_config
 from opencharacter.pipelines.local import run_local
 from opencharacter.reporting import ReportInputs
 from opencharacter.storage.jsonl import read_jsonl
+from opencharacter.storage.workspace import Workspace
 
 pytestmark = pytest.mark.timeout(420)
 
@@ -43,28 +45,27 @@ def write_run(folder: Path, base_model: Path, teacher: str) -> Path:
             ],
         },
         "engines": {"teacher": {"model": "fake", "base_url": teacher}},
-        "mix": {"held_out": {"characters": 0.3, "sessions": 0.3}, "answer_similarity": 1.0, "max_tokens": 2048},
+        "mix": {"held_out": {"characters": 0.3, "sessions": 0.3}, "answer_similarity": 1.0, "max_tokens": 4000},
         "sft": {
             "base_model": str(base_model),
-            "max_steps": 2,
-            "learning_rate": 1e-3,
-            "global_batch_size": 2,
-            "per_device_batch_size": 2,
+            "max_steps": 12,
+            "learning_rate": 1e-2,
+            "global_batch_size": 4,
+            "per_device_batch_size": 4,
             "dtype": "float32",
             "packing": False,
             "gradient_checkpointing": False,
         },
-        "evaluate": {"rows_per_cell": 3, "train_rows": 2, "dtype": "float32"},
+        "evaluate": {"train_rows": 2, "dtype": "float32"},
     }
     path = folder / "run.yaml"
     path.write_text(yaml.safe_dump(run))
     return path
 
 
-def test_a_run_ends_in_a_registered_model_and_a_second_one_asks_nothing(
-    tmp_path: Path, small_model: Path, fake_llm: FakeLLM
-) -> None:
-    config = load_run_config(write_run(tmp_path, small_model, fake_llm.base_url))
+def test_a_run_ends_in_a_registered_model_and_a_second_one_asks_nothing(tmp_path: Path, fake_llm: FakeLLM) -> None:
+    base_model = save_tiny_llama(tmp_path / "base")
+    config = load_run_config(write_run(tmp_path, base_model, fake_llm.base_url))
     lines: list[str] = []
     first = ReportInputs.model_validate(run_local(config, tmp_path / "work", on_line=lines.append).stats["run"])
 
@@ -75,7 +76,10 @@ def test_a_run_ends_in_a_registered_model_and_a_second_one_asks_nothing(
     assert first.registered is not None
     assert first.registered["name"] == "opencharacter"
     assert first.decision is not None
-    assert first.decision["against"] == "base"
+    assert (first.decision["against"], first.decision["passed"]) == ("base", True), first.decision["reason"]
+    workspace = Workspace(tmp_path / "work" / "workspace")
+    [deployment] = workspace.list("deployment")
+    assert "kind: InferenceService" in (deployment.path / "inferenceservice.yaml").read_text()
     cells = {row["cell"] for row in read_jsonl(first.evaluation.path / "rows.jsonl.zst")}  # type: ignore[union-attr]
     assert {"train", "held_out_both"} <= cells
     calls = list(fake_llm.calls)
@@ -87,9 +91,11 @@ def test_a_run_ends_in_a_registered_model_and_a_second_one_asks_nothing(
     assert second.model == first.model
     assert second.registered is not None
     assert second.registered["version"] == first.registered["version"]
+    assert second.decision is not None
+    assert (second.decision["against"], second.decision["passed"]) == ("champion", True)
 
 
-def test_a_teacher_that_is_down_fails_the_run_with_its_message(tmp_path: Path, small_model: Path) -> None:
-    config = load_run_config(write_run(tmp_path, small_model, "http://127.0.0.1:9/v1"))
+def test_a_teacher_that_is_down_fails_the_run_with_its_message(tmp_path: Path) -> None:
+    config = load_run_config(write_run(tmp_path, save_tiny_llama(tmp_path / "base"), "http://127.0.0.1:9/v1"))
     with pytest.raises(OpenCharacterError, match=r"step 'profiles': .*127\.0\.0\.1:9"):
         run_local(config, tmp_path / "work", on_line=lambda line: None)
