@@ -27,7 +27,7 @@ class _Judgement(BaseModel):
     """What the judge replies; its JSON schema goes to the server."""
 
     # A limit for the server only: a small judge would else talk until its reply is cut off before the score.
-    reason: str = Field(json_schema_extra={"maxLength": 300})
+    reason: str = Field(json_schema_extra={"maxLength": 200})
     score: int = Field(ge=1, le=5)
 
 
