@@ -61,7 +61,7 @@ def _read(path: Path) -> str:
     except FileNotFoundError as error:
         raise UserError(
             f"{path}: no such file",
-            hint=f"start from a shipped one: opencharacter config show --preset {presets()[-2]}",
+            hint="start from a shipped one: opencharacter config show --preset demo",
         ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read as UTF-8 text: {error}") from error
