@@ -1,6 +1,5 @@
 """Reading a run configuration: a file or a shipped preset, `--set` overrides, and errors that name line and key."""
 
-import difflib
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
@@ -11,8 +10,7 @@ from pydantic import ValidationError
 
 from opencharacter.errors import UserError
 from opencharacter.pipelines.config import RunConfig
-
-_Location = Sequence[str | int]
+from opencharacter.pipelines.documents import compose, explain, read_text
 
 
 def presets() -> list[str]:
@@ -37,11 +35,11 @@ def load_run_config(path: Path | None = None, *, preset: str | None = None, over
         raise UserError("give either --config FILE or --preset NAME")
     if path is not None:
         label, folder = str(path), path.parent
-        text = _read(path)
+        text = read_text(path, hint="start from a shipped one: opencharacter config show --preset demo")
     else:
         label, folder = f"preset {preset}", None
         text = preset_text(preset or "")
-    root = _compose(text, label)
+    root = compose(text, label)
     data = yaml.safe_load(text)
     if not isinstance(data, dict):
         raise UserError(f"{label}: expected a mapping with keys such as name, inputs, sft; got {type(data).__name__}")
@@ -52,27 +50,7 @@ def load_run_config(path: Path | None = None, *, preset: str | None = None, over
     try:
         return RunConfig.model_validate(data)
     except ValidationError as error:
-        raise _explain(error, label, root) from error
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise UserError(
-            f"{path}: no such file",
-            hint="start from a shipped one: opencharacter config show --preset demo",
-        ) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as UTF-8 text: {error}") from error
-
-
-def _compose(text: str, label: str) -> yaml.Node | None:
-    try:
-        return yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise UserError(f"{label}:{line}: not valid YAML: {error.problem}") from error
+        raise explain(error, RunConfig, label, root, hint="opencharacter config schema lists every key") from error
 
 
 def _anchor_paths(data: dict[str, Any], folder: Path) -> None:
@@ -123,69 +101,3 @@ def _index(place: list[Any], part: str, override: str) -> int:
     if not part.isdigit() or int(part) >= len(place):
         raise UserError(f"--set {override}: '{part}' must be an index from 0 to {len(place) - 1}")
     return int(part)
-
-
-def _explain(error: ValidationError, label: str, root: yaml.Node | None) -> UserError:
-    lines = []
-    for problem in error.errors():
-        location: _Location = problem["loc"]
-        message = problem["msg"].removeprefix("Value error, ")
-        if problem["type"] == "extra_forbidden":
-            message = "unknown key" + _suggest(location)
-        elif problem["type"] == "missing":
-            message = "is missing"
-        elif problem["type"] == "value_error" and not location:
-            # A rule over several sections; RunConfig's own messages start with the key.
-            named, _, message = message.partition(": ")
-            location = [int(part) if part.isdigit() else part for part in named.split(".")]
-        else:
-            message += f" (got {problem['input']!r})"
-        key = ".".join(str(part) for part in location) or "(whole file)"
-        where = f"{label}:{_line(root, location)}" if root is not None else label
-        lines.append(f"{where}: {key}: {message}")
-    return UserError("\n".join(lines), hint="opencharacter config schema lists every key")
-
-
-def _suggest(location: _Location) -> str:
-    model: Any = RunConfig.model_json_schema()
-    schema = model
-    for part in location[:-1]:
-        schema = _descend(model, schema, part)
-    known = list(_resolve(model, schema).get("properties", {}))
-    close = difflib.get_close_matches(str(location[-1]), known, n=1)
-    if close:
-        return f"; did you mean '{close[0]}'?"
-    return f"; known: {', '.join(known)}" if known else ""
-
-
-def _descend(model: dict[str, Any], schema: dict[str, Any], part: str | int) -> dict[str, Any]:
-    schema = _resolve(model, schema)
-    if isinstance(part, int):
-        return dict(schema.get("items", {}))
-    found = schema.get("properties", {}).get(part, schema.get("additionalProperties", {}))
-    return found if isinstance(found, dict) else {}
-
-
-def _resolve(model: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
-    for option in schema.get("anyOf", []):
-        if "$ref" in option:
-            schema = option
-    if "$ref" in schema:
-        return dict(model["$defs"][schema["$ref"].rsplit("/", 1)[1]])
-    return schema
-
-
-def _line(node: yaml.Node, location: _Location) -> int:
-    line = node.start_mark.line
-    for part in location:
-        if isinstance(node, yaml.MappingNode):
-            match = next(((k, v) for k, v in node.value if k.value == str(part)), None)
-            if match is None:
-                break
-            line, node = match[0].start_mark.line, match[1]
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-            node = node.value[part]
-            line = node.start_mark.line
-        else:
-            break
-    return line + 1

@@ -1,0 +1,118 @@
+"""YAML files that people write: read and validated, with errors that name the line and the key."""
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from opencharacter.errors import UserError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+_Location = Sequence[str | int]
+
+
+def load_document(model: type[Model], text: str, label: str, *, hint: str | None = None) -> Model:
+    """The model that a YAML text holds; `label` is what messages call it.
+
+    Raises `UserError` naming line and key; `hint` says where the keys are listed.
+    """
+    root = compose(text, label)
+    try:
+        return model.model_validate(yaml.safe_load(text))
+    except ValidationError as error:
+        raise explain(error, model, label, root, hint=hint) from error
+
+
+def read_text(path: Path, *, hint: str | None = None) -> str:
+    """A file's text. Raises `UserError` if it is absent (with `hint`) or no UTF-8."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file", hint=hint) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read as UTF-8 text: {error}") from error
+
+
+def compose(text: str, label: str) -> yaml.Node | None:
+    """The nodes of a YAML text, which know their lines. Raises `UserError` if it is no YAML."""
+    try:
+        return yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise UserError(f"{label}:{line}: not valid YAML: {error.problem}") from error
+
+
+def explain(
+    error: ValidationError, model: type[BaseModel], label: str, root: yaml.Node | None, *, hint: str | None = None
+) -> UserError:
+    """Each fault of a document in one line: file, line, key, what was expected.
+
+    A rule over several sections may name its key at the start of its message, before a colon.
+    """
+    lines = []
+    for problem in error.errors():
+        location: _Location = [part for part in problem["loc"] if part != "[key]"]
+        message = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] == "extra_forbidden":
+            message = "unknown key" + _suggest(model, location)
+        elif problem["type"] == "missing":
+            message = "is missing"
+        elif problem["type"] == "value_error" and not location:
+            named, _, rest = message.partition(": ")
+            if rest and " " not in named:
+                message, location = rest, [int(part) if part.isdigit() else part for part in named.split(".")]
+        elif not isinstance(problem["input"], dict):
+            message += f" (got {problem['input']!r})"
+        key = ".".join(str(part) for part in location) or "(whole file)"
+        where = f"{label}:{_line(root, location)}" if root is not None else label
+        lines.append(f"{where}: {key}: {message}")
+    return UserError("\n".join(lines), hint=hint)
+
+
+def _suggest(model: type[BaseModel], location: _Location) -> str:
+    whole: Any = model.model_json_schema()
+    schema = whole
+    for part in location[:-1]:
+        schema = _descend(whole, schema, part)
+    known = list(_resolve(whole, schema).get("properties", {}))
+    close = difflib.get_close_matches(str(location[-1]), known, n=1)
+    if close:
+        return f"; did you mean '{close[0]}'?"
+    return f"; known: {', '.join(known)}" if known else ""
+
+
+def _descend(model: dict[str, Any], schema: dict[str, Any], part: str | int) -> dict[str, Any]:
+    schema = _resolve(model, schema)
+    if isinstance(part, int):
+        return dict(schema.get("items", {}))
+    found = schema.get("properties", {}).get(part, schema.get("additionalProperties", {}))
+    return found if isinstance(found, dict) else {}
+
+
+def _resolve(model: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    for option in schema.get("anyOf", []):
+        if "$ref" in option:
+            schema = option
+    if "$ref" in schema:
+        return dict(model["$defs"][schema["$ref"].rsplit("/", 1)[1]])
+    return schema
+
+
+def _line(node: yaml.Node, location: _Location) -> int:
+    line = node.start_mark.line
+    for part in location:
+        if isinstance(node, yaml.MappingNode):
+            match = next(((k, v) for k, v in node.value if k.value == str(part)), None)
+            if match is None:
+                break
+            line, node = match[0].start_mark.line, match[1]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+            line = node.start_mark.line
+        else:
+            break
+    return line + 1

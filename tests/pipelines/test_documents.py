@@ -1,0 +1,42 @@
+"""YAML documents other than the run configuration: faults name file, line and key."""
+
+import pytest
+
+from opencharacter.errors import UserError
+from opencharacter.pipelines.cluster import ClusterProfile
+from opencharacter.pipelines.documents import load_document
+
+PROFILE = """\
+name: lab
+images:
+  tag: "1.2"
+steps:
+  sft:
+    accelerator: {count: 8}
+"""
+
+
+def test_a_sound_document_is_read() -> None:
+    assert load_document(ClusterProfile, PROFILE, "lab.yaml").steps["sft"].accelerator is not None
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("count: 8", "count: 3", "lab.yaml:6: steps.sft.accelerator.count"),
+        ("accelerator", "acelerator", "lab.yaml:6: steps.sft.acelerator: unknown key; did you mean 'accelerator'?"),
+        ("  sft:", "  stf:", "lab.yaml:5: steps.stf"),
+        ('"1.2"', "latest", "'latest' names no version"),
+        ("steps:", "steps: [", "lab.yaml:"),
+        ("name: lab", "", "lab.yaml:2: name: is missing"),
+    ],
+)
+def test_a_wrong_document_names_line_and_key(old: str, new: str, told: str) -> None:
+    with pytest.raises(UserError) as caught:
+        load_document(ClusterProfile, PROFILE.replace(old, new), "lab.yaml")
+    assert told in str(caught.value)
+
+
+def test_an_empty_document_is_refused() -> None:
+    with pytest.raises(UserError, match=r"lab\.yaml"):
+        load_document(ClusterProfile, "", "lab.yaml")
