@@ -1,0 +1,180 @@
+"""What a cluster profile lacks for a run: told by `plan`, refused by `compile` where a step would be sure to fail."""
+
+from collections.abc import Iterator
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from opencharacter.engines import EngineConfig
+from opencharacter.pipelines.cluster import STEPS, ClusterProfile, StepName
+from opencharacter.pipelines.config import RunConfig
+
+_GATED = ("meta-llama/", "google/gemma", "GAIR/lima")
+"""Beginnings of hub ids whose owners ask for an agreement first, so that a download needs a token."""
+
+_NEEDS_REGISTRY: tuple[StepName, ...] = ("champion", "register", "promote")
+
+
+class Lack(BaseModel):
+    """One thing that the profile does not offer, and the key of the profile that would."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    step: StepName | None = Field(default=None, description="none: all steps")
+    key: str = Field(description="where to set it, in the profile or (run: KEY) in the run configuration")
+    message: str
+    impossible: bool = Field(default=False, description="the run cannot work like this; compile refuses it")
+
+
+def steps_of(config: RunConfig) -> list[StepName]:
+    """The steps that the run's pipeline holds, in order."""
+    absent = {"ingest", "profiles", "characters", "responses", "dialogues"} if config.inputs.release else {"release"}
+    return [step for step in STEPS if step not in absent]
+
+
+def engines_of(config: RunConfig, step: StepName) -> dict[str, EngineConfig]:
+    """The chat models that a step calls, by their name under `engines`."""
+    names: set[str] = set()
+    if step == "profiles" and not config.inputs.release:
+        names = {config.profiles.teacher}
+    elif step == "responses":
+        names = {corpus.teacher for corpus in config.inputs.corpora}
+    elif step == "evaluate" and config.evaluate.judge:
+        names = {config.evaluate.judge.engine}
+    return {name: config.engines[name] for name in sorted(names)}
+
+
+def serves_itself(engine: EngineConfig) -> bool:
+    """Whether the step's own pod serves the model's weights."""
+    return engine.base_url is None and engine.weights is not None
+
+
+def gpus_of(profile: ClusterProfile, step: StepName) -> int:
+    """GPUs of one pod of a step."""
+    accelerator = profile.placement(step).accelerator
+    return accelerator.count if accelerator else 0
+
+
+def find_lacks(config: RunConfig, profile: ClusterProfile) -> list[Lack]:
+    """What can be told from the two files alone; sizes of models and data are not looked at here."""
+    lacks = [*_training(config, profile), *_accelerators(config, profile)]
+    lacks += [*_interruptions(config, profile), *_secrets(config, profile)]
+    return sorted(lacks, key=lambda lack: not lack.impossible)
+
+
+def _training(config: RunConfig, profile: ClusterProfile) -> Iterator[Lack]:
+    nodes = profile.placement("sft").nodes or 1
+    gpus, processes = gpus_of(profile, "sft") * nodes, config.sft.processes
+    key = "steps.sft.accelerator.count"
+    if gpus == 0 and config.sft.dtype == "bfloat16":
+        yield Lack(step="sft", key=key, message="no GPU: training would run on the CPU, in float32")
+    elif 0 < gpus < processes:
+        yield Lack(
+            step="sft",
+            key=key,
+            message=f"{processes} training processes (run: sft.processes) need as many GPUs; the profile gives {gpus}",
+            impossible=True,
+        )
+    elif gpus > processes:
+        yield Lack(
+            step="sft",
+            key="run: sft.processes",
+            message=f"the profile gives {gpus} GPUs, of which {processes} would be used",
+        )
+    if config.evaluate.dtype == "bfloat16" and gpus_of(profile, "evaluate") == 0:
+        message = "no GPU: the models would be measured on the CPU, in float32"
+        yield Lack(step="evaluate", key="steps.evaluate.accelerator.count", message=message)
+    if nodes > 1 and profile.placement("sft").queue is None:
+        yield Lack(
+            step="sft",
+            key="steps.sft.queue",
+            message=f"no queue: {nodes} nodes are not admitted together, and two runs may wait for each other",
+        )
+
+
+def _accelerators(config: RunConfig, profile: ClusterProfile) -> Iterator[Lack]:
+    for step in steps_of(config):
+        gpus = gpus_of(profile, step)
+        for name, engine in engines_of(config, step).items():
+            if not serves_itself(engine):
+                continue
+            if gpus == 0:
+                yield Lack(
+                    step=step,
+                    key=f"steps.{step}.accelerator.count",
+                    message=f"no GPU: {engine.weights} would be served on the CPU",
+                )
+            elif gpus % engine.tensor_parallel:
+                yield Lack(
+                    step=step,
+                    key=f"steps.{step}.accelerator.count",
+                    message=f"{gpus} GPU(s) a pod, but a copy of {engine.weights} takes {engine.tensor_parallel}"
+                    f" (run: engines.{name}.tensor_parallel); expected a multiple of that",
+                    impossible=True,
+                )
+        if gpus > 1 and profile.placement(step).shm is None:
+            yield Lack(
+                step=step,
+                key=f"steps.{step}.shm",
+                message=f"{gpus} GPUs talk through /dev/shm, which a container has 64 MiB of",
+            )
+
+
+def _interruptions(config: RunConfig, profile: ClusterProfile) -> Iterator[Lack]:
+    spot = [step for step in steps_of(config) if profile.placement(step).spot]
+    for step in spot:
+        retries = profile.placement(step).retries
+        if retries is None or retries.count == 0:
+            yield Lack(
+                step=step,
+                key=f"steps.{step}.retries.count",
+                message="spot without retries: one preemption ends the run",
+            )
+    if spot and not (profile.spot.node_selector or profile.spot.tolerations):
+        yield Lack(key="spot", message=f"{', '.join(spot)} may run on spot nodes, but nothing says which those are")
+
+
+def _secrets(config: RunConfig, profile: ClusterProfile) -> Iterator[Lack]:
+    for step in steps_of(config):
+        for name, engine in engines_of(config, step).items():
+            variable = engine.api_key_env
+            if variable and not _has_variable(profile, step, variable):
+                yield Lack(
+                    step=step,
+                    key="secrets",
+                    message=f"no Secret gives the step {variable} (run: engines.{name}.api_key_env)",
+                    impossible=True,
+                )
+        if step in _NEEDS_REGISTRY and not _has_variable(profile, step, "MLFLOW_TRACKING_URI"):
+            yield Lack(
+                step=step, key="env.MLFLOW_TRACKING_URI", message="no address of the model registry", impossible=True
+            )
+        gated = [ref for ref in _hub_refs(config, step) if ref.startswith(_GATED)]
+        if gated and not _has_variable(profile, step, "HF_TOKEN"):
+            yield Lack(
+                step=step,
+                key="secrets",
+                message=f"no Secret gives the step HF_TOKEN, which the hub asks for: {', '.join(gated)} is gated",
+            )
+    if not any(_has_variable(profile, step, "AWS_ACCESS_KEY_ID") for step in STEPS):
+        yield Lack(
+            key="secrets",
+            message="no Secret gives AWS_ACCESS_KEY_ID: an s3:// workspace needs it, or a role of the pods' account",
+        )
+
+
+def _has_variable(profile: ClusterProfile, step: StepName, variable: str) -> bool:
+    if variable in profile.env:
+        return True
+    given = [secret for secret in profile.secrets if secret.steps is None or step in secret.steps]
+    return any(variable in secret.keys.values() for secret in given)
+
+
+def _hub_refs(config: RunConfig, step: StepName) -> list[str]:
+    """Hub ids of what a step downloads."""
+    refs = {engine.weights or "" for engine in engines_of(config, step).values() if serves_itself(engine)}
+    if step in ("mix", "sft", "evaluate"):
+        refs.add(config.sft.base_model)
+    if step == "ingest":
+        uris = [source.uri for source in config.inputs.personas] + [corpus.uri for corpus in config.inputs.corpora]
+        refs |= {uri.removeprefix("hf://") for uri in uris if uri.startswith("hf://")}
+    return sorted(refs)

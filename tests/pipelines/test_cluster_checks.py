@@ -1,0 +1,92 @@
+"""What a cluster profile lacks for a run."""
+
+from typing import Any
+
+import pytest
+
+from opencharacter.pipelines.cluster import ClusterProfile
+from opencharacter.pipelines.cluster_checks import Lack, find_lacks
+from opencharacter.pipelines.loading import load_run_config
+
+ENV = {"MLFLOW_TRACKING_URI": "http://mlflow:5000"}
+SECRETS = [
+    {"secret": "hub", "keys": {"HF_TOKEN": "HF_TOKEN"}},
+    {"secret": "teacher", "keys": {"OPENAI_API_KEY": "OPENAI_API_KEY"}},
+    {"secret": "s3", "keys": {"AWS_ACCESS_KEY_ID": "AWS_ACCESS_KEY_ID"}},
+]
+POOL = {"accelerator": {"count": 4}, "shm": "8Gi"}
+STEPS = {
+    "profiles": POOL,
+    "responses": POOL,
+    "evaluate": {"accelerator": {"count": 1}},
+    "sft": {"accelerator": {"count": 8}, "shm": "64Gi"},
+}
+
+
+def lacks(*, preset: str = "final", steps: dict[str, Any] | None = None, **profile: Any) -> list[Lack]:
+    whole = {"name": "lab", "env": ENV, "secrets": SECRETS, "steps": STEPS | (steps or {})} | profile
+    return find_lacks(load_run_config(preset=preset), ClusterProfile.model_validate(whole))
+
+
+def test_a_profile_that_fits_lacks_nothing() -> None:
+    assert lacks() == []
+
+
+@pytest.mark.parametrize(
+    ("steps", "key", "impossible"),
+    [
+        ({"sft": {}}, "steps.sft.accelerator.count", False),
+        ({"sft": POOL}, "steps.sft.accelerator.count", True),
+        ({"sft": {"accelerator": {"count": 16}, "shm": "8Gi"}}, "run: sft.processes", False),
+        ({"sft": {**POOL, "nodes": 2}}, "steps.sft.queue", False),
+        ({"evaluate": {}}, "steps.evaluate.accelerator.count", False),
+        ({"responses": {}}, "steps.responses.accelerator.count", False),
+        ({"responses": {"accelerator": {"count": 2}, "shm": "8Gi"}}, "steps.responses.accelerator.count", True),
+        ({"responses": {"accelerator": {"count": 4}}}, "steps.responses.shm", False),
+    ],
+)
+def test_what_a_step_lacks_names_the_key(steps: dict[str, Any], key: str, impossible: bool) -> None:
+    [lack] = lacks(steps=steps)
+    assert (lack.key, lack.impossible) == (key, impossible)
+    assert lack.step in steps
+
+
+def test_gpus_of_all_nodes_count() -> None:
+    assert lacks(steps={"sft": {**POOL, "nodes": 2, "queue": "gpus"}}) == []
+
+
+def test_spot_needs_retries_and_nodes() -> None:
+    found = lacks(steps={"responses": {**POOL, "spot": True}})
+    assert [lack.key for lack in found] == ["steps.responses.retries.count", "spot"]
+    fixed = {"responses": {**POOL, "spot": True, "retries": {"count": 3}}}
+    assert lacks(steps=fixed, spot={"node_selector": {"pool": "spot"}}) == []
+
+
+def test_a_secret_counts_for_the_steps_that_it_names() -> None:
+    elsewhere = [*SECRETS[:1], {**SECRETS[1], "steps": ["profiles"]}, SECRETS[2]]
+    [lack] = lacks(secrets=elsewhere)
+    assert (lack.step, lack.key, lack.impossible) == ("evaluate", "secrets", True)
+    assert "OPENAI_API_KEY" in lack.message
+
+
+def test_gated_weights_and_data_need_a_token() -> None:
+    found = lacks(secrets=SECRETS[1:])
+    assert {lack.step for lack in found} == {"ingest", "profiles", "responses", "mix", "sft", "evaluate"}
+    assert not any(lack.impossible for lack in found)
+
+
+def test_registry_and_object_store() -> None:
+    found = lacks(env={}, secrets=SECRETS[:2])
+    assert [(lack.step, lack.key) for lack in found] == [
+        ("champion", "env.MLFLOW_TRACKING_URI"),
+        ("register", "env.MLFLOW_TRACKING_URI"),
+        ("promote", "env.MLFLOW_TRACKING_URI"),
+        (None, "secrets"),
+    ]
+
+
+def test_the_demo_on_cpus_lacks_gpus_for_nothing_but_speed() -> None:
+    """float32 is what a CPU does anyway; served weights are told."""
+    found = lacks(preset="demo", steps={step: {} for step in STEPS})
+    assert {lack.step for lack in found} == {"profiles", "responses", "evaluate"}
+    assert not any(lack.impossible for lack in found)
