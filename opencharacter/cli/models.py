@@ -1,11 +1,11 @@
-"""`opencharacter models`, `promote` and `mlflow`: the release owner's commands."""
+"""`opencharacter models`, `promote`, `deploy` and `mlflow`: the release owner's commands."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from opencharacter.cli.options import Workdir, tracking_server
+from opencharacter.cli.options import ConfigFile, Overrides, Preset, Workdir, tracking_server
 
 _Name = Annotated[str, typer.Option("--model", "-m", help="Name of the registered model.")]
 
@@ -52,6 +52,40 @@ def promote(
             RegistryConfig(model_name=name), version=version, force_reason=reason if force else None
         )
     typer.echo(f"champion of {name} is version {champion.version}: models:/{name}@champion")
+
+
+def deploy(
+    model: Annotated[str, typer.Option("--model", "-m", help="models:/NAME@ALIAS or models:/NAME/VERSION.")],
+    config: ConfigFile = None,
+    preset: Preset = None,
+    overrides: Overrides = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the InferenceService instead of applying it.")
+    ] = False,
+    workdir: Workdir = Path("work/demo"),
+) -> None:
+    """Apply the KServe InferenceService of a registered model, as the section `deploy` of a configuration says.
+
+    The same command deploys, updates and, given the older version, rolls back.
+
+    Example: opencharacter deploy --model models:/opencharacter-final@champion --preset final
+    """
+    import yaml
+
+    from opencharacter.pipelines.loading import load_run_config
+    from opencharacter.registry import resolve
+    from opencharacter.serving import apply_deployment, deployment_manifest
+
+    loaded = load_run_config(config, preset=preset, overrides=overrides or ())
+    with tracking_server(workdir):
+        version = resolve(model)
+    manifest = deployment_manifest(loaded.deploy.model_copy(update={"apply": not dry_run}), version)
+    if dry_run:
+        typer.echo(yaml.safe_dump(manifest, sort_keys=False, allow_unicode=True), nl=False)
+        return
+    apply_deployment(manifest)
+    name, namespace = manifest["metadata"]["name"], manifest["metadata"]["namespace"]
+    typer.echo(f"applied InferenceService {name}: kubectl get inferenceservice {name} --namespace {namespace} --watch")
 
 
 def mlflow(workdir: Workdir = Path("work/demo")) -> None:

@@ -2,7 +2,7 @@
 
 from opencharacter.serving.chat import Conversation, chat_in_terminal
 from opencharacter.serving.config import DeployConfig
-from opencharacter.serving.deployment import DeployableModel, deploy
+from opencharacter.serving.deployment import DeployableModel, apply_deployment, deploy, deployment_manifest
 from opencharacter.serving.local_server import Endpoint, Server, run_transformer, serve, serve_until_interrupted
 from opencharacter.serving.manifest import inference_service
 
@@ -12,8 +12,10 @@ __all__ = [
     "DeployableModel",
     "Endpoint",
     "Server",
+    "apply_deployment",
     "chat_in_terminal",
     "deploy",
+    "deployment_manifest",
     "inference_service",
     "run_transformer",
     "serve",

@@ -1,6 +1,11 @@
 """Settings of deployment."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+Quantity = Annotated[str, StringConstraints(pattern=r"^[0-9]+(\.[0-9]+)?(m|[kMGTP]i?)?$")]
+"""A Kubernetes quantity: `500m`, `8`, `24Gi`."""
 
 
 class DeployConfig(BaseModel):
@@ -11,7 +16,29 @@ class DeployConfig(BaseModel):
     service_name: str = Field(default="opencharacter", pattern=r"^[a-z]([-a-z0-9]{0,50}[a-z0-9])?$")
     namespace: str = Field(default="default", pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
     apply: bool = Field(default=False, description="apply to the cluster; otherwise only write the manifest")
-    gpus: int = Field(default=1, ge=0)
-    cpu: str = "4"
-    memory: str = "24Gi"
+    gpus: Literal[0, 1, 2, 4, 8] = Field(default=1, description="of one node; each pod's weights are split over them")
+    cpu: Quantity = "4"
+    memory: Quantity = "24Gi"
     max_model_len: int | None = Field(default=None, ge=128, description="tokens")
+    service_account: str = Field(
+        default="opencharacter-serving",
+        pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
+        description="of the server's pods; it holds the Secret that reads the weights. The chart makes it",
+    )
+    min_replicas: int = Field(default=1, ge=1, le=1000, description="pods at the least")
+    max_replicas: int | None = Field(default=None, ge=1, le=1000, description="pods at the most; none: min_replicas")
+    scale_on: Literal["cpu", "waiting"] = Field(
+        default="cpu", description="cpu: KServe's HPA; waiting: requests in vLLM's queue, by KEDA from Prometheus"
+    )
+    scale_target: int | None = Field(
+        default=None, ge=1, description="per pod: percent of the CPU request (80), or waiting requests (4)"
+    )
+    prometheus_url: str | None = Field(default=None, pattern=r"^https?://", description="for scale_on: waiting")
+
+    @model_validator(mode="after")
+    def _scaling_is_whole(self) -> "DeployConfig":
+        if self.max_replicas is not None and self.max_replicas < self.min_replicas:
+            raise ValueError(f"max_replicas is {self.max_replicas}, below min_replicas ({self.min_replicas})")
+        if self.scale_on == "waiting" and self.prometheus_url is None:
+            raise ValueError("scale_on 'waiting' needs prometheus_url, the address that KEDA asks")
+        return self

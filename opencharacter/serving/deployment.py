@@ -47,17 +47,21 @@ class DeployableModel(Protocol):
 def deploy(config: DeployConfig, model: DeployableModel, *, workspace: Workspace) -> Ref:
     """Write the manifest (kind `deployment`, file `inferenceservice.yaml`) and, with `config.apply`, apply it.
 
-    Applying is idempotent: the cluster merges by server-side apply and changes nothing where nothing differs.
-    Raises `UserError` for weights that the cluster cannot fetch, and `OpenCharacterError` where it refuses.
+    Raises like `deployment_manifest` and `apply_deployment`.
     """
+    manifest = deployment_manifest(config, model)
+    ref = _write(manifest, workspace)
+    if config.apply:
+        apply_deployment(manifest)
+    return ref
+
+
+def deployment_manifest(config: DeployConfig, model: DeployableModel) -> dict[str, Any]:
+    """The InferenceService of a registered model. Raises `UserError` for weights that the cluster cannot fetch."""
     lineage = {"model_name": model.name, "model_version": str(model.version), "model_digest": model.digest}
     lineage |= {tag: model.tags[tag] for tag in _LINEAGE_TAGS if tag in model.tags}
     storage_uri = storage_uri_of(model.uri, for_cluster=config.apply)
-    manifest = inference_service(config, storage_uri=storage_uri, lineage=lineage)
-    ref = _write(manifest, workspace)
-    if config.apply:
-        _apply(manifest)
-    return ref
+    return inference_service(config, storage_uri=storage_uri, lineage=lineage)
 
 
 def _write(manifest: dict[str, Any], workspace: Workspace) -> Ref:
@@ -74,7 +78,11 @@ def _write(manifest: dict[str, Any], workspace: Workspace) -> Ref:
     return ref
 
 
-def _apply(manifest: dict[str, Any]) -> None:
+def apply_deployment(manifest: dict[str, Any]) -> None:
+    """Apply the InferenceService: the cluster merges it server-side, and changes nothing where nothing differs.
+
+    Raises `UserError` without a cluster to apply to, and `OpenCharacterError` where it refuses.
+    """
     from kubernetes import client, config
     from urllib3.exceptions import HTTPError
 

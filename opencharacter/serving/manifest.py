@@ -13,7 +13,14 @@ GROUP, VERSION, PLURAL = "serving.kserve.io", "v1beta1", "inferenceservices"
 MODEL_FORMAT = "opencharacter"
 """The format that our ServingRuntime claims: vLLM with the transformer beside it, in one pod."""
 
+MODEL_FORMAT_VERSION = "1"
+
 _ANNOTATION_PREFIX = "opencharacter.io/"
+_KSERVE_PREFIX = "serving.kserve.io/"
+_CPU_ARGUMENTS = ("--dtype=float32", "--enforce-eager", "--no-enable-chunked-prefill")
+_GROUP_ID = 65532
+_CPU_PERCENT = 80
+_WAITING_REQUESTS = 4
 _CLUSTER_SCHEMES = ("s3://", "gs://", "hf://", "oci://", "pvc://", "https://", "http://")
 
 
@@ -27,12 +34,15 @@ def inference_service(config: DeployConfig, *, storage_uri: str, lineage: Mappin
     if config.gpus:
         resources["nvidia.com/gpu"] = str(config.gpus)
     model: dict[str, Any] = {
-        "modelFormat": {"name": MODEL_FORMAT},
+        "modelFormat": {"name": MODEL_FORMAT, "version": MODEL_FORMAT_VERSION},
         "storageUri": storage_uri,
         "resources": {"requests": resources, "limits": dict(resources)},
     }
-    if config.max_model_len:
-        model["args"] = [f"--max-model-len={config.max_model_len}"]
+    if arguments := _engine_arguments(config):
+        model["args"] = arguments
+    annotations = {_ANNOTATION_PREFIX + name.replace("_", "-"): value for name, value in sorted(lineage.items())}
+    annotations[_KSERVE_PREFIX + "deploymentMode"] = "Standard"
+    annotations[_KSERVE_PREFIX + "autoscalerClass"] = "hpa" if config.scale_on == "cpu" else "keda"
     return {
         "apiVersion": f"{GROUP}/{VERSION}",
         "kind": "InferenceService",
@@ -40,13 +50,48 @@ def inference_service(config: DeployConfig, *, storage_uri: str, lineage: Mappin
             "name": config.service_name,
             "namespace": config.namespace,
             "labels": {"app.kubernetes.io/name": MODEL_FORMAT, "app.kubernetes.io/managed-by": MODEL_FORMAT},
-            "annotations": {
-                _ANNOTATION_PREFIX + name.replace("_", "-"): value for name, value in sorted(lineage.items())
-            }
-            | {"serving.kserve.io/deploymentMode": "Standard"},
+            "annotations": annotations,
         },
-        "spec": {"predictor": {"model": model}},
+        "spec": {"predictor": {"model": model, **_pod(config), **_scaling(config)}},
     }
+
+
+def _engine_arguments(config: DeployConfig) -> list[str]:
+    """What vLLM is told besides the runtime's own arguments."""
+    arguments = list(_CPU_ARGUMENTS) if config.gpus == 0 else []
+    if config.gpus > 1:
+        arguments.append(f"--tensor-parallel-size={config.gpus}")
+    if config.max_model_len:
+        arguments.append(f"--max-model-len={config.max_model_len}")
+    return arguments
+
+
+def _pod(config: DeployConfig) -> dict[str, Any]:
+    """What a ServingRuntime cannot hold: the pod's own security context, which KServe's init container needs too."""
+    return {
+        "serviceAccountName": config.service_account,
+        "automountServiceAccountToken": False,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "fsGroup": _GROUP_ID,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+    }
+
+
+def _scaling(config: DeployConfig) -> dict[str, Any]:
+    replicas = {"minReplicas": config.min_replicas, "maxReplicas": config.max_replicas or config.min_replicas}
+    if config.scale_on == "cpu":
+        return replicas | {"scaleMetric": "cpu", "scaleTarget": config.scale_target or _CPU_PERCENT}
+    query = f'sum(vllm:num_requests_waiting{{namespace="{config.namespace}",model_name="{config.service_name}"}})'
+    metric = {
+        "type": "External",
+        "external": {
+            "metric": {"backend": "prometheus", "serverAddress": config.prometheus_url, "query": query},
+            "target": {"type": "Value", "value": str(config.scale_target or _WAITING_REQUESTS)},
+        },
+    }
+    return replicas | {"autoScaling": {"metrics": [metric]}}
 
 
 def storage_uri_of(weights: str, *, for_cluster: bool) -> str:

@@ -26,7 +26,10 @@ _CLIENT_CLOSED_REQUEST = 499
 
 
 def chat_router(predictor: Predictor, prompt: ServedPrompt, model_name: str) -> APIRouter:
-    """The routes `chat/completions` and `models` under both prefixes; closes the predictor's pool at shutdown."""
+    """The routes `chat/completions` and `models` under both prefixes, and the model server's `/metrics/engine`.
+
+    Closes the predictor's pool at shutdown.
+    """
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -54,6 +57,14 @@ def chat_router(predictor: Predictor, prompt: ServedPrompt, model_name: str) -> 
         answer = await predictor.post("/v1/chat/completions", payload, headers)
         return Response(answer.content, media_type="application/json")
 
+    async def engine_metrics(_: Request) -> Response:
+        # The model server listens on loopback; this is how Prometheus sees it.
+        try:
+            answer = await predictor.get("/metrics", {})
+        except ApiError as error:
+            return JSONResponse(error.body, error.status, headers=error.headers)
+        return Response(answer.content, media_type=answer.headers.get("content-type", "text/plain"))
+
     async def models(request: Request) -> Response:
         try:
             answer = await predictor.get("/v1/models", _passed_headers(request))
@@ -67,6 +78,7 @@ def chat_router(predictor: Predictor, prompt: ServedPrompt, model_name: str) -> 
     for prefix in PREFIXES:
         router.add_api_route(f"{prefix}/chat/completions", chat, methods=["POST"])
         router.add_api_route(f"{prefix}/models", models, methods=["GET"])
+    router.add_api_route("/metrics/engine", engine_metrics, methods=["GET"])
     return router
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from opencharacter.errors import OpenCharacterError, UserError
 from opencharacter.registry import RegisteredModel
@@ -81,10 +82,10 @@ def written(config: DeployConfig, model: RegisteredModel, tmp_path: Path) -> dic
 def test_the_manifest_says_what_is_served_and_where_it_comes_from(tmp_path: Path) -> None:
     manifest = written(CONFIG, MODEL, tmp_path)
     model = manifest["spec"]["predictor"]["model"]
-    assert model["modelFormat"] == {"name": "opencharacter"}
+    assert model["modelFormat"] == {"name": "opencharacter", "version": "1"}
     assert model["storageUri"] == MODEL.uri
     assert model["resources"]["limits"] == {"cpu": "4", "memory": "48Gi", "nvidia.com/gpu": "2"}
-    assert model["args"] == ["--max-model-len=4096"]
+    assert model["args"] == ["--tensor-parallel-size=2", "--max-model-len=4096"]
     annotations = manifest["metadata"]["annotations"]
     assert annotations["opencharacter.io/model-version"] == "3"
     assert annotations["opencharacter.io/model-digest"] == MODEL.digest
@@ -96,7 +97,8 @@ def test_the_manifest_says_what_is_served_and_where_it_comes_from(tmp_path: Path
 def test_the_manifest_fits_kserves_schema(tmp_path: Path) -> None:
     crd = yaml.load(CRD.read_text(), Loader=yaml.CSafeLoader)
     validator = jsonschema.Draft202012Validator(_closed(crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]))
-    for config in (CONFIG, DeployConfig(gpus=0)):
+    waiting = DeployConfig(scale_on="waiting", max_replicas=4, prometheus_url="http://prometheus:9090")
+    for config in (CONFIG, DeployConfig(gpus=0), waiting):
         manifest = written(config, MODEL, tmp_path)
         assert [error.message for error in validator.iter_errors(manifest)] == []
     manifest["spec"]["predictor"]["model"]["modelFromat"] = {}
@@ -115,6 +117,39 @@ def _closed(schema: Any) -> Any:
     if isinstance(schema.get("properties"), dict) and not schema.get("x-kubernetes-preserve-unknown-fields"):
         closed["additionalProperties"] = False
     return closed
+
+
+def test_the_pods_run_as_the_charts_account_and_fit_pod_security_restricted(tmp_path: Path) -> None:
+    predictor = written(CONFIG, MODEL, tmp_path)["spec"]["predictor"]
+    assert predictor["serviceAccountName"] == "opencharacter-serving"
+    assert predictor["automountServiceAccountToken"] is False
+    assert predictor["securityContext"]["runAsNonRoot"] is True
+    assert predictor["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+
+
+def test_scaling_is_by_cpu_or_by_the_engines_queue(tmp_path: Path) -> None:
+    fixed = written(CONFIG, MODEL, tmp_path)
+    assert fixed["metadata"]["annotations"]["serving.kserve.io/autoscalerClass"] == "hpa"
+    assert [fixed["spec"]["predictor"][key] for key in ("minReplicas", "maxReplicas")] == [1, 1]
+    update = {"scale_on": "waiting", "min_replicas": 2, "max_replicas": 6, "prometheus_url": "http://prometheus:9090"}
+    keda = written(DeployConfig(**CONFIG.model_dump() | update), MODEL, tmp_path)
+    assert keda["metadata"]["annotations"]["serving.kserve.io/autoscalerClass"] == "keda"
+    external = keda["spec"]["predictor"]["autoScaling"]["metrics"][0]["external"]
+    assert external["metric"]["query"] == 'sum(vllm:num_requests_waiting{namespace="play",model_name="bard"})'
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"gpus": 3}, "0, 1, 2, 4 or 8"),
+        ({"memory": "24 GB"}, "memory"),
+        ({"min_replicas": 3, "max_replicas": 2}, "below min_replicas"),
+        ({"scale_on": "waiting"}, "prometheus_url"),
+    ],
+)
+def test_bad_settings_are_refused_by_name(settings: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValidationError, match=told):
+        DeployConfig(**settings)
 
 
 def test_weights_of_this_machine_can_be_written_but_not_applied(tmp_path: Path) -> None:

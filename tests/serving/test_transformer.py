@@ -125,6 +125,12 @@ def test_both_prefixes_and_kserves_own_routes_are_served(front: Server) -> None:
     assert httpx.post(f"{root}/v1/models/ilse:predict", json={"instances": []}).status_code == 501
 
 
+def test_the_engines_metrics_pass_through(front: Server) -> None:
+    answer = httpx.get(front.url.removesuffix("/openai/v1") + "/metrics/engine")
+    assert answer.status_code == 200
+    assert "vllm:request_success_total" in answer.text
+
+
 async def test_32_streams_at_once_each_get_their_own_answer(front: Server, llm: FakeLLM) -> None:
     async def ask(client: openai.AsyncOpenAI, number: int) -> tuple[str, str]:
         profile = PROFILE.model_copy(update={"name": f"Twin {number}"})
