@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from support.fake_llm import FakeLLM
+from support.kubernetes_api import cluster  # noqa: F401
 from support.small_model import SMALL_MODEL_CONTEXT, SMALL_MODEL_NAME, SMALL_MODEL_REF
 
 from opencharacter.engines import localize_model, stop_servers

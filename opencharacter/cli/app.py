@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from opencharacter import __version__
-from opencharacter.cli import config, demo, models, pipeline, run, serving
+from opencharacter.cli import cluster, config, demo, models, pipeline, run, serving
 from opencharacter.errors import OpenCharacterError
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ app.command("run")(run.run)
 app.command("report")(run.report)
 app.add_typer(pipeline.app, name="pipeline")
 app.add_typer(config.app, name="config")
+app.add_typer(cluster.app, name="cluster")
 app.command("models")(models.models)
 app.command("promote")(models.promote)
 app.command("deploy")(models.deploy)

@@ -6,7 +6,8 @@ from typing import Any, Protocol
 
 import yaml
 
-from opencharacter.errors import OpenCharacterError, UserError
+from opencharacter.engines.cluster import API_TIMEOUT_S, cluster_client
+from opencharacter.errors import OpenCharacterError
 from opencharacter.hashing import digest
 from opencharacter.library import fingerprint
 from opencharacter.serving.config import DeployConfig
@@ -17,7 +18,6 @@ MANIFEST_FILE = "inferenceservice.yaml"
 
 _LINEAGE_TAGS = ("prompt_hash", "dataset_digest", "base_model", "licences")
 _FIELD_MANAGER = "opencharacter"
-_API_TIMEOUT_S = 30
 
 
 class DeployableModel(Protocol):
@@ -83,20 +83,12 @@ def apply_deployment(manifest: dict[str, Any]) -> None:
 
     Raises `UserError` without a cluster to apply to, and `OpenCharacterError` where it refuses.
     """
-    from kubernetes import client, config
-    from urllib3.exceptions import HTTPError
+    from kubernetes.client import ApiException
 
     name, namespace = manifest["metadata"]["name"], manifest["metadata"]["namespace"]
-    try:
-        try:
-            config.load_incluster_config()
-        except config.ConfigException:
-            config.load_kube_config()
-    except (config.ConfigException, OSError) as error:
-        raise UserError(f"deploy: no cluster to apply to: {error}", hint="set KUBECONFIG, or run in a pod") from error
     path = f"/apis/{GROUP}/{VERSION}/namespaces/{namespace}/{PLURAL}/{name}"
-    try:
-        with client.ApiClient() as api:
+    with cluster_client("deploy") as api:
+        try:
             api.call_api(
                 path,
                 "PATCH",
@@ -105,15 +97,13 @@ def apply_deployment(manifest: dict[str, Any]) -> None:
                 body=manifest,
                 response_type="object",
                 auth_settings=["BearerToken"],
-                _request_timeout=_API_TIMEOUT_S,
+                _request_timeout=API_TIMEOUT_S,
             )
-    except client.ApiException as error:
-        raise OpenCharacterError(
-            f"the cluster refused InferenceService {namespace}/{name}: {error.status} {error.reason}: {error.body}",
-            hint=_HINTS.get(error.status),
-        ) from error
-    except HTTPError as error:
-        raise OpenCharacterError(f"the cluster cannot be reached: {error}", hint="check the kubeconfig") from error
+        except ApiException as error:
+            raise OpenCharacterError(
+                f"the cluster refused InferenceService {namespace}/{name}: {error.status} {error.reason}: {error.body}",
+                hint=_HINTS.get(error.status),
+            ) from error
 
 
 _HINTS = {

@@ -1,7 +1,3 @@
-import json
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +5,7 @@ import jsonschema
 import pytest
 import yaml
 from pydantic import ValidationError
+from support.kubernetes_api import KubernetesApi
 
 from opencharacter.errors import OpenCharacterError, UserError
 from opencharacter.registry import RegisteredModel
@@ -24,54 +21,6 @@ MODEL = RegisteredModel(
     tags={"prompt_hash": "e" * 64, "dataset_digest": "f" * 64, "gate": '{"passed": true}'},
 )
 CONFIG = DeployConfig(service_name="bard", namespace="play", gpus=2, memory="48Gi", max_model_len=4096)
-
-
-class Cluster:
-    """A stand-in of the Kubernetes API that records server-side applies."""
-
-    def __init__(self) -> None:
-        self.applied: list[tuple[str, str | None, dict[str, Any]]] = []
-        self.status = 200
-        cluster = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_PATCH(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                cluster.applied.append((self.path, self.headers["Content-Type"], body))
-                answer = body if cluster.status == 200 else {"kind": "Status", "message": "no such thing here"}
-                self.send_response(cluster.status)
-                self.send_header("Content-Type", "application/json")
-                self.end_headers()
-                self.wfile.write(json.dumps(answer).encode())
-
-            def log_message(self, *_: object) -> None: ...
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def kubeconfig(self) -> dict[str, Any]:
-        url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        context = {"name": "c", "context": {"cluster": "c", "user": "u"}}
-        return {
-            "clusters": [{"name": "c", "cluster": {"server": url}}],
-            "users": [{"name": "u", "user": {"token": "t"}}],
-            "contexts": [context],
-            "current-context": "c",
-        }
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-
-@pytest.fixture
-def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
-    made = Cluster()
-    path = tmp_path / "kubeconfig"
-    path.write_text(yaml.safe_dump(made.kubeconfig()))
-    monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(path))
-    yield made
-    made.close()
 
 
 def written(config: DeployConfig, model: RegisteredModel, tmp_path: Path) -> dict[str, Any]:
@@ -161,7 +110,7 @@ def test_weights_of_this_machine_can_be_written_but_not_applied(tmp_path: Path) 
         written(CONFIG.model_copy(update={"apply": True}), local, tmp_path)
 
 
-def test_applying_is_a_server_side_apply_each_time(tmp_path: Path, cluster: Cluster) -> None:
+def test_applying_is_a_server_side_apply_each_time(tmp_path: Path, cluster: KubernetesApi) -> None:
     config = CONFIG.model_copy(update={"apply": True})
     manifest = written(config, MODEL, tmp_path)
     written(config, MODEL, tmp_path)
@@ -171,8 +120,8 @@ def test_applying_is_a_server_side_apply_each_time(tmp_path: Path, cluster: Clus
     assert cluster.applied == [(path, "application/apply-patch+yaml", manifest)] * 2
 
 
-def test_a_refusal_of_the_cluster_says_what_to_do(tmp_path: Path, cluster: Cluster) -> None:
-    cluster.status = 404
+def test_a_refusal_of_the_cluster_says_what_to_do(tmp_path: Path, cluster: KubernetesApi) -> None:
+    cluster.refuse = 404
     with pytest.raises(OpenCharacterError, match="play/bard: 404") as caught:
         written(CONFIG.model_copy(update={"apply": True}), MODEL, tmp_path)
     assert "KServe is not installed" in (caught.value.hint or "")

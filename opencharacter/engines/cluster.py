@@ -1,0 +1,40 @@
+"""The Kubernetes API of the cluster that this process runs in, or that the kubeconfig names."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from opencharacter.errors import OpenCharacterError, UserError
+
+if TYPE_CHECKING:
+    from kubernetes.client import ApiClient
+
+API_TIMEOUT_S = 30
+
+
+@contextmanager
+def cluster_client(purpose: str) -> Iterator["ApiClient"]:
+    """A client of the cluster; a pod's own service account goes before a kubeconfig.
+
+    `purpose` starts the messages. Raises `UserError` where no cluster is configured, `OpenCharacterError` where it
+    cannot be reached; refusals (`kubernetes.client.ApiException`) are the caller's to explain.
+    """
+    from kubernetes import client, config
+    from urllib3.exceptions import HTTPError
+
+    try:
+        try:
+            config.load_incluster_config()
+        except config.ConfigException:
+            config.load_kube_config()
+    except (config.ConfigException, OSError) as error:
+        raise UserError(
+            f"{purpose}: no cluster to talk to: {error}", hint="set KUBECONFIG, or run in a pod of the cluster"
+        ) from error
+    try:
+        with client.ApiClient() as api:
+            yield api
+    except HTTPError as error:
+        raise OpenCharacterError(
+            f"{purpose}: the cluster cannot be reached: {error}", hint="check the kubeconfig"
+        ) from error

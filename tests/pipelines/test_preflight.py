@@ -1,0 +1,116 @@
+"""`opencharacter cluster preflight` against a stand-in of the Kubernetes API and a real S3 server."""
+
+import base64
+from pathlib import Path
+
+import boto3
+import pytest
+from support.kubernetes_api import KubernetesApi
+from support.object_store import object_store
+
+from opencharacter.cli import main
+
+PLATFORM = ("--need", "kserve", "--need", "pipelines", "--need", "trainer", "--need", "kueue")
+
+
+def run(*arguments: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as caught:
+        main(["cluster", "preflight", *arguments])
+    streams = capsys.readouterr()
+    return int(caught.value.code or 0), streams.out, streams.err
+
+
+def install_platform(cluster: KubernetesApi) -> None:
+    cluster.serve_group("serving.kserve.io/v1beta1", "inferenceservices")
+    cluster.serve_group("serving.kserve.io/v1alpha1", "servingruntimes")
+    cluster.serve_group("argoproj.io/v1alpha1", "workflows")
+    cluster.serve_group("kubeflow.org/v1beta1", "scheduledworkflows")
+    cluster.serve_group("trainer.kubeflow.org/v1alpha1", "trainjobs")
+    cluster.serve_group("jobset.x-k8s.io/v1alpha2", "jobsets")
+    cluster.serve_group("kueue.x-k8s.io/v1beta2", "localqueues")
+
+
+def add_node(cluster: KubernetesApi, gpus: int) -> None:
+    node = {"status": {"allocatable": {"cpu": "8", "nvidia.com/gpu": str(gpus)}}}
+    cluster.objects["/api/v1/nodes"] = {"kind": "NodeList", "items": [{"status": {"allocatable": {"cpu": "8"}}}, node]}
+
+
+def test_a_cluster_that_has_everything(cluster: KubernetesApi, capsys: pytest.CaptureFixture[str]) -> None:
+    install_platform(cluster)
+    add_node(cluster, 4)
+    key = base64.b64encode(b"value").decode()
+    cluster.objects["/api/v1/namespaces/play/secrets/s3"] = {"kind": "Secret", "data": {"ID": key, "KEY": key}}
+    code, out, _ = run(*PLATFORM, "--gpus", "4", "--namespace", "play", "--secret", "s3:ID,KEY", capsys=capsys)
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines()] == ["ok"] * 6
+    assert "value" not in out
+
+
+def test_each_lack_is_named_with_what_to_do(cluster: KubernetesApi, capsys: pytest.CaptureFixture[str]) -> None:
+    install_platform(cluster)
+    cluster.serve_group("serving.kserve.io/v1alpha1", "clusterservingruntimes")
+    del cluster.objects["/apis/trainer.kubeflow.org/v1alpha1"]
+    add_node(cluster, 1)
+    cluster.objects["/api/v1/namespaces/play/secrets/half"] = {"kind": "Secret", "data": {"ID": "aWQ=", "KEY": ""}}
+    code, out, err = run(
+        *PLATFORM, "--gpus", "2", "-n", "play", "--secret", "half:ID,KEY", "--secret", "gone:TOKEN", capsys=capsys
+    )
+    assert code == 2
+    assert "KServe: the cluster does not serve servingruntimes (serving.kserve.io/v1alpha1)" in out
+    assert "Kubeflow Trainer: the cluster does not serve trainjobs (trainer.kubeflow.org/v1alpha1)" in out
+    assert "GPU: 2 of nvidia.com/gpu on one node are needed; the best node offers 1" in out
+    assert "Secret play/half: lacks KEY" in out
+    assert "kubectl create secret generic gone --namespace play --from-literal=TOKEN=…" in out
+    assert "the cluster lacks: KServe, Kubeflow Trainer, GPU, Secret play/half, Secret play/gone" in err
+    code, _, _ = run(*PLATFORM, "--warn-only", capsys=capsys)
+    assert code == 0
+
+
+def test_what_it_may_not_see_is_no_fault(cluster: KubernetesApi, capsys: pytest.CaptureFixture[str]) -> None:
+    cluster.denied.add("/api/v1/nodes")
+    code, out, _ = run("--gpus", "1", capsys=capsys)
+    assert code == 0
+    assert out.startswith("unknown")
+    assert "may not look (403 Forbidden)" in out
+
+
+def test_the_bucket_must_take_a_write(
+    cluster: KubernetesApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "store"
+    folder.mkdir()
+    with object_store(folder) as store:
+        for name, value in store.environment().items():
+            monkeypatch.setenv(name, value)
+        client = boto3.Session().client("s3")
+        client.create_bucket(Bucket="runs")
+        assert run("--bucket", "s3://runs/a", capsys=capsys)[0] == 0
+        assert client.list_objects_v2(Bucket="runs")["KeyCount"] == 0, "nothing is left behind"
+        code, out, _ = run("--bucket", "s3://absent/a", capsys=capsys)
+        assert (code, "there is no such bucket" in out) == (2, True)
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+        code, out, _ = run("--bucket", "s3://runs/a", capsys=capsys)
+        assert (code, "refuses a write (403" in out) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--gpus", "3"), "--gpus"),
+        (("--need", "spark"), "--need"),
+        (("--bucket", "runs"), "--bucket"),
+        (("--secret", "Not A Name"), "--secret"),
+    ],
+)
+def test_wrong_use_names_the_option(arguments: tuple[str, ...], told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = run(*arguments, capsys=capsys)
+    assert code == 2
+    assert told in err
+
+
+def test_without_a_cluster_the_message_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(tmp_path / "absent"))
+    code, _, err = run("--need", "kserve", capsys=capsys)
+    assert (code, "no cluster" in err) == (2, True)
