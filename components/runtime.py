@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,22 @@ from opencharacter.templates import load_template
 
 FAILURE_VARIABLE = "OPENCHARACTER_FAILURE_FILE"
 """Environment variable naming a file that a failing step writes its message to (the local runner reads it)."""
+
+
+def point(artifact: Any, uri: str, page: Path | None = None, /, **metadata: Any) -> None:
+    """Let an output artifact refer to `uri`; the metadata, `uri` among it, are what later steps read.
+
+    On a cluster the artifact keeps KFP's own URI, with a small manifest behind it: KFP's launcher downloads all that an
+    input's URI names, were it the weights, and refuses an output's URI that is not below its own root. `page` is a
+    file of the output that KFP's interface shall show, instead of the manifest.
+    """
+    artifact.metadata.update(metadata, uri=uri)
+    if "://" not in uri:
+        artifact.uri = f"{uri}/{page.name}" if page else uri
+    elif page:
+        shutil.copyfile(page, artifact.path)
+    else:
+        Path(artifact.path).write_text(json.dumps(artifact.metadata, indent=2), encoding="utf-8")
 
 
 class Step:
@@ -56,16 +73,16 @@ class Step:
         found = self.workspace.lookup(told["kind"], told["key"])
         if found is None or found.digest != told["digest"]:
             raise OpenCharacterError(
-                f"{artifact.uri}: the workspace does not hold the {told['kind']} that an earlier step made there",
+                f"{told['uri']}: the workspace does not hold the {told['kind']} that an earlier step made there",
                 hint="was the workspace deleted while KFP's cache was kept? Run again without that cache",
             )
         return found
 
-    def publish(self, ref: Ref, artifact: Any) -> None:
-        """Point an output artifact at a workspace output; digest and counts show in KFP's interface."""
+    def publish(self, ref: Ref, artifact: Any, *, page: str | None = None) -> None:
+        """Point an output artifact at a workspace output; digest and counts show in KFP's interface, or its `page`."""
         _tell(event="step_output", step=self._name, kind=ref.kind, counts=ref.counts, stats=ref.stats)
-        artifact.uri = ref.uri
-        artifact.metadata.update(kind=ref.kind, key=ref.key, digest=ref.digest, **ref.counts)
+        shown = ref.path / page if page else None
+        point(artifact, ref.uri, shown, kind=ref.kind, key=ref.key, digest=ref.digest, **ref.counts)
 
     def _refuse_mismatch(self) -> None:
         if self._run["library"] != fingerprint():

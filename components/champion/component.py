@@ -13,11 +13,10 @@ def champion(
     champion: dsl.Output[dsl.Model],
 ) -> None:
     """Look up the present champion in the registry."""
-    from opencharacter.components.runtime import Step
+    from opencharacter.components.runtime import Step, point
     from opencharacter.registry import RegistryConfig, current_champion
 
     with Step("champion", workspace, run):
         found = current_champion(RegistryConfig.model_validate(registry))
         if found is not None:
-            champion.uri = found.uri
-            champion.metadata.update(name=found.name, version=found.version, digest=found.digest)
+            point(champion, found.uri, name=found.name, version=found.version, digest=found.digest)

@@ -27,7 +27,7 @@ def evaluate(
         judge = EngineConfig.model_validate(engines[config.judge.engine]) if config.judge else None
         models = {"base": base_model, "challenger": str(step.ref(model).path / "model")}
         if "digest" in champion.metadata:
-            models["champion"] = champion.uri
+            models["champion"] = champion.metadata["uri"]
         data = step.ref(mixture)
         ref = library.evaluate(config, data, models=models, judge=judge, workspace=step.workspace, seed=step.seed)
         step.publish(ref, evaluation)

@@ -15,7 +15,7 @@ def promote(
     promoted: dsl.Output[dsl.Model],
 ) -> None:
     """Move the alias champion to the registered version."""
-    from opencharacter.components.runtime import Step
+    from opencharacter.components.runtime import Step, point
     from opencharacter.evaluation import GateDecision
     from opencharacter.registry import RegistryConfig, promote
 
@@ -23,5 +23,4 @@ def promote(
         config = RegistryConfig.model_validate(registry)
         verdict = GateDecision.model_validate(decision)
         champion = promote(config, version=registered.metadata["version"], decision=verdict)
-        promoted.uri = champion.uri
-        promoted.metadata.update(champion.model_dump(mode="json"))
+        point(promoted, **champion.model_dump(mode="json"))

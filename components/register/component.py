@@ -15,10 +15,9 @@ def register(
     registered: dsl.Output[dsl.Model],
 ) -> None:
     """Register the model as challenger."""
-    from opencharacter.components.runtime import Step
+    from opencharacter.components.runtime import Step, point
     from opencharacter.registry import RegistryConfig, register
 
     with Step("register", workspace, run) as step:
         version = register(RegistryConfig.model_validate(registry), step.ref(model), step.ref(evaluation))
-        registered.uri = version.uri
-        registered.metadata.update(version.model_dump(mode="json"))
+        point(registered, **version.model_dump(mode="json"))

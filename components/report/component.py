@@ -43,5 +43,4 @@ def report(
             decision=decision,
             registered=RegisteredModel.model_validate(registered.metadata).model_dump(mode="json"),
         )
-        step.publish(make_report(inputs, workspace=step.workspace), report)
-        report.uri = f"{report.uri}/{REPORT_FILE}"
+        step.publish(make_report(inputs, workspace=step.workspace), report, page=REPORT_FILE)

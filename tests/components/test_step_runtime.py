@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from opencharacter.components.runtime import FAILURE_VARIABLE, Step
+from opencharacter.components.runtime import FAILURE_VARIABLE, Step, point
 from opencharacter.errors import UserError
 from opencharacter.library import fingerprint
 from opencharacter.storage.workspace import Ref, Workspace
@@ -62,6 +62,24 @@ def test_a_reference_travels_by_artifact_and_is_read_from_the_workspace(tmp_path
         step.publish(ref, artifact)
         assert step.ref(artifact) == ref
     assert (step.seed, artifact.uri, artifact.metadata["train"]) == (3, ref.uri, 1)
+
+
+def test_weights_in_an_object_store_never_pass_through_kfp(tmp_path: Path) -> None:
+    """KFP's launcher downloads all behind an input's URI, and fails on an output's URI outside its own bucket."""
+    artifact = SimpleNamespace(uri="minio://kfp/run/model", path=str(tmp_path / "model"), metadata={})
+    point(artifact, "s3://models/outputs/model/k1", kind="model", key="k1", digest="d", rows=2)
+    assert artifact.uri == "minio://kfp/run/model"
+    told = {"uri": "s3://models/outputs/model/k1", "kind": "model", "key": "k1", "digest": "d", "rows": 2}
+    assert artifact.metadata == told
+    assert json.loads((tmp_path / "model").read_text()) == told
+
+
+def test_kfp_shows_the_page_of_an_output_in_an_object_store(tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+    page.write_text("<h1>run</h1>")
+    artifact = SimpleNamespace(uri="minio://kfp/run/report", path=str(tmp_path / "shown"), metadata={})
+    point(artifact, "s3://models/outputs/report/k1", page, kind="report")
+    assert (tmp_path / "shown").read_text() == "<h1>run</h1>"
 
 
 def test_an_output_that_is_gone_is_told(tmp_path: Path, failure: Path) -> None:
