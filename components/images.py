@@ -1,12 +1,58 @@
-"""Which image each step runs in. The one place that knows image names; registry and tag are settings."""
+"""Which image each step runs in: the one place that knows. Registry, tag and digest are the cluster profile's."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 from opencharacter import __version__
 
 ImageName = Literal["synthesis", "training", "tools"]
 
+StepName = Literal[
+    "ingest",
+    "release",
+    "profiles",
+    "characters",
+    "responses",
+    "dialogues",
+    "mix",
+    "sft",
+    "champion",
+    "evaluate",
+    "register",
+    "gate",
+    "report",
+    "promote",
+    "deploy",
+]
+"""The steps of the pipeline, each a folder of `components/`."""
 
-def image_reference(name: ImageName, *, registry: str = "opencharacter", tag: str = __version__) -> str:
-    """The image of a step, such as `opencharacter/synthesis:0.1.0`."""
-    return f"{registry}/{name}:{tag}"
+STEPS: tuple[StepName, ...] = get_args(StepName)
+
+STEP_IMAGES: dict[StepName, ImageName] = {
+    "ingest": "synthesis",
+    "release": "synthesis",
+    "profiles": "synthesis",
+    "characters": "synthesis",
+    "responses": "synthesis",
+    "dialogues": "synthesis",
+    "mix": "tools",
+    "sft": "training",
+    "champion": "tools",
+    "evaluate": "synthesis",  # it asks the models that it measures for answers, which takes vLLM
+    "register": "tools",
+    "gate": "tools",
+    "report": "tools",
+    "promote": "tools",
+    "deploy": "tools",
+}
+
+
+def image_reference(
+    name: ImageName, *, registry: str = "opencharacter", tag: str = __version__, digest: str | None = None
+) -> str:
+    """A container image, such as `opencharacter/synthesis:0.1.0`; a digest goes before the tag."""
+    return f"{registry}/{name}@{digest}" if digest else f"{registry}/{name}:{tag}"
+
+
+def step_image(step: StepName) -> str:
+    """The image of a step where no cluster profile says otherwise."""
+    return image_reference(STEP_IMAGES[step])

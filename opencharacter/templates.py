@@ -61,13 +61,38 @@ def load_template(name: str) -> Template:
 
     Raises `UserError` if there is none.
     """
-    folder = os.environ.get(OVERRIDE_VARIABLE)
-    if folder and (Path(folder) / name).is_file():
-        return Template(name, (Path(folder) / name).read_text(encoding="utf-8"))
+    folder = overridden_prompts()
+    if folder and (folder / name).is_file():
+        return Template(name, (folder / name).read_text(encoding="utf-8"))
     source = resources.files("opencharacter.prompts") / name
     if not source.is_file():
         raise UserError(f"no prompt template '{name}' in prompts/ or ${OVERRIDE_VARIABLE}")
     return Template(name, source.read_text(encoding="utf-8"))
+
+
+def override_prompts(folder: Path) -> None:
+    """From now on, here and in child processes, read the templates of `folder` in place of the packaged ones.
+
+    Raises `UserError` if it holds no template, or one of another name, which nothing would read.
+    """
+    try:
+        found = sorted(path.name for path in folder.iterdir() if path.suffix == ".md")
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be read as a folder of prompts: {error.strerror}") from error
+    known = sorted(packaged_templates())
+    unknown = [name for name in found if name not in known]
+    if unknown or not found:
+        raise UserError(
+            f"{folder / unknown[0]}: no prompt has that name" if unknown else f"{folder}: holds no prompt (*.md)",
+            hint=f"names: {', '.join(known)}",
+        )
+    os.environ[OVERRIDE_VARIABLE] = str(folder.resolve())
+
+
+def overridden_prompts() -> Path | None:
+    """The folder whose templates replace the packaged ones, if there is one."""
+    folder = os.environ.get(OVERRIDE_VARIABLE)
+    return Path(folder) if folder else None
 
 
 def packaged_templates() -> dict[str, Template]:

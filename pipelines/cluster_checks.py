@@ -5,8 +5,10 @@ from collections.abc import Iterator
 from pydantic import BaseModel, ConfigDict, Field
 
 from opencharacter.engines import EngineConfig
+from opencharacter.errors import UserError
 from opencharacter.pipelines.cluster import STEPS, ClusterProfile, StepName
 from opencharacter.pipelines.config import RunConfig
+from opencharacter.pipelines.quantities import cores
 
 _GATED = ("meta-llama/", "google/gemma", "GAIR/lima")
 """Beginnings of hub ids whose owners ask for an agreement first, so that a download needs a token."""
@@ -56,16 +58,35 @@ def gpus_of(profile: ClusterProfile, step: StepName) -> int:
 
 def find_lacks(config: RunConfig, profile: ClusterProfile) -> list[Lack]:
     """What can be told from the two files alone; sizes of models and data are not looked at here."""
-    lacks = [*_training(config, profile), *_accelerators(config, profile)]
+    lacks = [*_training(config, profile), *_accelerators(config, profile), *_local_files(config)]
     lacks += [*_interruptions(config, profile), *_secrets(config, profile)]
     return sorted(lacks, key=lambda lack: not lack.impossible)
+
+
+def refuse_misfit(config: RunConfig, profile: ClusterProfile) -> None:
+    """Raise a `UserError` that names each key, if the run can't work on that cluster."""
+    impossible = [lack for lack in find_lacks(config, profile) if lack.impossible]
+    if impossible:
+        lines = [f"{lack.key}: {f'step {lack.step}: ' if lack.step else ''}{lack.message}" for lack in impossible]
+        raise UserError(
+            f"the run '{config.name}' does not fit the cluster profile '{profile.name}':\n" + "\n".join(lines),
+            hint="change the profile (--profile-set KEY=VALUE) or, after 'run:', the run (--set KEY=VALUE)",
+        )
 
 
 def _training(config: RunConfig, profile: ClusterProfile) -> Iterator[Lack]:
     nodes = profile.placement("sft").nodes or 1
     gpus, processes = gpus_of(profile, "sft") * nodes, config.sft.processes
     key = "steps.sft.accelerator.count"
-    if gpus == 0 and config.sft.dtype == "bfloat16":
+    cpu = profile.placement("sft").cpu
+    if gpus == 0 and cpu and processes > cores(cpu) * nodes:
+        yield Lack(
+            step="sft",
+            key="run: sft.processes",
+            message=f"{processes} training processes on no GPU and {cores(cpu) * nodes:g} core(s)",
+            impossible=True,
+        )
+    elif gpus == 0 and config.sft.dtype == "bfloat16":
         yield Lack(step="sft", key=key, message="no GPU: training would run on the CPU, in float32")
     elif 0 < gpus < processes:
         yield Lack(
@@ -97,18 +118,18 @@ def _accelerators(config: RunConfig, profile: ClusterProfile) -> Iterator[Lack]:
         for name, engine in engines_of(config, step).items():
             if not serves_itself(engine):
                 continue
-            if gpus == 0:
+            if gpus == 0 and engine.tensor_parallel == 1:
                 yield Lack(
                     step=step,
                     key=f"steps.{step}.accelerator.count",
                     message=f"no GPU: {engine.weights} would be served on the CPU",
                 )
-            elif gpus % engine.tensor_parallel:
+            elif gpus == 0 or gpus % engine.tensor_parallel:
                 yield Lack(
                     step=step,
                     key=f"steps.{step}.accelerator.count",
-                    message=f"{gpus} GPU(s) a pod, but a copy of {engine.weights} takes {engine.tensor_parallel}"
-                    f" (run: engines.{name}.tensor_parallel); expected a multiple of that",
+                    message=f"{gpus or 'no'} GPU(s) a pod, but a copy of {engine.weights} takes"
+                    f" {engine.tensor_parallel} (run: engines.{name}.tensor_parallel); expected a multiple of that",
                     impossible=True,
                 )
         if gpus > 1 and profile.placement(step).shm is None:
@@ -117,6 +138,22 @@ def _accelerators(config: RunConfig, profile: ClusterProfile) -> Iterator[Lack]:
                 key=f"steps.{step}.shm",
                 message=f"{gpus} GPUs talk through /dev/shm, which a container has 64 MiB of",
             )
+
+
+def _local_files(config: RunConfig) -> Iterator[Lack]:
+    """What lies on this machine: no pod sees it."""
+    inputs = config.inputs
+    named = {f"inputs.personas.{i}.uri": source.uri for i, source in enumerate(inputs.personas)}
+    named |= {f"inputs.corpora.{i}.uri": corpus.uri for i, corpus in enumerate(inputs.corpora)}
+    named |= {f"mix.general.{i}.uri": source.uri for i, source in enumerate(config.mix.general)}
+    if inputs.release:
+        named |= {f"inputs.release.{key}": getattr(inputs.release, key) for key in ("characters", "dialogues")}
+    named |= {"sft.base_model": config.sft.base_model}
+    named |= {f"engines.{name}.weights": engine.weights or "" for name, engine in config.engines.items()}
+    for key, uri in named.items():
+        if uri.startswith(("/", "./", "../", "~", "file://")):
+            message = f"{uri} is on this machine; expected what a pod reaches: s3://, hf:// or, for models, a hub id"
+            yield Lack(key=f"run: {key}", message=message, impossible=True)
 
 
 def _interruptions(config: RunConfig, profile: ClusterProfile) -> Iterator[Lack]:
@@ -129,8 +166,6 @@ def _interruptions(config: RunConfig, profile: ClusterProfile) -> Iterator[Lack]
                 key=f"steps.{step}.retries.count",
                 message="spot without retries: one preemption ends the run",
             )
-    if spot and not (profile.spot.node_selector or profile.spot.tolerations):
-        yield Lack(key="spot", message=f"{', '.join(spot)} may run on spot nodes, but nothing says which those are")
 
 
 def _secrets(config: RunConfig, profile: ClusterProfile) -> Iterator[Lack]:

@@ -7,26 +7,44 @@ from typing import Any
 import yaml
 
 from opencharacter.errors import UserError
+from opencharacter.pipelines.cluster import ClusterProfile
+from opencharacter.pipelines.cluster_checks import refuse_misfit
 from opencharacter.pipelines.config import RunConfig
 from opencharacter.pipelines.dag import build_pipeline
+from opencharacter.templates import overridden_prompts
 
 
-def compile_pipeline(config: RunConfig, target: Path, *, workspace: str | None = None) -> Path:
+def compile_pipeline(
+    config: RunConfig, target: Path, *, workspace: str | None = None, profile: ClusterProfile | None = None
+) -> Path:
     """Write the IR of a run to `target` (.yaml or .json). `workspace` becomes the parameter's default.
 
-    Raises `UserError` for another ending.
+    With a `profile` the file holds each step's images, resources and platform settings, too. Raises `UserError` for
+    another ending, a run that cannot work on that cluster, or overridden prompts for which it has no ConfigMap.
     """
     from kfp import compiler
 
     if target.suffix not in (".yaml", ".yml", ".json"):
         raise UserError(f"{target}: expected a name that ends in .yaml or .json")
+    if profile:
+        check_placement(config, profile)
     parameters = {"workspace": workspace} if workspace else None
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
         draft = Path(scratch) / target.name
-        compiler.Compiler().compile(build_pipeline(config), str(draft), pipeline_parameters=parameters)
+        compiler.Compiler().compile(build_pipeline(config, profile), str(draft), pipeline_parameters=parameters)
         draft.replace(target)
     return target
+
+
+def check_placement(config: RunConfig, profile: ClusterProfile) -> None:
+    """Refuse, with a `UserError` that names the keys, what cannot work on that cluster."""
+    refuse_misfit(config, profile)
+    if overridden_prompts() and not profile.prompts_config_map:
+        raise UserError(
+            f"prompts are overridden, but the cluster profile '{profile.name}' names no prompts_config_map",
+            hint="make a ConfigMap of that folder and name it: kubectl create configmap NAME --from-file FOLDER",
+        )
 
 
 def read_ir(path: Path) -> dict[str, Any]:

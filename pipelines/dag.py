@@ -2,16 +2,19 @@
 
 from typing import Any
 
+from opencharacter.pipelines.cluster import ClusterProfile
 from opencharacter.pipelines.config import RunConfig
+from opencharacter.pipelines.placing import place_tasks
 
 
-def build_pipeline(config: RunConfig) -> Any:
-    """The KFP pipeline of a run; its parameters' defaults are the configuration.
+def build_pipeline(config: RunConfig, profile: ClusterProfile | None = None) -> Any:
+    """The KFP pipeline of a run; its parameters' defaults are the configuration, its pods are as `profile` says.
 
     With `inputs.release` the import of published data stands in place of the synthesis stages. The one parameter
     without a default is `workspace`, the folder or prefix where data stay.
     """
     from kfp import dsl
+    from kfp.dsl.pipeline_context import Pipeline
 
     from opencharacter.components.champion.component import champion as champion_step
     from opencharacter.components.deploy.component import deploy as deploy_step
@@ -87,6 +90,9 @@ def build_pipeline(config: RunConfig) -> Any:
             )
             champion.set_caching_options(False)
             deploy_step(**common, deploy=deploy, promoted=champion.outputs["promoted"])
+        if profile:
+            # KFP keeps all tasks here, those in loops and branches too: no step can be forgotten.
+            place_tasks(Pipeline.get_default_pipeline().tasks.values(), config, profile)
         return report.outputs["report"]
 
     return opencharacter_run

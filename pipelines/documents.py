@@ -1,7 +1,8 @@
 """YAML files that people write: read and validated, with errors that name the line and the key."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,16 +16,47 @@ Model = TypeVar("Model", bound=BaseModel)
 _Location = Sequence[str | int]
 
 
-def load_document(model: type[Model], text: str, label: str, *, hint: str | None = None) -> Model:
+def load_document(
+    model: type[Model],
+    text: str,
+    label: str,
+    *,
+    overrides: Sequence[str] = (),
+    option: str = "--set",
+    hint: str | None = None,
+    prepare: Callable[[dict[str, Any]], None] | None = None,
+) -> Model:
     """The model that a YAML text holds; `label` is what messages call it.
 
-    Raises `UserError` naming line and key; `hint` says where the keys are listed.
+    `overrides` are `dotted.key=value`, the value in YAML; `option` is how messages call them. `prepare` may change
+    the data before them. Raises `UserError` naming line and key; `hint` says where the keys are listed.
     """
     root = compose(text, label)
+    data = _unshared(yaml.safe_load(text))
+    if not isinstance(data, dict):
+        wanted = ", ".join(list(model.model_fields)[:3])
+        raise UserError(f"{label}: expected a mapping with keys such as {wanted}; got {type(data).__name__}", hint=hint)
+    if prepare:
+        prepare(data)
+    for override in overrides:
+        _apply(data, override, option)
     try:
-        return model.model_validate(yaml.safe_load(text))
+        return model.model_validate(data)
     except ValidationError as error:
         raise explain(error, model, label, root, hint=hint) from error
+
+
+def shipped(package: str) -> list[str]:
+    """Names of the YAML files that a package holds."""
+    names = [entry.name for entry in resources.files(package).iterdir()]
+    return sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml"))
+
+
+def shipped_text(package: str, name: str, what: str) -> str:
+    """The text of a package's YAML file. Raises `UserError`, which calls it `what`, for an unknown name."""
+    if name not in shipped(package):
+        raise UserError(f"no {what} '{name}'; there are: {', '.join(shipped(package))}")
+    return (resources.files(package) / f"{name}.yaml").read_text(encoding="utf-8")
 
 
 def read_text(path: Path, *, hint: str | None = None) -> str:
@@ -71,6 +103,43 @@ def explain(
         where = f"{label}:{_line(root, location)}" if root is not None else label
         lines.append(f"{where}: {key}: {message}")
     return UserError("\n".join(lines), hint=hint)
+
+
+def _unshared(value: Any) -> Any:
+    """A copy in which what YAML aliases share is there for each on its own, so that an override changes one place."""
+    if isinstance(value, dict):
+        return {key: _unshared(part) for key, part in value.items()}
+    return [_unshared(part) for part in value] if isinstance(value, list) else value
+
+
+def _apply(data: dict[str, Any], override: str, option: str) -> None:
+    key, equals, raw = override.partition("=")
+    if not equals or not key:
+        raise UserError(f"{option} {override}: expected key=value")
+    try:
+        value = yaml.safe_load(raw)
+    except yaml.YAMLError as error:
+        raise UserError(f"{option} {override}: the value is not valid YAML") from error
+    *parents, last = key.split(".")
+    place: Any = data
+    for part in parents:
+        if isinstance(place, list):
+            place = place[_index(place, part, f"{option} {override}")]
+        else:
+            # A section that is all defaults may be absent from the file.
+            if not isinstance(place.get(part), dict | list):
+                place[part] = {}
+            place = place[part]
+    if isinstance(place, list):
+        place[_index(place, last, f"{option} {override}")] = value
+    else:
+        place[last] = value
+
+
+def _index(place: list[Any], part: str, told: str) -> int:
+    if not part.isdigit() or int(part) >= len(place):
+        raise UserError(f"{told}: '{part}' must be an index from 0 to {len(place) - 1}")
+    return int(part)
 
 
 def _suggest(model: type[BaseModel], location: _Location) -> str:

@@ -1,29 +1,57 @@
-"""Reading a run configuration: a file or a shipped preset, `--set` overrides, and errors that name line and key."""
+"""Reading run configurations and cluster profiles: a file or a shipped one, and overrides."""
 
 from collections.abc import Sequence
-from importlib import resources
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import yaml
-from pydantic import ValidationError
-
 from opencharacter.errors import UserError
+from opencharacter.pipelines.cluster import ClusterProfile
 from opencharacter.pipelines.config import RunConfig
-from opencharacter.pipelines.documents import compose, explain, read_text
+from opencharacter.pipelines.documents import load_document, read_text, shipped, shipped_text
+
+_RECIPES = "opencharacter.recipes"
+_PROFILES = "opencharacter.pipelines.profiles"
 
 
 def presets() -> list[str]:
     """Names of the shipped recipes."""
-    entries = resources.files("opencharacter.recipes").iterdir()
-    return sorted(entry.name.removesuffix(".yaml") for entry in entries if entry.name.endswith(".yaml"))
+    return shipped(_RECIPES)
 
 
 def preset_text(name: str) -> str:
     """The YAML of a shipped recipe. Raises `UserError` for an unknown name."""
-    if name not in presets():
-        raise UserError(f"no preset '{name}'; there are: {', '.join(presets())}")
-    return (resources.files("opencharacter.recipes") / f"{name}.yaml").read_text(encoding="utf-8")
+    return shipped_text(_RECIPES, name, "preset")
+
+
+def cluster_profiles() -> list[str]:
+    """Names of the shipped cluster profiles."""
+    return shipped(_PROFILES)
+
+
+def cluster_profile_text(source: str) -> str:
+    """The YAML of a shipped profile's name, or of a file's path (which holds a '/' or ends in .yaml or .yml).
+
+    Raises `UserError` if there is no such profile or file.
+    """
+    if "/" in source or source.endswith((".yaml", ".yml")):
+        return read_text(Path(source), hint="start from a shipped one: opencharacter cluster show node8 > mine.yaml")
+    return shipped_text(_PROFILES, source, "cluster profile")
+
+
+def load_cluster_profile(source: str, overrides: Sequence[str] = ()) -> ClusterProfile:
+    """The cluster profile of a shipped name or a file; `overrides` are `dotted.key=value`, the value in YAML.
+
+    Raises `UserError` naming file, line and key.
+    """
+    return load_document(
+        ClusterProfile,
+        cluster_profile_text(source),
+        source if "/" in source or source.endswith((".yaml", ".yml")) else f"cluster profile {source}",
+        overrides=overrides,
+        option="--profile-set",
+        hint="opencharacter cluster schema lists every key",
+    )
 
 
 def load_run_config(path: Path | None = None, *, preset: str | None = None, overrides: Sequence[str] = ()) -> RunConfig:
@@ -34,23 +62,19 @@ def load_run_config(path: Path | None = None, *, preset: str | None = None, over
     if (path is None) == (preset is None):
         raise UserError("give either --config FILE or --preset NAME")
     if path is not None:
-        label, folder = str(path), path.parent
+        label, prepare = str(path), partial(_anchor_paths, folder=path.parent)
         text = read_text(path, hint="start from a shipped one: opencharacter config show --preset demo")
     else:
-        label, folder = f"preset {preset}", None
+        label, prepare = f"preset {preset}", None
         text = preset_text(preset or "")
-    root = compose(text, label)
-    data = yaml.safe_load(text)
-    if not isinstance(data, dict):
-        raise UserError(f"{label}: expected a mapping with keys such as name, inputs, sft; got {type(data).__name__}")
-    if folder is not None:
-        _anchor_paths(data, folder)
-    for override in overrides:
-        _apply(data, override)
-    try:
-        return RunConfig.model_validate(data)
-    except ValidationError as error:
-        raise explain(error, RunConfig, label, root, hint="opencharacter config schema lists every key") from error
+    return load_document(
+        RunConfig,
+        text,
+        label,
+        overrides=overrides,
+        hint="opencharacter config schema lists every key",
+        prepare=prepare,
+    )
 
 
 def _anchor_paths(data: dict[str, Any], folder: Path) -> None:
@@ -71,33 +95,3 @@ def _anchor_paths(data: dict[str, Any], folder: Path) -> None:
 
 def _anchored(uri: str, folder: Path) -> str:
     return uri if "://" in uri else str((folder / Path(uri).expanduser()).resolve())
-
-
-def _apply(data: dict[str, Any], override: str) -> None:
-    key, equals, raw = override.partition("=")
-    if not equals or not key:
-        raise UserError(f"--set {override}: expected key=value, such as sft.epochs=2")
-    try:
-        value = yaml.safe_load(raw)
-    except yaml.YAMLError as error:
-        raise UserError(f"--set {override}: the value is not valid YAML") from error
-    *parents, last = key.split(".")
-    place: Any = data
-    for part in parents:
-        if isinstance(place, list):
-            place = place[_index(place, part, override)]
-        else:
-            # A section that is all defaults may be absent from the file.
-            if not isinstance(place.get(part), dict | list):
-                place[part] = {}
-            place = place[part]
-    if isinstance(place, list):
-        place[_index(place, last, override)] = value
-    else:
-        place[last] = value
-
-
-def _index(place: list[Any], part: str, override: str) -> int:
-    if not part.isdigit() or int(part) >= len(place):
-        raise UserError(f"--set {override}: '{part}' must be an index from 0 to {len(place) - 1}")
-    return int(part)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from opencharacter.errors import OpenCharacterError, UserError
+from opencharacter.pipelines.cluster import ClusterProfile
 from opencharacter.pipelines.compile import compile_pipeline
 from opencharacter.pipelines.config import RunConfig
 
@@ -19,30 +20,46 @@ class Submitted:
     url: str
 
 
+def check_workspace(workspace: str) -> None:
+    """Raise `UserError` for a workspace that no pod would reach."""
+    if "://" not in workspace or workspace.startswith("file://"):
+        raise UserError(f"--workspace {workspace}: a cluster needs an object store prefix, such as s3://bucket/prefix")
+
+
 def submit_pipeline(
-    config: RunConfig, *, host: str, workspace: str, experiment: str | None = None, token: str | None = None
+    config: RunConfig,
+    *,
+    host: str,
+    workspace: str,
+    profile: ClusterProfile | None = None,
+    experiment: str | None = None,
+    token: str | None = None,
 ) -> Submitted:
     """Compile and start a run on the server at `host`; data go to `workspace`, which every step's pod must reach.
 
-    Raises `UserError` for a local workspace, `OpenCharacterError` if the server cannot be reached or refuses.
+    Raises `UserError` for a local workspace or a profile that the run does not fit, before anything is sent;
+    `OpenCharacterError` if the server cannot be reached or refuses.
     """
-    if "://" not in workspace or workspace.startswith("file://"):
-        raise UserError(f"--workspace {workspace}: a cluster needs an object store prefix, such as s3://bucket/prefix")
+    check_workspace(workspace)
     import kfp
     import urllib3.exceptions
     from kfp_server_api import ApiException
 
     # The client prints links of its own, for notebooks.
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-        package = compile_pipeline(config, Path(folder) / "pipeline.yaml")
+        package = compile_pipeline(config, Path(folder) / "pipeline.yaml", profile=profile)
         try:
             client = kfp.Client(host=host, existing_token=token)
+            # A server for one user refuses a namespace.
+            shared = profile is not None and client.get_kfp_healthz().multi_user
             # No enable_caching here: it would override the tasks that must never be cached.
             run = client.create_run_from_pipeline_package(
                 str(package),
                 arguments={"workspace": workspace},
                 run_name=config.name,
                 experiment_name=experiment or config.registry.experiment,
+                namespace=profile.namespace if profile and shared else None,
+                service_account=profile.service_account if profile else None,
             )
         except ApiException as error:
             raise OpenCharacterError(

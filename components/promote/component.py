@@ -2,10 +2,10 @@
 
 from kfp import dsl
 
-from opencharacter.components.images import image_reference
+from opencharacter.components.images import step_image
 
 
-@dsl.component(base_image=image_reference("tools"), install_kfp_package=False)
+@dsl.component(base_image=step_image("promote"), install_kfp_package=False)
 def promote(
     workspace: str,
     run: dict,
@@ -23,4 +23,4 @@ def promote(
         config = RegistryConfig.model_validate(registry)
         verdict = GateDecision.model_validate(decision)
         champion = promote(config, version=registered.metadata["version"], decision=verdict)
-        point(promoted, **champion.model_dump(mode="json"))
+        point(promoted, champion.uri, **champion.model_dump(mode="json", exclude={"uri"}))

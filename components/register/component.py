@@ -2,10 +2,10 @@
 
 from kfp import dsl
 
-from opencharacter.components.images import image_reference
+from opencharacter.components.images import step_image
 
 
-@dsl.component(base_image=image_reference("tools"), install_kfp_package=False)
+@dsl.component(base_image=step_image("register"), install_kfp_package=False)
 def register(
     workspace: str,
     run: dict,
@@ -20,4 +20,4 @@ def register(
 
     with Step("register", workspace, run) as step:
         version = register(RegistryConfig.model_validate(registry), step.ref(model), step.ref(evaluation))
-        point(registered, **version.model_dump(mode="json"))
+        point(registered, version.uri, **version.model_dump(mode="json", exclude={"uri"}))

@@ -2,10 +2,10 @@
 
 from kfp import dsl
 
-from opencharacter.components.images import image_reference
+from opencharacter.components.images import step_image
 
 
-@dsl.component(base_image=image_reference("synthesis"), install_kfp_package=False)
+@dsl.component(base_image=step_image("responses"), install_kfp_package=False)
 def responses(
     workspace: str,
     run: dict,

@@ -2,10 +2,10 @@
 
 from kfp import dsl
 
-from opencharacter.components.images import image_reference
+from opencharacter.components.images import step_image
 
 
-@dsl.component(base_image=image_reference("training"), install_kfp_package=False)
+@dsl.component(base_image=step_image("sft"), install_kfp_package=False)
 def sft(
     workspace: str,
     run: dict,

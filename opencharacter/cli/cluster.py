@@ -1,12 +1,79 @@
-"""`opencharacter cluster`: what the cluster has, and what it lacks."""
+"""`opencharacter cluster`: cluster profiles, and what the cluster itself has and lacks."""
 
+import json
 from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="Look at the Kubernetes cluster.", no_args_is_help=True)
+from opencharacter.cli.options import ConfigFile, Overrides, Preset, ProfileOverrides
 
+app = typer.Typer(help="Cluster profiles, and a look at the cluster itself.", no_args_is_help=True)
+
+_Source = Annotated[str, typer.Argument(metavar="NAME_OR_FILE", help="A shipped profile, or a YAML file.")]
 _COLOURS = {"ok": "green", "missing": "red", "unknown": "yellow"}
+
+
+@app.command("list", epilog="Example: opencharacter cluster list")
+def list_profiles() -> None:
+    """List the shipped cluster profiles."""
+    from opencharacter.pipelines.loading import cluster_profiles, load_cluster_profile
+
+    for name in cluster_profiles():
+        typer.echo(f"{name:8} {load_cluster_profile(name).description}")
+
+
+@app.command("show", epilog="Example: opencharacter cluster show node8 > mine.yaml")
+def show(
+    source: _Source,
+    overrides: ProfileOverrides = None,
+    full: Annotated[bool, typer.Option("--full", help="Each step with what it gets from the defaults.")] = False,
+) -> None:
+    """Print a profile: as it is shipped, or with overrides, or as each step's pod sees it."""
+    from opencharacter.pipelines.cluster import STEPS
+    from opencharacter.pipelines.loading import cluster_profile_text, load_cluster_profile
+
+    if not overrides and not full:
+        typer.echo(cluster_profile_text(source), nl=False)
+        return
+    import yaml
+
+    profile = load_cluster_profile(source, overrides or ())
+    shown = profile.model_dump(mode="json", exclude_unset=not full, exclude_none=full)
+    if full:
+        shown["steps"] = {step: profile.pod(step).model_dump(mode="json", exclude_none=True) for step in STEPS}
+    typer.echo(yaml.safe_dump(shown, sort_keys=False), nl=False)
+
+
+@app.command("check", epilog="Example: opencharacter cluster check mine.yaml --preset final")
+def check(
+    source: _Source,
+    overrides: ProfileOverrides = None,
+    config: ConfigFile = None,
+    preset: Preset = None,
+    run_overrides: Overrides = None,
+) -> None:
+    """Check a profile and, with --config or --preset, whether the run fits it. Exit code 2 if not."""
+    from opencharacter.pipelines.cluster_checks import find_lacks
+    from opencharacter.pipelines.compile import check_placement
+    from opencharacter.pipelines.loading import load_cluster_profile, load_run_config
+
+    profile = load_cluster_profile(source, overrides or ())
+    if config is None and preset is None:
+        typer.echo(f"{profile.name}: valid")
+        return
+    run = load_run_config(config, preset=preset, overrides=run_overrides or ())
+    check_placement(run, profile)
+    typer.echo(f"{profile.name}: valid, and {run.name} fits")
+    for lack in find_lacks(run, profile):
+        typer.echo(f"  note: {lack.key}: {lack.message}" + (f" (step {lack.step})" if lack.step else ""))
+
+
+@app.command("schema", epilog="Example: opencharacter cluster schema > profile.schema.json")
+def schema() -> None:
+    """Print the JSON schema of a profile: every key, its meaning and default."""
+    from opencharacter.pipelines.cluster import ClusterProfile
+
+    typer.echo(json.dumps(ClusterProfile.model_json_schema(), indent=2))
 
 
 @app.command("preflight", epilog="Example: opencharacter cluster preflight --need kserve --need pipelines --gpus 1")

@@ -16,6 +16,37 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", "-s", metavar="KEY=VALUE", help="Override a key, such as sft.epochs=2. Repeatable."),
 ]
+Profile = Annotated[
+    str | None,
+    typer.Option("--profile", metavar="NAME_OR_FILE", help="Cluster profile: cpu, node8, pool, or a YAML file."),
+]
+ProfileOverrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--profile-set",
+        metavar="KEY=VALUE",
+        help="Override a key of the profile, such as images.registry=registry.example.com/oc. Repeatable.",
+    ),
+]
+
+
+def _override_prompts(folder: Path | None) -> Path | None:
+    if folder is not None:
+        from opencharacter.templates import override_prompts
+
+        override_prompts(folder)
+    return folder
+
+
+Prompts = Annotated[
+    Path | None,
+    typer.Option(
+        "--prompts",
+        envvar="OPENCHARACTER_PROMPTS",
+        callback=_override_prompts,
+        help="Folder whose files replace the prompt templates of the same name.",
+    ),
+]
 Workdir = Annotated[Path, typer.Option("--workdir", "-w", help="Working folder: data, models, reports, logs.")]
 
 

@@ -1,20 +1,29 @@
 """`opencharacter pipeline`: compile, run here, submit to a cluster."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from opencharacter.cli.options import ConfigFile, Overrides, Preset, Workdir
+from opencharacter.cli.options import ConfigFile, Overrides, Preset, Profile, ProfileOverrides, Prompts, Workdir
+
+if TYPE_CHECKING:
+    from opencharacter.pipelines.cluster import ClusterProfile
+    from opencharacter.pipelines.config import RunConfig
 
 app = typer.Typer(help="Compile, run and submit the Kubeflow pipeline.", no_args_is_help=True)
 
 
-@app.command("compile", epilog="Example: opencharacter pipeline compile --preset final --output final.yaml")
+@app.command(
+    "compile", epilog="Example: opencharacter pipeline compile --preset final --profile node8 --output final.yaml"
+)
 def compile_(
     config: ConfigFile = None,
     preset: Preset = None,
     overrides: Overrides = None,
+    profile: Profile = None,
+    profile_overrides: ProfileOverrides = None,
+    prompts: Prompts = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write (.yaml or .json).")] = Path(
         "pipeline.yaml"
     ),
@@ -22,12 +31,16 @@ def compile_(
         str | None, typer.Option(help="Default of the parameter `workspace`: an object store prefix.")
     ] = None,
 ) -> None:
-    """Compile a run to the intermediate representation that Kubeflow Pipelines executes."""
+    """Compile a run to the intermediate representation that Kubeflow Pipelines executes.
+
+    With --profile the file also says where, with what and from which images each step runs.
+    """
     from opencharacter.pipelines.compile import compile_pipeline
     from opencharacter.pipelines.loading import load_run_config
 
     loaded = load_run_config(config, preset=preset, overrides=overrides or ())
-    typer.echo(f"wrote {compile_pipeline(loaded, output, workspace=workspace)}")
+    placed = _profile(profile, profile_overrides)
+    typer.echo(f"wrote {compile_pipeline(loaded, output, workspace=workspace, profile=placed)}")
 
 
 @app.command("run", epilog="Example: opencharacter pipeline run --local --preset demo --workdir work/demo")
@@ -35,6 +48,7 @@ def run(
     config: ConfigFile = None,
     preset: Preset = None,
     overrides: Overrides = None,
+    prompts: Prompts = None,
     workdir: Workdir = Path("work"),
     local: Annotated[bool, typer.Option("--local", help="On this machine, each step a process.")] = False,
 ) -> None:
@@ -50,24 +64,74 @@ def run(
 
 @app.command(
     "submit",
-    epilog="Example: opencharacter pipeline submit --host http://localhost:8080 --preset final "
+    epilog="Example: opencharacter pipeline submit --host http://localhost:8080 --preset final --profile node8 "
     "--workspace s3://models/opencharacter",
 )
 def submit(
-    host: Annotated[str, typer.Option(help="Address of the Kubeflow Pipelines API.")],
     workspace: Annotated[str, typer.Option(help="Object store prefix for all data of the run.")],
+    host: Annotated[str | None, typer.Option(help="Address of the Kubeflow Pipelines API.")] = None,
     config: ConfigFile = None,
     preset: Preset = None,
     overrides: Overrides = None,
+    profile: Profile = None,
+    profile_overrides: ProfileOverrides = None,
+    prompts: Prompts = None,
     experiment: Annotated[str | None, typer.Option(help="Experiment; default: the registry's.")] = None,
     token: Annotated[
         str | None, typer.Option(envvar="KF_PIPELINES_TOKEN", help="Bearer token, where the API asks for one.")
     ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be submitted, and send nothing.")] = False,
 ) -> None:
-    """Compile the run and start it on a Kubeflow Pipelines server."""
+    """Compile the run and start it on a Kubeflow Pipelines server.
+
+    Submitting again continues a run: what the workspace holds is not made twice.
+    """
     from opencharacter.pipelines.loading import load_run_config
-    from opencharacter.pipelines.submit import submit_pipeline
+    from opencharacter.pipelines.submit import check_workspace, submit_pipeline
 
     loaded = load_run_config(config, preset=preset, overrides=overrides or ())
-    submitted = submit_pipeline(loaded, host=host, workspace=workspace, experiment=experiment, token=token)
+    placed = _profile(profile, profile_overrides)
+    if dry_run:
+        from opencharacter.pipelines.compile import check_placement
+
+        check_workspace(workspace)
+        if placed:
+            check_placement(loaded, placed)
+        _show_pods(loaded, placed)
+        typer.echo(f"data: {workspace}\nnothing was sent")
+        return
+    if host is None:
+        raise typer.BadParameter("give --host, the address of the Kubeflow Pipelines API, or --dry-run")
+    submitted = submit_pipeline(
+        loaded, host=host, workspace=workspace, profile=placed, experiment=experiment, token=token
+    )
     typer.echo(f"run {submitted.run_id}\n{submitted.url}")
+
+
+def _profile(source: str | None, overrides: list[str] | None) -> "ClusterProfile | None":
+    from opencharacter.pipelines.loading import load_cluster_profile
+
+    if source is None:
+        if overrides:
+            raise typer.BadParameter("--profile-set changes a profile; give --profile, too")
+        return None
+    return load_cluster_profile(source, overrides or ())
+
+
+def _show_pods(config: "RunConfig", profile: "ClusterProfile | None") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from opencharacter.pipelines.placing import pods_of
+
+    table = Table("step", "pods", "GPUs", "cpu", "memory", "queue", "retries")
+    rows = pods_of(config, profile)
+    for pod in rows:
+        counts = [str(count or "") for count in (pod.pods, pod.gpus)]
+        table.add_row(pod.step, *counts, pod.cpu, pod.memory, pod.queue, str(pod.retries or ""))
+    Console().print(table)
+    for pod in rows:
+        if pod.trains_on:
+            typer.echo(f"{pod.step} starts a TrainJob of {pod.trains_on}")
+    for image in sorted({pod.image for pod in rows}):
+        typer.echo(f"image {image}: {', '.join(pod.step for pod in rows if pod.image == image)}")

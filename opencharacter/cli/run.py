@@ -4,13 +4,14 @@ from pathlib import Path
 
 import typer
 
-from opencharacter.cli.options import ConfigFile, Overrides, Preset, Workdir
+from opencharacter.cli.options import ConfigFile, Overrides, Preset, Prompts, Workdir
 
 
 def run(
     config: ConfigFile = None,
     preset: Preset = None,
     overrides: Overrides = None,
+    prompts: Prompts = None,
     workdir: Workdir = Path("work"),
 ) -> None:
     """Run the whole pipeline on this machine. Run again to resume, or to redo only what a change touches.

@@ -40,7 +40,7 @@ def test_a_profile_that_fits_lacks_nothing() -> None:
         ({"sft": {"accelerator": {"count": 16}, "shm": "8Gi"}}, "run: sft.processes", False),
         ({"sft": {**POOL, "nodes": 2}}, "steps.sft.queue", False),
         ({"evaluate": {}}, "steps.evaluate.accelerator.count", False),
-        ({"responses": {}}, "steps.responses.accelerator.count", False),
+        ({"responses": {}}, "steps.responses.accelerator.count", True),
         ({"responses": {"accelerator": {"count": 2}, "shm": "8Gi"}}, "steps.responses.accelerator.count", True),
         ({"responses": {"accelerator": {"count": 4}}}, "steps.responses.shm", False),
     ],
@@ -55,11 +55,11 @@ def test_gpus_of_all_nodes_count() -> None:
     assert lacks(steps={"sft": {**POOL, "nodes": 2, "queue": "gpus"}}) == []
 
 
-def test_spot_needs_retries_and_nodes() -> None:
-    found = lacks(steps={"responses": {**POOL, "spot": True}})
-    assert [lack.key for lack in found] == ["steps.responses.retries.count", "spot"]
-    fixed = {"responses": {**POOL, "spot": True, "retries": {"count": 3}}}
-    assert lacks(steps=fixed, spot={"node_selector": {"pool": "spot"}}) == []
+def test_spot_needs_retries() -> None:
+    nodes = {"node_selector": {"pool": "spot"}}
+    [lack] = lacks(steps={"responses": {**POOL, "spot": True}}, spot=nodes)
+    assert lack.key == "steps.responses.retries.count"
+    assert lacks(steps={"responses": {**POOL, "spot": True, "retries": {"count": 3}}}, spot=nodes) == []
 
 
 def test_a_secret_counts_for_the_steps_that_it_names() -> None:

@@ -1,0 +1,180 @@
+"""Applying a cluster profile to the pipeline's tasks: image, resources, nodes, volumes, environment, retries."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from opencharacter.components.images import STEP_IMAGES, step_image
+from opencharacter.engines.hardware import GPUS_VARIABLE
+from opencharacter.pipelines.cluster import ClusterProfile, Placement, StepName
+from opencharacter.pipelines.cluster_checks import steps_of
+from opencharacter.pipelines.config import RunConfig
+from opencharacter.pipelines.quantities import seconds
+from opencharacter.storage.cache import CACHE_VARIABLE
+from opencharacter.templates import OVERRIDE_VARIABLE, overridden_prompts
+
+HOME = "/var/opencharacter"
+"""Home, caches and working files of a step; the images' one other writable folder is /tmp."""
+
+PROMPTS = "/etc/opencharacter/prompts"
+"""Where the ConfigMap of the overridden prompts is mounted."""
+
+
+class Pod(BaseModel):
+    """What a step asks the cluster for, in brief."""
+
+    step: StepName
+    pods: int = Field(description="workers side by side; KFP starts a small pod of its own beside each")
+    image: str
+    gpus: int
+    cpu: str
+    memory: str
+    queue: str
+    retries: int
+    trains_on: str = Field(description="the nodes of the TrainJob that the pod starts, if it does")
+
+
+_SHARDED: tuple[StepName, ...] = ("profiles", "responses")
+_QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
+_PRIORITY_LABEL = "kueue.x-k8s.io/priority-class"
+
+
+def place_tasks(tasks: Iterable[Any], config: RunConfig, profile: ClusterProfile) -> None:
+    """Give each task (`kfp.dsl.PipelineTask`) what the profile says of its step.
+
+    Where prompts are overridden here, the pods read the profile's ConfigMap of prompts.
+    """
+    for task in tasks:
+        step: StepName = task.component_spec.name
+        placement = profile.pod(step)
+        task.container_spec.image = profile.images.reference(STEP_IMAGES[step])
+        _ask_for_resources(task, placement)
+        _choose_nodes(task, placement)
+        _mount(task, profile, placement)
+        _set_environment(task, profile, step, placement)
+        if overridden_prompts():
+            _mount_prompts(task, profile)
+        _secure(task, profile)
+        _retry(task, placement)
+
+
+def _ask_for_resources(task: Any, placement: Placement) -> None:
+    if placement.cpu:
+        task.set_cpu_request(placement.cpu).set_cpu_limit(placement.cpu)
+    if placement.memory:
+        task.set_memory_request(placement.memory).set_memory_limit(placement.memory)
+    if placement.accelerator:
+        task.set_accelerator_type(placement.accelerator.type).set_accelerator_limit(placement.accelerator.count)
+
+
+def _choose_nodes(task: Any, placement: Placement) -> None:
+    from kfp import kubernetes
+
+    for label, value in (placement.node_selector or {}).items():
+        kubernetes.add_node_selector(task, label, value)
+    for toleration in placement.tolerations or []:
+        kubernetes.add_toleration(task, **toleration.model_dump(exclude_none=True))
+    terms = placement.affinity or []
+    # KFP makes each call an alternative of its own (Kubernetes ORs node selector terms), so rules go into one call.
+    if rules := [term.model_dump(exclude={"weight"}) for term in terms if term.weight is None]:
+        kubernetes.add_node_affinity(task, match_expressions=rules)
+    for term in terms:
+        if term.weight is not None:
+            expression = term.model_dump(exclude={"weight"})
+            kubernetes.add_node_affinity(task, match_expressions=[expression], weight=term.weight)
+    if placement.queue:
+        kubernetes.add_pod_label(task, _QUEUE_LABEL, placement.queue)
+    if placement.priority:
+        kubernetes.add_pod_label(task, _PRIORITY_LABEL, placement.priority)
+
+
+def _mount(task: Any, profile: ClusterProfile, placement: Placement) -> None:
+    from kfp import kubernetes
+
+    kubernetes.empty_dir_mount(task, "tmp", "/tmp")
+    if placement.scratch:
+        kubernetes.add_ephemeral_volume(
+            task,
+            "scratch",
+            HOME,
+            access_modes=["ReadWriteOnce"],
+            size=placement.scratch,
+            storage_class_name=profile.scratch_storage_class,
+        )
+    else:
+        kubernetes.empty_dir_mount(task, "scratch", HOME)
+    if placement.shm:
+        kubernetes.empty_dir_mount(task, "shm", "/dev/shm", medium="Memory", size_limit=placement.shm)
+
+
+def _set_environment(task: Any, profile: ClusterProfile, step: StepName, placement: Placement) -> None:
+    from kfp import kubernetes
+
+    # USER: torch asks who it is, and a numeric user need not stand in the image's passwd.
+    variables = {"HOME": HOME, "USER": "opencharacter", "TMPDIR": "/tmp", CACHE_VARIABLE: f"{HOME}/cache"}
+    if placement.accelerator:
+        variables[GPUS_VARIABLE] = str(placement.accelerator.count)
+    for name, value in (variables | profile.env).items():
+        task.set_env_variable(name, value)
+    for secret in profile.secrets:
+        if secret.serves(step):
+            kubernetes.use_secret_as_env(task, secret.secret, secret.keys, optional=secret.optional)
+
+
+def _mount_prompts(task: Any, profile: ClusterProfile) -> None:
+    from kfp import kubernetes
+
+    assert profile.prompts_config_map, "compile refuses overridden prompts without it"
+    kubernetes.use_config_map_as_volume(task, profile.prompts_config_map, PROMPTS)
+    task.set_env_variable(OVERRIDE_VARIABLE, PROMPTS)
+
+
+def _secure(task: Any, profile: ClusterProfile) -> None:
+    from kfp import kubernetes
+
+    user = profile.run_as_user
+    kubernetes.set_security_context(task, run_as_user=user, run_as_group=user, run_as_non_root=True)
+    kubernetes.set_image_pull_policy(task, profile.images.pull_policy)
+    if profile.images.pull_secrets:
+        kubernetes.set_image_pull_secrets(task, profile.images.pull_secrets)
+
+
+def _retry(task: Any, placement: Placement) -> None:
+    from kfp import kubernetes
+
+    if placement.retries and placement.retries.count:
+        retries = placement.retries
+        # All four are needed: KFP's server shares one Argo template among all steps that retry.
+        task.set_retry(
+            num_retries=retries.count,
+            backoff_duration=f"{seconds(retries.backoff)}s",
+            backoff_factor=float(retries.factor),
+            backoff_max_duration=f"{seconds(retries.within)}s",
+        )
+    if placement.timeout:
+        kubernetes.set_timeout(task, seconds(placement.timeout))
+    if placement.caching is False:
+        task.set_caching_options(False)
+
+
+def pods_of(config: RunConfig, profile: ClusterProfile | None) -> list[Pod]:
+    """The pods of a run, by step; without a profile they have the compiled pipeline's image and ask for nothing."""
+    pods = []
+    for step in steps_of(config):
+        pod = profile.pod(step) if profile else Placement()
+        job = profile.placement(step) if profile else Placement()
+        pods.append(
+            Pod(
+                step=step,
+                pods=config.shards if step in _SHARDED else 1,
+                image=profile.images.reference(STEP_IMAGES[step]) if profile else step_image(step),
+                gpus=pod.gpus,
+                cpu=pod.cpu or "",
+                memory=pod.memory or "",
+                queue=pod.queue or "",
+                retries=pod.retries.count if pod.retries else 0,
+                trains_on=f"{job.nodes} nodes, {job.gpus} GPUs each" if (job.nodes or 1) > 1 else "",
+            )
+        )
+    return pods
