@@ -5,12 +5,26 @@ from typing import Literal
 
 from pydantic import BaseModel
 
+from opencharacter.storage.workspace import Ref
 from opencharacter.training.config import SftConfig
 
 LOG_NAME = "train.log"
 """What the workers print, in the job's folder."""
 
 _MARK = "@opencharacter-event "
+
+
+class NodeArguments(BaseModel):
+    """What `train` was asked for, as told to each node of a training over several."""
+
+    config: SftConfig
+    mixture: Ref
+    workspace: str
+    """URI of the workspace."""
+    seed: int
+    experiment: str | None
+    key: str
+    """The output's key; a node that finds another one runs another library or reads another prompt."""
 
 
 class Tracking(BaseModel):

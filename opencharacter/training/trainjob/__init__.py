@@ -1,0 +1,5 @@
+"""Training over several nodes, as a Kubeflow Trainer v2 TrainJob."""
+
+from opencharacter.training.trainjob.settings import TRAINJOB_VARIABLE, SecretVariable, TrainJobSettings
+
+__all__ = ["TRAINJOB_VARIABLE", "SecretVariable", "TrainJobSettings"]

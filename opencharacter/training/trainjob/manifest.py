@@ -1,0 +1,163 @@
+"""The TrainJob object (trainer.kubeflow.org/v1alpha1, as of Kubeflow Trainer 2.3): a pure function of the settings."""
+
+from typing import Any
+
+from opencharacter.errors import UserError
+from opencharacter.hashing import digest
+from opencharacter.training.config import SftConfig
+from opencharacter.training.job import NodeArguments
+from opencharacter.training.trainjob.settings import TrainJobSettings
+
+GROUP, VERSION, PLURAL = "trainer.kubeflow.org", "v1alpha1", "trainjobs"
+NODE = "node"
+"""Name of the replicated job and of its container in Trainer's runtimes."""
+SPEC_ANNOTATION = "opencharacter.io/spec"
+"""Digest of the spec as it was asked for: Trainer and Kueue write into the spec itself."""
+
+WORK_FOLDER = "/var/opencharacter"
+_PROMPTS_FOLDER = "/etc/opencharacter/prompts"
+_GRACE_S = 60
+"""The launcher in the pod gives the training processes 40 s to end."""
+
+
+def job_name(key: str) -> str:
+    """The job of the output with this key: every attempt at it finds the same one."""
+    return f"opencharacter-sft-{key[:20]}"
+
+
+def processes_per_node(config: SftConfig, settings: TrainJobSettings) -> int:
+    """Training processes of each pod. Raises `UserError` if they aren't one for each GPU."""
+    each, rest = divmod(config.processes, settings.nodes)
+    if rest or (settings.gpus_per_node and each != settings.gpus_per_node):
+        expected = settings.nodes * max(1, settings.gpus_per_node)
+        raise UserError(
+            f"sft.processes is {config.processes}, but the training runs on {settings.nodes} nodes with"
+            f" {settings.gpus_per_node} GPU(s) each",
+            hint=f"set sft.processes to {expected}, or change steps.sft of the cluster profile",
+        )
+    return each
+
+
+def train_job(
+    settings: TrainJobSettings, arguments: NodeArguments, owner: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """The whole object. `owner` is an owner reference: the job goes when its owner goes."""
+    spec: dict[str, Any] = {
+        "runtimeRef": {"apiGroup": GROUP, "kind": settings.runtime_kind, "name": settings.runtime},
+        "trainer": _trainer(settings, arguments),
+        "runtimePatches": [_patch(settings)],
+    }
+    labels = {"app.kubernetes.io/name": "opencharacter", "app.kubernetes.io/component": "sft"}
+    if settings.queue:
+        labels["kueue.x-k8s.io/queue-name"] = settings.queue
+    if settings.priority:
+        labels["kueue.x-k8s.io/priority-class"] = settings.priority
+    metadata: dict[str, Any] = {
+        "name": job_name(arguments.key),
+        "namespace": settings.namespace,
+        "labels": labels,
+        "annotations": {SPEC_ANNOTATION: digest([spec, labels])},
+    }
+    if owner:
+        metadata["ownerReferences"] = [owner]
+    return {"apiVersion": f"{GROUP}/{VERSION}", "kind": "TrainJob", "metadata": metadata, "spec": spec}
+
+
+def _trainer(settings: TrainJobSettings, arguments: NodeArguments) -> dict[str, Any]:
+    resources = {"cpu": settings.cpu, "memory": settings.memory}
+    if settings.gpus_per_node:
+        resources[settings.gpu_resource] = str(settings.gpus_per_node)
+    quantities = {name: value for name, value in resources.items() if value}
+    trainer: dict[str, Any] = {
+        "image": settings.image,
+        "command": ["python", "-m", "opencharacter.training.node"],
+        # Kubernetes replaces $(NAME) in arguments.
+        "args": [arguments.model_dump_json().replace("$(", "$$(")],
+        "env": _environment(settings),
+        "numNodes": settings.nodes,
+        "numProcPerNode": processes_per_node(arguments.config, settings),
+    }
+    if quantities:
+        trainer["resourcesPerNode"] = {"requests": quantities, "limits": quantities}
+    return trainer
+
+
+def _environment(settings: TrainJobSettings) -> list[dict[str, Any]]:
+    plain = {"HOME": WORK_FOLDER, "OPENCHARACTER_CACHE": f"{WORK_FOLDER}/cache"} | settings.env
+    if settings.prompts_config_map:
+        plain["OPENCHARACTER_PROMPTS"] = _PROMPTS_FOLDER
+    secret = [
+        {"name": variable.name, "valueFrom": {"secretKeyRef": {"name": variable.secret, "key": variable.key}}}
+        for variable in settings.secrets
+    ]
+    return [{"name": name, "value": value} for name, value in plain.items()] + secret
+
+
+def _patch(settings: TrainJobSettings) -> dict[str, Any]:
+    """What the runtime's pods get besides: Trainer's `trainer` section knows image, arguments and resources only."""
+    volumes = _volumes(settings)
+    container = {
+        "name": NODE,
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "readOnlyRootFilesystem": True,
+            "runAsNonRoot": True,
+        },
+        "volumeMounts": [{"name": volume["name"], "mountPath": path} for path, volume in volumes.items()],
+    }
+    pod: dict[str, Any] = {
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": settings.user,
+            "runAsGroup": settings.user,
+            "fsGroup": settings.user,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "terminationGracePeriodSeconds": _GRACE_S,
+        "containers": [container],
+        "volumes": list(volumes.values()),
+        "nodeSelector": settings.node_selector,
+        "tolerations": settings.tolerations,
+        "affinity": settings.affinity,
+        "serviceAccountName": settings.service_account,
+        "imagePullSecrets": [{"name": name} for name in settings.pull_secrets],
+    }
+    template = {
+        # A sidecar would outlive the training, and the pods talk to each other on ports that it doesn't know.
+        "metadata": {
+            "labels": {
+                "app.kubernetes.io/name": "opencharacter",
+                "app.kubernetes.io/component": "sft",
+                "sidecar.istio.io/inject": "false",
+            }
+        },
+        "spec": {name: value for name, value in pod.items() if value},
+    }
+    job = {"name": NODE, "template": {"spec": {"template": template}}}
+    return {"manager": "opencharacter.io/sft", "trainingRuntimeSpec": {"template": {"spec": {"replicatedJobs": [job]}}}}
+
+
+def _volumes(settings: TrainJobSettings) -> dict[str, dict[str, Any]]:
+    """Mount path to volume: all that may be written on the read-only root file system, and the prompts."""
+    volumes: dict[str, dict[str, Any]] = {
+        "/tmp": {"name": "tmp", "emptyDir": {}},
+        WORK_FOLDER: {"name": "work"} | _work_volume(settings),
+    }
+    if settings.shm:
+        volumes["/dev/shm"] = {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": settings.shm}}
+    if settings.prompts_config_map:
+        volumes[_PROMPTS_FOLDER] = {"name": "prompts", "configMap": {"name": settings.prompts_config_map}}
+    return volumes
+
+
+def _work_volume(settings: TrainJobSettings) -> dict[str, Any]:
+    if settings.scratch is None:
+        return {"emptyDir": {}}
+    claim: dict[str, Any] = {
+        "accessModes": ["ReadWriteOnce"],
+        "resources": {"requests": {"storage": settings.scratch}},
+    }
+    if settings.scratch_storage_class:
+        claim["storageClassName"] = settings.scratch_storage_class
+    return {"ephemeral": {"volumeClaimTemplate": {"spec": claim}}}

@@ -1,0 +1,111 @@
+"""From a cluster profile to the settings of a training over several nodes."""
+
+from typing import Any
+
+from opencharacter.components.images import ImageName
+from opencharacter.errors import UserError
+from opencharacter.pipelines.cluster import AffinityTerm, ClusterProfile, Placement
+from opencharacter.training import SftConfig
+from opencharacter.training.trainjob import TRAINJOB_VARIABLE, SecretVariable, TrainJobSettings
+
+_IMAGE: ImageName = "training"
+
+
+def trainjob_environment(profile: ClusterProfile, config: SftConfig) -> dict[str, str]:
+    """What the sft step's environment needs to train in a TrainJob; empty where its own pod trains.
+
+    Raises `UserError` if the profile's nodes and GPUs are not the processes that `config` asks for.
+    """
+    placement = profile.placement("sft")
+    nodes = placement.nodes or 1
+    if nodes == 1:
+        return {}
+    gpus = placement.accelerator.count if placement.accelerator else 0
+    _check(config, nodes, gpus)
+    settings = TrainJobSettings(
+        namespace=profile.namespace,
+        image=_image(profile),
+        nodes=nodes,
+        runtime=profile.trainer.runtime,
+        runtime_kind=profile.trainer.runtime_kind,
+        gpus_per_node=gpus,
+        gpu_resource=placement.accelerator.type if placement.accelerator else "nvidia.com/gpu",
+        cpu=placement.cpu,
+        memory=placement.memory,
+        shm=placement.shm,
+        scratch=placement.scratch,
+        scratch_storage_class=profile.scratch_storage_class,
+        node_selector=placement.node_selector or {},
+        tolerations=[toleration.model_dump(exclude_none=True) for toleration in placement.tolerations or []],
+        affinity=_node_affinity(placement.affinity or []),
+        queue=placement.queue,
+        priority=placement.priority,
+        env=profile.env,
+        secrets=_secrets(profile),
+        prompts_config_map=profile.prompts_config_map,
+        pull_secrets=profile.images.pull_secrets,
+        user=profile.run_as_user,
+    )
+    return {TRAINJOB_VARIABLE: settings.model_dump_json(exclude_defaults=True)}
+
+
+def launcher_placement(placement: Placement) -> Placement:
+    """What the sft step's own pod asks for while a TrainJob trains for it: it only waits, on any node, in no queue."""
+    return Placement(
+        cpu="500m",
+        memory="1Gi",
+        retries=placement.retries,
+        timeout=placement.timeout,
+        caching=placement.caching,
+    )
+
+
+def _check(config: SftConfig, nodes: int, gpus: int) -> None:
+    if gpus and config.processes != nodes * gpus:
+        raise UserError(
+            f"sft.processes is {config.processes}, but the profile trains on {nodes} nodes with {gpus} GPUs each",
+            hint=f"set sft.processes to {nodes * gpus}, one for each GPU",
+        )
+    if config.processes % nodes:
+        raise UserError(
+            f"sft.processes {config.processes} can't be spread evenly over the profile's {nodes} nodes",
+            hint="make sft.processes a multiple of steps.sft.nodes",
+        )
+
+
+def _image(profile: ClusterProfile) -> str:
+    images = profile.images
+    if digest := images.digests.get(_IMAGE):
+        return f"{images.registry}/{_IMAGE}@{digest}"
+    return f"{images.registry}/{_IMAGE}:{images.tag}"
+
+
+def _secrets(profile: ClusterProfile) -> list[SecretVariable]:
+    return [
+        SecretVariable(name=variable, secret=source.secret, key=key)
+        for source in profile.secrets
+        if source.steps is None or "sft" in source.steps
+        for key, variable in source.keys.items()
+    ]
+
+
+def _node_affinity(terms: list[AffinityTerm]) -> dict[str, Any] | None:
+    required = [_expression(term) for term in terms if term.weight is None]
+    preferred = [
+        {"weight": term.weight, "preference": {"matchExpressions": [_expression(term)]}}
+        for term in terms
+        if term.weight is not None
+    ]
+    affinity: dict[str, Any] = {}
+    if required:
+        affinity["requiredDuringSchedulingIgnoredDuringExecution"] = {
+            "nodeSelectorTerms": [{"matchExpressions": required}]
+        }
+    if preferred:
+        affinity["preferredDuringSchedulingIgnoredDuringExecution"] = preferred
+    return {"nodeAffinity": affinity} if affinity else None
+
+
+def _expression(term: AffinityTerm) -> dict[str, Any]:
+    expression: dict[str, Any] = {"key": term.key, "operator": term.operator}
+    return expression | ({"values": term.values} if term.values else {})

@@ -1,0 +1,98 @@
+"""From a cluster profile to the sft step's environment."""
+
+import json
+from typing import Any
+
+import pytest
+
+from opencharacter.errors import UserError
+from opencharacter.pipelines.cluster import ClusterProfile
+from opencharacter.pipelines.trainjob import launcher_placement, trainjob_environment
+from opencharacter.training import SftConfig
+from opencharacter.training.trainjob import TRAINJOB_VARIABLE, TrainJobSettings
+
+PROFILE: dict[str, Any] = {
+    "name": "pool",
+    "namespace": "team",
+    "images": {"registry": "registry.example.com/oc", "tag": "1.2.3", "pull_secrets": ["registry"]},
+    "env": {"AWS_ENDPOINT_URL": "https://s3"},
+    "secrets": [
+        {"secret": "opencharacter-s3", "keys": {"AWS_ACCESS_KEY_ID": "AWS_ACCESS_KEY_ID"}},
+        {"secret": "opencharacter-teacher", "keys": {"OPENAI_API_KEY": "OPENAI_API_KEY"}, "steps": ["responses"]},
+    ],
+    "prompts_config_map": "prompts",
+    "scratch_storage_class": "fast",
+    "spot": {"node_selector": {"spot": "yes"}, "tolerations": [{"key": "spot", "operator": "Exists"}]},
+    "trainer": {"runtime": "torch-gpu", "runtime_kind": "TrainingRuntime"},
+    "defaults": {"cpu": "2", "memory": "8Gi", "node_selector": {"zone": "a"}},
+    "steps": {
+        "sft": {
+            "nodes": 2,
+            "accelerator": {"type": "amd.com/gpu", "count": 8},
+            "shm": "32Gi",
+            "scratch": "500Gi",
+            "queue": "gpus",
+            "spot": True,
+            "retries": {"count": 3},
+            "affinity": [{"key": "net", "values": ["rdma"]}, {"key": "new", "operator": "Exists", "weight": 5}],
+        }
+    },
+}
+
+
+def _config(processes: int) -> SftConfig:
+    return SftConfig(base_model="m", processes=processes, global_batch_size=48)
+
+
+def _profile(**sft: Any) -> ClusterProfile:
+    steps = {"sft": PROFILE["steps"]["sft"] | sft}
+    return ClusterProfile.model_validate(PROFILE | {"steps": steps})
+
+
+def test_all_that_the_profile_says_about_sft_reaches_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(TRAINJOB_VARIABLE, trainjob_environment(_profile(), _config(16))[TRAINJOB_VARIABLE])
+    settings = TrainJobSettings.from_environment()
+    assert settings is not None
+    assert (settings.nodes, settings.gpus_per_node, settings.gpu_resource) == (2, 8, "amd.com/gpu")
+    assert (settings.namespace, settings.image) == ("team", "registry.example.com/oc/training:1.2.3")
+    assert (settings.runtime, settings.runtime_kind) == ("torch-gpu", "TrainingRuntime")
+    assert (settings.cpu, settings.memory, settings.shm, settings.scratch) == ("2", "8Gi", "32Gi", "500Gi")
+    assert settings.node_selector == {"zone": "a", "spot": "yes"}
+    assert settings.tolerations == [{"key": "spot", "operator": "Exists"}]
+    assert settings.affinity == {
+        "nodeAffinity": {
+            "requiredDuringSchedulingIgnoredDuringExecution": {
+                "nodeSelectorTerms": [{"matchExpressions": [{"key": "net", "operator": "In", "values": ["rdma"]}]}]
+            },
+            "preferredDuringSchedulingIgnoredDuringExecution": [
+                {"weight": 5, "preference": {"matchExpressions": [{"key": "new", "operator": "Exists"}]}}
+            ],
+        }
+    }
+    assert [(secret.secret, secret.name) for secret in settings.secrets] == [("opencharacter-s3", "AWS_ACCESS_KEY_ID")]
+    assert (settings.queue, settings.prompts_config_map, settings.scratch_storage_class) == ("gpus", "prompts", "fast")
+
+
+def test_a_digest_goes_before_the_tag() -> None:
+    digest = "sha256:" + "a" * 64
+    images = PROFILE["images"] | {"digests": {"training": digest}}
+    profile = ClusterProfile.model_validate(PROFILE | {"images": images})
+    told = json.loads(trainjob_environment(profile, _config(16))[TRAINJOB_VARIABLE])
+    assert told["image"] == f"registry.example.com/oc/training@{digest}"
+
+
+def test_one_node_is_trained_on_by_the_steps_own_pod() -> None:
+    assert trainjob_environment(_profile(nodes=1), _config(8)) == {}
+
+
+@pytest.mark.parametrize(("sft", "processes"), [({}, 8), ({"accelerator": None}, 3)])
+def test_processes_that_do_not_fit_are_refused(sft: dict[str, Any], processes: int) -> None:
+    with pytest.raises(UserError, match=f"sft.processes.* {processes}"):
+        trainjob_environment(_profile(**sft), _config(processes))
+
+
+def test_the_pod_that_waits_holds_no_gpu_and_no_place_in_the_queue() -> None:
+    waiting = launcher_placement(_profile().placement("sft"))
+    assert (waiting.accelerator, waiting.queue, waiting.spot, waiting.node_selector) == (None, None, None, None)
+    assert waiting.retries is not None
+    assert waiting.retries.count == 3

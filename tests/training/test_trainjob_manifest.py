@@ -1,0 +1,140 @@
+"""The TrainJob as Kubeflow Trainer, Kueue and Pod Security will read it."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+from support.crds import crd_faults
+from support.pod_security import violations
+
+from opencharacter.errors import UserError
+from opencharacter.storage.workspace import Ref
+from opencharacter.training import SftConfig
+from opencharacter.training.job import NodeArguments
+from opencharacter.training.trainjob import TRAINJOB_VARIABLE, SecretVariable, TrainJobSettings
+from opencharacter.training.trainjob.manifest import SPEC_ANNOTATION, train_job
+
+KEY = "0123456789abcdef" * 4
+FULL = TrainJobSettings(
+    namespace="team",
+    image="registry.example.com/oc/training:1",
+    nodes=2,
+    gpus_per_node=8,
+    cpu="32",
+    memory="400Gi",
+    shm="64Gi",
+    scratch="1Ti",
+    scratch_storage_class="fast",
+    node_selector={"pool": "h100"},
+    tolerations=[{"key": "gpu", "operator": "Exists", "effect": "NoSchedule"}],
+    affinity={
+        "nodeAffinity": {
+            "requiredDuringSchedulingIgnoredDuringExecution": {
+                "nodeSelectorTerms": [{"matchExpressions": [{"key": "zone", "operator": "In", "values": ["a"]}]}]
+            }
+        }
+    },
+    queue="gpus",
+    priority="high",
+    env={"MLFLOW_TRACKING_URI": "http://mlflow"},
+    secrets=[SecretVariable(name="AWS_SECRET_ACCESS_KEY", secret="opencharacter-s3", key="AWS_SECRET_ACCESS_KEY")],
+    prompts_config_map="prompts",
+    pull_secrets=["registry"],
+    service_account="trainer",
+)
+SMALL = TrainJobSettings(namespace="team", image="training:1", nodes=2)
+OWNER = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "name": "run-1", "uid": "u1"}
+
+
+def _arguments(processes: int = 16, base_model: str = "org/model") -> NodeArguments:
+    return NodeArguments(
+        config=SftConfig(base_model=base_model, processes=processes, global_batch_size=32),
+        mixture=Ref(kind="mixture", key="m", uri="s3://bucket/outputs/mixture/m", digest="d"),
+        workspace="s3://bucket/run",
+        seed=1,
+        experiment="characters",
+        key=KEY,
+    )
+
+
+def _pod(job: dict[str, Any]) -> dict[str, Any]:
+    """The pod as the runtime's JobSet will have it: Trainer's `trainer` section over the patched template."""
+    jobs = job["spec"]["runtimePatches"][0]["trainingRuntimeSpec"]["template"]["spec"]["replicatedJobs"]
+    assert [each["name"] for each in jobs] == ["node"]
+    return jobs[0]["template"]["spec"]["template"]["spec"]
+
+
+@pytest.mark.parametrize("settings", [FULL, SMALL], ids=["full", "small"])
+def test_the_crd_accepts_it_and_a_restricted_namespace_does(settings: TrainJobSettings) -> None:
+    job = train_job(settings, _arguments(), OWNER)
+    assert crd_faults(job) == []
+    pod = _pod(job)
+    assert violations(pod) == []
+    assert pod["securityContext"]["runAsUser"] == pod["securityContext"]["fsGroup"] == 65532
+    assert re.fullmatch(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?", job["metadata"]["name"])
+
+
+def test_every_node_is_started_with_all_that_the_step_was_asked_for() -> None:
+    job = train_job(FULL, _arguments(base_model="/models/$(HOME)/x"), OWNER)
+    trainer = job["spec"]["trainer"]
+    assert (trainer["image"], trainer["numNodes"], trainer["numProcPerNode"]) == (FULL.image, 2, 8)
+    assert trainer["resourcesPerNode"]["limits"] == {"cpu": "32", "memory": "400Gi", "nvidia.com/gpu": "8"}
+    assert trainer["command"] == ["python", "-m", "opencharacter.training.node"]
+    expanded = trainer["args"][0].replace("$$(", "$(")  # as Kubernetes does
+    assert NodeArguments.model_validate_json(expanded) == _arguments(base_model="/models/$(HOME)/x")
+    assert "$(HOME)" not in trainer["args"][0].replace("$$(HOME)", "")
+
+    env = {each["name"]: each for each in trainer["env"]}
+    assert env["MLFLOW_TRACKING_URI"]["value"] == "http://mlflow"
+    assert env["AWS_SECRET_ACCESS_KEY"]["valueFrom"]["secretKeyRef"]["name"] == "opencharacter-s3"
+    assert TRAINJOB_VARIABLE not in env
+    assert not any(name.startswith("PET_") for name in env), "Trainer refuses its own variables"
+
+
+def test_placement_and_writable_folders_reach_the_pods() -> None:
+    pod = _pod(train_job(FULL, _arguments(), OWNER))
+    assert (pod["nodeSelector"], pod["tolerations"]) == (FULL.node_selector, FULL.tolerations)
+    assert pod["affinity"] == FULL.affinity
+    assert pod["serviceAccountName"] == "trainer"
+    assert pod["imagePullSecrets"] == [{"name": "registry"}]
+    mounts = {mount["mountPath"]: mount["name"] for mount in pod["containers"][0]["volumeMounts"]}
+    assert mounts.keys() == {"/tmp", "/var/opencharacter", "/dev/shm", "/etc/opencharacter/prompts"}
+    volumes = {volume["name"]: volume for volume in pod["volumes"]}
+    assert volumes["shm"]["emptyDir"] == {"medium": "Memory", "sizeLimit": "64Gi"}
+    claim = volumes["work"]["ephemeral"]["volumeClaimTemplate"]["spec"]
+    assert (claim["storageClassName"], claim["resources"]["requests"]["storage"]) == ("fast", "1Ti")
+
+
+def test_kueue_and_the_garbage_collector_find_their_marks() -> None:
+    metadata = train_job(FULL, _arguments(), OWNER)["metadata"]
+    assert metadata["labels"]["kueue.x-k8s.io/queue-name"] == "gpus"
+    assert metadata["labels"]["kueue.x-k8s.io/priority-class"] == "high"
+    assert metadata["ownerReferences"] == [OWNER]
+    assert "kueue.x-k8s.io/queue-name" not in train_job(SMALL, _arguments(), None)["metadata"]["labels"]
+
+
+def test_a_retry_makes_the_same_job_and_other_settings_another_digest() -> None:
+    first, again = train_job(FULL, _arguments(), OWNER), train_job(FULL, _arguments(), None)
+    assert first["metadata"]["name"] == again["metadata"]["name"]
+    digests = [job["metadata"]["annotations"][SPEC_ANNOTATION] for job in (first, again)]
+    assert digests[0] == digests[1]
+    other = train_job(FULL.model_copy(update={"queue": "slow"}), _arguments(), OWNER)
+    assert other["metadata"]["annotations"][SPEC_ANNOTATION] != digests[0]
+
+
+@pytest.mark.parametrize("processes", [8, 32])
+def test_processes_that_are_not_one_a_gpu_are_refused(processes: int) -> None:
+    with pytest.raises(UserError, match=f"sft.processes is {processes}.*2 nodes with 8 GPU") as refused:
+        train_job(FULL, _arguments(processes), None)
+    assert "16" in (refused.value.hint or "")
+
+
+def test_settings_come_back_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(TRAINJOB_VARIABLE, raising=False)
+    assert TrainJobSettings.from_environment() is None
+    monkeypatch.setenv(TRAINJOB_VARIABLE, FULL.model_dump_json(exclude_defaults=True))
+    assert TrainJobSettings.from_environment() == FULL
+    monkeypatch.setenv(TRAINJOB_VARIABLE, json.dumps({"nodes": 2, "gpus": 8}))
+    with pytest.raises(UserError, match=r"(?s)OPENCHARACTER_TRAINJOB.*gpus"):
+        TrainJobSettings.from_environment()
