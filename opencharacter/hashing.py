@@ -34,8 +34,13 @@ def file_digest(path: Path) -> str:
 
 def tree_digest(root: Path) -> str:
     """Digest of a folder: of the relative names and digests of the files below it."""
+    return digest(file_digests(root))
+
+
+def file_digests(root: Path) -> list[tuple[str, str]]:
+    """Relative name and digest of each file below a folder, sorted; `tree_digest` is the digest of this list."""
     files = sorted(path for path in root.rglob("*") if path.is_file())
-    return digest([[path.relative_to(root).as_posix(), file_digest(path)] for path in files])
+    return [(path.relative_to(root).as_posix(), file_digest(path)) for path in files]
 
 
 def seed64(*parts: Any) -> int:

@@ -1,4 +1,4 @@
-"""Fixtures of the whole session: the fake model, the small real model and one real vLLM server."""
+"""Fixtures of the whole session: the fake model, the small real model, one real vLLM server and one real S3 server."""
 
 import os
 import secrets
@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from support.fake_llm import FakeLLM
 from support.kubernetes_api import cluster  # noqa: F401
+from support.object_store import BUCKET, ObjectStore, object_store
 from support.small_model import SMALL_MODEL_CONTEXT, SMALL_MODEL_NAME, SMALL_MODEL_REF
 
 from opencharacter.engines import localize_model, stop_servers
@@ -58,3 +59,19 @@ def vllm_url(small_model: Path) -> str:
         max_model_len=SMALL_MODEL_CONTEXT,
     )
     return server.base_url
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
+    """A real S3 server, with the bucket `BUCKET`."""
+    with object_store(tmp_path_factory.mktemp("s3")) as running:
+        running.client().create_bucket(Bucket=BUCKET)
+        yield running
+
+
+@pytest.fixture
+def s3_root(s3_server: ObjectStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    """An empty prefix of that server, which the environment names; the cache is the test's own."""
+    for name, value in {**s3_server.environment(), "OPENCHARACTER_CACHE": str(tmp_path / "cache")}.items():
+        monkeypatch.setenv(name, value)
+    return f"s3://{BUCKET}/{secrets.token_hex(6)}"

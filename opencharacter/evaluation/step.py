@@ -100,7 +100,7 @@ async def _measure(
     measures: Sequence[Measure], questions: Sequence[Question], subjects: Sequence[Subject], workspace: Workspace
 ) -> Measurement:
     total = Measurement()
-    async with open_rows(workspace.folder("rows", "evaluation"), is_final=is_final) as store:
+    async with open_rows(workspace.rows("evaluation"), is_final=is_final) as store:
         for measure in measures:
             part = await measure.measure(questions, subjects, store)
             total.rows += part.rows

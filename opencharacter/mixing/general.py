@@ -1,7 +1,7 @@
 """General-instruction sets: sessions that are mixed in as they are, without a character."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,15 +41,20 @@ class GeneralSet(NamedTuple):
 
 
 def read_general(
-    sets: Sequence[GeneralSet], dropped: Counter[str], *, bad_rows: Path, max_bad_share: float, if_refused: Path
+    sets: Sequence[GeneralSet],
+    dropped: Counter[str],
+    *,
+    bad_rows: Path,
+    max_bad_share: float,
+    set_aside: Callable[[Path], str],
 ) -> Iterator[tuple[GeneralSource, Session]]:
     """The sessions of all sets; rows that can't be read go to the file `bad_rows`, and are counted like equal sessions.
 
-    Raises `UserError` if more than `max_bad_share` of a set's rows are bad; the bad rows are then in `if_refused`.
+    Raises `UserError` if more than `max_bad_share` of a set's rows are bad; the bad rows are then given to `set_aside`.
     """
     if not sets:
         return
-    with Quarantine(bad_rows, max_bad_share=max_bad_share, if_refused=if_refused) as quarantine:
+    with Quarantine(bad_rows, max_bad_share=max_bad_share, set_aside=set_aside) as quarantine:
         for one in sets:
             for session in quarantine.sift(one.read(), one.source.name):
                 yield one.source, session

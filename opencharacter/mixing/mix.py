@@ -1,5 +1,6 @@
 """The mix step: dialogues and general instructions in, a training set and the held-out cells of its split grid out."""
 
+import functools
 import json
 import logging
 import time
@@ -59,7 +60,7 @@ def mix(config: MixConfig, dialogues: Ref, characters: Ref, *, base_model: str, 
             dropped,
             bad_rows=draft.path / "quarantine.jsonl",
             max_bad_share=config.max_bad_share,
-            if_refused=workspace.root / "quarantine" / f"mixture-{key[:12]}.jsonl",
+            set_aside=functools.partial(workspace.set_aside, name=f"mixture-{key[:12]}.jsonl"),
         )
         counter = TokenCounter(student)
         figures = build(config, dialogues, characters, instructions, counter, draft.path, dropped=dropped, seed=seed)

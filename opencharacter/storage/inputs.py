@@ -7,7 +7,8 @@ from urllib.parse import urlsplit
 from opencharacter.errors import UserError
 from opencharacter.hashing import file_digest, tree_digest
 from opencharacter.storage.hub import HUB_SCHEME, fetch_dataset, parse_hub_uri
-from opencharacter.storage.objects import OBJECT_SCHEME, fetch_object
+from opencharacter.storage.objects import fetch_object
+from opencharacter.storage.s3 import OBJECT_SCHEME
 from opencharacter.storage.workspace import local_path
 
 _PACKAGE_SCHEME = "package://"

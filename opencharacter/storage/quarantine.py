@@ -1,7 +1,6 @@
 """Setting bad rows aside while a source is read."""
 
 import operator
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
@@ -26,14 +25,14 @@ Row = TypeVar("Row", bound=BaseModel)
 class Quarantine(AbstractContextManager["Quarantine"]):
     """The file of bad rows, and the count of rows by outcome for each source.
 
-    The file is written as the rows are read; if there are too many, it is moved to `if_refused`, where it outlives the
-    output that was being made.
+    The file is written as the rows are read; if there are too many, it is given to `set_aside`, which keeps it outside
+    the output that was being made, and tells where.
     """
 
-    def __init__(self, path: Path, *, max_bad_share: float, if_refused: Path) -> None:
+    def __init__(self, path: Path, *, max_bad_share: float, set_aside: Callable[[Path], str]) -> None:
         self._path = path
         self._max_bad_share = max_bad_share
-        self._if_refused = if_refused
+        self._keep = set_aside
         self._file = path.open("w", encoding="utf-8")
         self._seen: set[str] = set()
         self.reasons: Counter[str] = Counter()
@@ -82,11 +81,10 @@ class Quarantine(AbstractContextManager["Quarantine"]):
         if counts["bad"] <= self._max_bad_share * read and counts["bad"] < read:
             return
         self._file.close()
-        self._if_refused.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(self._path, self._if_refused)
+        kept = self._keep(self._path)
         told = "".join(f"\n  {row.file}:{row.line}: {row.reason}" for row in first_bad)
         raise UserError(
             f"{name}: {counts['bad']} of {read} rows are bad (max_bad_share is {self._max_bad_share:g}); "
-            f"the first:{told}\nall are in {self._if_refused}",
+            f"the first:{told}\nall are in {kept}",
             hint="name the right `format`, correct the rows, or raise max_bad_share",
         )

@@ -1,4 +1,4 @@
-"""The few file operations that the row store needs: the seam behind which an object store comes in."""
+"""The few file operations that the row store needs, and how a local disk does them."""
 
 import fcntl
 import os
@@ -17,7 +17,10 @@ class Log(Protocol):
     """A file that only grows, open for appending by one writer."""
 
     def append(self, data: bytes) -> None:
-        """Add `data`; on return it is durable. After an error the log holds what it held before the call."""
+        """Add `data`; on return it is durable (on an object store: within a flush interval).
+
+        After an error the log holds what it held before the call.
+        """
 
     def close(self) -> None:
         """Stop appending."""
@@ -38,6 +41,12 @@ class RowFiles(Protocol):
     def put(self, name: str, data: bytes) -> None:
         """Create or replace a file: all of it or nothing, durable on return."""
 
+    def create(self, name: str, data: bytes) -> None:
+        """`put` of a file that nobody has made yet."""
+
+    def prefetch(self, names: list[str]) -> None:
+        """Tell that many of these files will be read soon."""
+
     def delete(self, name: str) -> None:
         """Remove a file if it is there."""
 
@@ -46,7 +55,10 @@ class RowFiles(Protocol):
 
     @contextmanager
     def lock(self, name: str, *, wait: bool) -> Iterator[bool]:
-        """Hold an exclusive lock that dies with the process. Yields whether it was got (always, if `wait`)."""
+        """Hold an exclusive lock that dies with the process (on an object store: some time after it).
+
+        Yields whether it was got (always, if `wait`).
+        """
 
 
 class LocalRowFiles:
@@ -88,6 +100,13 @@ class LocalRowFiles:
                     os.unlink(partial)
                 raise
             _sync_folder(path.parent)
+
+    def create(self, name: str, data: bytes) -> None:
+        """See `RowFiles.create`; the lock keeps others away."""
+        self.put(name, data)
+
+    def prefetch(self, names: list[str]) -> None:
+        """See `RowFiles.prefetch`: they are near already."""
 
     def delete(self, name: str) -> None:
         """See `RowFiles.delete`."""

@@ -41,9 +41,10 @@ class RowReader:
         self._files = files
         self._is_final = is_final
         self._places: dict[str, Place] = {}
-        for part in files.names("parts"):
-            if _bucket_of_part(part) in buckets:
-                self._places.update(read_index(files, part))
+        parts = [part for part in files.names("parts") if _bucket_of_part(part) in buckets]
+        files.prefetch(parts)
+        for part in parts:
+            self._places.update(read_index(files, part))
 
     def __len__(self) -> int:
         """Number of committed rows."""
@@ -73,7 +74,7 @@ class RowStore(RowReader):
 
     A row is the work of one coroutine, and a pure function of the payloads of its calls:
 
-        async with open_rows(workspace.folder("rows", "profiles"), shard=0, shards=4) as store:
+        async with open_rows(workspace.rows("profiles"), shard=0, shards=4) as store:
             if store.owns(row_id) and not store.finished(row_id):
                 made = store.calls(row_id)                       # what an earlier run had got
                 if "1" not in made:
@@ -115,7 +116,7 @@ class RowStore(RowReader):
         return dict(self._calls.get(row_id, {}))
 
     async def record(self, row_id: str, key: str, payload: dict[str, Any]) -> None:
-        """Keep a finished call (a JSON object), durable on return. `key` names it within its row."""
+        """Keep a finished call (a JSON object), durable as `Log.append` says. `key` names it within its row."""
         self._calls.setdefault(row_id, {})[key] = payload
         await self._journal.append(Call(row_id, key, payload))
 
@@ -152,7 +153,7 @@ class RowStore(RowReader):
         places: dict[str, Place] = {}
         for bucket in sorted(members):
             part = f"parts/{bucket:02x}-{last.get(bucket, 0) + 1:06d}"
-            self._files.put(part, encode_part(sorted(members[bucket], key=lambda row: row.row_id)))
+            self._files.create(part, encode_part(sorted(members[bucket], key=lambda row: row.row_id)))
             places |= read_index(self._files, part)
         return places
 
@@ -182,15 +183,15 @@ class RowStore(RowReader):
 
 @asynccontextmanager
 async def open_rows(
-    root: Path, *, shard: int = 0, shards: int = 1, is_final: IsFinal = _any_label
+    place: RowFiles | Path, *, shard: int = 0, shards: int = 1, is_final: IsFinal = _any_label
 ) -> AsyncIterator[RowStore]:
-    """The rows below `root` that worker `shard` of `shards` owns, for writing by this process alone.
+    """The rows at `place` (`Workspace.rows`, or a folder) that worker `shard` of `shards` owns, for this process alone.
 
-    Raises `OpenCharacterError` if another process writes some of these buckets (the lock dies with its process), or if
-    the disk fails. Inside the block SIGTERM acts as Ctrl-C does under `asyncio.run`: the task that opened the rows is
+    Raises `OpenCharacterError` if another process writes some of these buckets (`RowFiles.lock`), or if the medium
+    fails. Inside the block SIGTERM acts as Ctrl-C does under `asyncio.run`: the task that opened the rows is
     cancelled, what is recorded becomes durable, and `KeyboardInterrupt` is raised.
     """
-    files = LocalRowFiles(root)
+    files = _files_at(place)
     with ExitStack() as held, _sigterm_cancels():
         with files.lock("locks/open", wait=True):
             _refuse_rivals(files, shard, shards)
@@ -203,9 +204,13 @@ async def open_rows(
             await store.close()
 
 
-def read_rows(root: Path, *, shard: int = 0, shards: int = 1, is_final: IsFinal = _any_label) -> RowReader:
-    """The committed rows below `root`: those of worker `shard` of `shards`, by default all."""
-    return RowReader(LocalRowFiles(root), range(shard, BUCKETS, shards), is_final)
+def read_rows(place: RowFiles | Path, *, shard: int = 0, shards: int = 1, is_final: IsFinal = _any_label) -> RowReader:
+    """The committed rows at `place`: those of worker `shard` of `shards`, by default all."""
+    return RowReader(_files_at(place), range(shard, BUCKETS, shards), is_final)
+
+
+def _files_at(place: RowFiles | Path) -> RowFiles:
+    return LocalRowFiles(place) if isinstance(place, Path) else place
 
 
 @contextmanager
@@ -234,7 +239,7 @@ def _sigterm_cancels() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _refuse_rivals(files: LocalRowFiles, shard: int, shards: int) -> None:
+def _refuse_rivals(files: RowFiles, shard: int, shards: int) -> None:
     for name in files.names("locks"):
         if name == "locks/open" or not _overlap(_buckets_of(name), range(shard, BUCKETS, shards)):
             continue

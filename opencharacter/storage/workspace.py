@@ -1,70 +1,67 @@
-"""The workspace: a run's stable folder, where every step output lives under a content address (DESIGN decision 2)."""
+"""The workspace: a run's stable place, where every step output lives under a content address (DESIGN decision 2)."""
 
-import json
-import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
-from pydantic import BaseModel, ConfigDict, Field
+from opencharacter.errors import UserError
+from opencharacter.storage.local_place import LocalPlace
+from opencharacter.storage.mirror import Mirror
+from opencharacter.storage.object_place import ObjectPlace
+from opencharacter.storage.refs import Draft, Ref, local_path
+from opencharacter.storage.rowfiles import RowFiles
+from opencharacter.storage.s3 import OBJECT_SCHEME
 
-from opencharacter.errors import OpenCharacterError, UserError
-from opencharacter.hashing import tree_digest
-
-_MANIFEST = "manifest.json"
-
-
-class Ref(BaseModel):
-    """A reference to a committed step output: what KFP carries instead of data."""
-
-    model_config = ConfigDict(frozen=True)
-
-    kind: str = Field(description="what it is: personas, sessions, characters, dialogues, mixture, model, ...")
-    key: str = Field(description="digest of all that decided the output")
-    uri: str = Field(description="the folder that holds it")
-    digest: str = Field(description="digest of its files")
-    counts: dict[str, int] = Field(default_factory=dict, description="rows by outcome")
-    stats: dict[str, Any] = Field(default_factory=dict, description="wall time, LLM usage, figures for the report")
-
-    @property
-    def path(self) -> Path:
-        """The output's folder on this machine."""
-        return local_path(self.uri)
+__all__ = ["Draft", "Ref", "Workspace", "local_path"]
 
 
-@dataclass
-class Draft:
-    """An output being made; it exists for others only once `Workspace.produce` has committed it."""
+class Place(Protocol):
+    """What a workspace does where it lies."""
 
-    path: Path
-    counts: dict[str, int] = field(default_factory=dict)
-    stats: dict[str, Any] = field(default_factory=dict)
-    ref: Ref | None = None
+    uri: str
 
-    def committed(self) -> Ref:
-        """The reference to the output; there once the `produce` block has ended."""
-        assert self.ref is not None, "not committed yet"
-        return self.ref
+    def lookup(self, kind: str, key: str) -> Ref | None:
+        """See `Workspace.lookup`."""
 
+    def keys(self, kind: str) -> list[str]:
+        """Keys of the outputs of a kind, perhaps of unfinished ones too."""
 
-def local_path(uri: str) -> Path:
-    """The local folder or file behind a `file://` URI or plain path."""
-    if uri.startswith("file://"):
-        return Path(uri.removeprefix("file://"))
-    if "://" in uri:
-        raise UserError(f"'{uri}' is not on this machine; expected a local path or file:// URI")
-    return Path(uri)
+    @contextmanager
+    def scratch(self, kind: str, key: str) -> Iterator[Path]:
+        """A folder for an output that is being made; gone afterwards, unless it was committed."""
+
+    def commit(self, draft: Draft, kind: str, key: str) -> None:
+        """Make a draft the output of that address, all of it at once, unless there is one."""
+
+    def rows(self, name: str) -> RowFiles:
+        """See `Workspace.rows`."""
+
+    def mirror(self, kind: str, key: str) -> Mirror:
+        """See `Workspace.mirror`."""
+
+    def set_aside(self, path: Path, name: str) -> str:
+        """See `Workspace.set_aside`."""
 
 
 class Workspace:
-    """A local workspace. Object stores come in behind the same methods."""
+    """A run's workspace, in a local folder or below `s3://BUCKET/PREFIX`."""
 
     def __init__(self, root: str | Path) -> None:
-        self.root = local_path(str(root)).resolve()
+        uri = str(root)
+        self._place: Place = ObjectPlace(uri) if uri.startswith(OBJECT_SCHEME) else LocalPlace(local_path(uri))
+
+    @property
+    def uri(self) -> str:
+        """Its address: what `Workspace` is made from."""
+        return self._place.uri
+
+    @property
+    def root(self) -> Path:
+        """The folder of a local workspace. Raises `UserError` for another one."""
+        if isinstance(self._place, LocalPlace):
+            return self._place.root
+        raise UserError(f"'{self.uri}' is no local workspace")
 
     def folder(self, *parts: str) -> Path:
         """A folder below the root, made if absent."""
@@ -74,68 +71,33 @@ class Workspace:
 
     def lookup(self, kind: str, key: str) -> Ref | None:
         """The committed output of `kind` and `key`, if there is one."""
-        return self._read_manifest(self.root / "outputs" / kind / key)
+        return self._place.lookup(kind, key)
 
     def list(self, kind: str) -> list[Ref]:
         """All committed outputs of a kind."""
-        folders = sorted((self.root / "outputs" / kind).glob("*"))
-        return [ref for folder in folders if (ref := self._read_manifest(folder))]
+        return [ref for key in self._place.keys(kind) if (ref := self.lookup(kind, key))]
 
     @contextmanager
     def produce(self, kind: str, key: str) -> Iterator[Draft]:
-        """A folder to write an output into; committed by one rename when the block ends without an error.
+        """A local folder to write an output into; committed at once when the block ends without an error.
 
-        Counts and stats put on the draft go into the manifest. Nothing is left behind after an error.
+        Counts and stats put on the draft go into the manifest. After an error no output is there. If another worker
+        has committed the same content address first, its output is taken: it is as good.
         """
-        parent = self.folder("outputs", kind)
-        draft = Draft(Path(tempfile.mkdtemp(prefix=f".{key[:12]}-", dir=parent)))
-        try:
+        with self._place.scratch(kind, key) as folder:
+            draft = Draft(folder)
             yield draft
-            self._commit(draft, kind, key, parent / key)
+            self._place.commit(draft, kind, key)
             draft.ref = self.lookup(kind, key)
-        finally:
-            shutil.rmtree(draft.path, ignore_errors=True)
 
-    def _commit(self, draft: Draft, kind: str, key: str, target: Path) -> None:
-        ref = Ref(
-            kind=kind,
-            key=key,
-            uri=str(target),
-            digest=tree_digest(draft.path),
-            counts=draft.counts,
-            stats=draft.stats,
-        )
-        (draft.path / _MANIFEST).write_text(ref.model_dump_json(indent=2), encoding="utf-8")
-        draft.path.chmod(0o755)
-        _sync_tree(draft.path)
-        try:
-            draft.path.rename(target)
-        except OSError:
-            # Another worker committed the same content address first: its output is as good as ours.
-            if self._read_manifest(target) is None:
-                raise
-        _sync(target.parent)
+    def rows(self, name: str) -> RowFiles:
+        """The files of the row store `name`, for `open_rows` and `read_rows`."""
+        return self._place.rows(name)
 
-    def _read_manifest(self, folder: Path) -> Ref | None:
-        try:
-            raw = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except ValueError as error:
-            raise OpenCharacterError(
-                f"{folder / _MANIFEST} is damaged: {error}", hint="delete that folder and run again"
-            ) from error
-        return Ref.model_validate(raw | {"uri": str(folder)})
+    def mirror(self, kind: str, key: str) -> Mirror:
+        """A local folder whose sub-folders can be kept in the workspace below `kind/key`."""
+        return self._place.mirror(kind, key)
 
-
-def _sync_tree(root: Path) -> None:
-    for path in [*root.rglob("*"), root]:
-        _sync(path)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    def set_aside(self, path: Path, name: str) -> str:
+        """Move a file out of an output that is refused into the folder `quarantine`; returns where it is."""
+        return self._place.set_aside(path, name)

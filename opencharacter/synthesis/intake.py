@@ -1,5 +1,6 @@
 """Making an output out of what a user gave: bad rows set aside, rows counted by outcome and source."""
 
+import functools
 import time
 from collections.abc import Callable
 
@@ -25,9 +26,9 @@ def take_in(
     if ref := workspace.lookup(kind, key):
         return ref
     started = time.monotonic()
-    refused = workspace.root / "quarantine" / f"{kind}-{key[:12]}.jsonl"
+    set_aside = functools.partial(workspace.set_aside, name=f"{kind}-{key[:12]}.jsonl")
     with workspace.produce(kind, key) as draft:
-        with Quarantine(draft.path / bad_rows, max_bad_share=max_bad_share, if_refused=refused) as quarantine:
+        with Quarantine(draft.path / bad_rows, max_bad_share=max_bad_share, set_aside=set_aside) as quarantine:
             write(draft, quarantine)
         draft.counts |= quarantine.totals()
         draft.stats |= {

@@ -84,7 +84,7 @@ def collect_characters(
     with workspace.produce("characters", key) as draft:
         collect(
             draft,
-            workspace.folder("rows", _ROWS),
+            workspace.rows(_ROWS),
             "characters",
             _personas(personas, prompt, engine.model, seed),
             build,

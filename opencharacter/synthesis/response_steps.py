@@ -111,7 +111,7 @@ def collect_dialogues(
     with workspace.produce("dialogues", key) as draft:
         collect(
             draft,
-            workspace.folder("rows", _ROWS),
+            workspace.rows(_ROWS),
             "dialogues",
             scenes,
             build,

@@ -5,7 +5,6 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel
@@ -14,6 +13,7 @@ from opencharacter.engines import ChatEngine, EngineConfig, Sampling, open_engin
 from opencharacter.errors import OpenCharacterError
 from opencharacter.progress import progress
 from opencharacter.records.models import Usage
+from opencharacter.storage.rowfiles import RowFiles
 from opencharacter.storage.rowstore import IsFinal, RowStore, open_rows
 from opencharacter.synthesis.calls import RowCalls
 from opencharacter.synthesis.checks import Unusable
@@ -94,7 +94,7 @@ def refuse_bad_yield(what: str, outcomes: Counter[str], max_share: float) -> Non
 
 
 def make_rows(
-    root: Path,
+    place: RowFiles,
     jobs: Iterable[Job],
     engines: dict[str, EngineConfig],
     *,
@@ -113,7 +113,7 @@ def make_rows(
     maker = _RowMaker(what, seed, attempts, max_rejected_share)
 
     async def run() -> None:
-        async with open_rows(root, shard=shard, shards=shards, is_final=final_after(attempts)) as store:
+        async with open_rows(place, shard=shard, shards=shards, is_final=final_after(attempts)) as store:
             for name, todo in maker.plan(store, jobs).items():
                 async with open_engine(engines[name]) as engine:
                     await maker.make_all(store, engine, todo)

@@ -3,7 +3,6 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
@@ -13,6 +12,7 @@ from opencharacter.errors import OpenCharacterError
 from opencharacter.hashing import digest
 from opencharacter.records.models import Usage
 from opencharacter.storage.jsonl import write_jsonl
+from opencharacter.storage.rowfiles import RowFiles
 from opencharacter.storage.rowstore import read_rows
 from opencharacter.storage.workspace import Draft, Ref, Workspace
 from opencharacter.synthesis.rows import OK, Job, Outcome, final_after, make_rows, refuse_bad_yield, rejections
@@ -37,13 +37,13 @@ def make_shard(
 
     Returns a manifest of kind `<what>_rows`, without files. It is made anew where rows that it counts are gone.
     """
-    kind, root = f"{what}_rows", workspace.folder("rows", what)
+    kind, place = f"{what}_rows", workspace.rows(what)
     key = digest({"rows": key, "shard": shard, "shards": shards})
     ref = workspace.lookup(kind, key)
-    if ref and len(read_rows(root, shard=shard, shards=shards)) >= ref.stats["stored_rows"]:
+    if ref and len(read_rows(place, shard=shard, shards=shards)) >= ref.stats["stored_rows"]:
         return ref
     report = make_rows(
-        root,
+        place,
         jobs(),
         engines,
         what=what,
@@ -55,13 +55,13 @@ def make_shard(
     )
     with workspace.produce(kind, key) as draft:
         draft.counts = report.counts
-        draft.stats = {**report.stats, "stored_rows": len(read_rows(root, shard=shard, shards=shards))}
+        draft.stats = {**report.stats, "stored_rows": len(read_rows(place, shard=shard, shards=shards))}
     return draft.committed()
 
 
 def collect(
     draft: Draft,
-    root: Path,
+    place: RowFiles,
     what: str,
     items: Mapping[str, Item],
     build: Callable[[str, Item, Outcome], BaseModel | dict[str, Any]],
@@ -75,7 +75,7 @@ def collect(
     missing, or too many were rejected.
     """
     started = time.monotonic()
-    store = read_rows(root, is_final=final_after(attempts))
+    store = read_rows(place, is_final=final_after(attempts))
     missing = sum(not store.finished(row_id) for row_id in items)
     if missing:
         raise OpenCharacterError(

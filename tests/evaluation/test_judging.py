@@ -29,7 +29,7 @@ def judge_with(fake_llm, workspace, mixture, tmp_path):
         settings = {"model": "fake", "base_url": fake_llm.base_url, "weights": "w", "max_retries": 1} | engine
         config = EvaluateConfig(judge=SETTINGS, train_rows=3)
         subject = Subject("tuned", "w", tmp_path, "d" * 64)
-        async with open_rows(workspace.folder("rows"), is_final=is_final) as store:
+        async with open_rows(workspace.rows("rows"), is_final=is_final) as store:
             judging = Judging(config, SETTINGS, EngineConfig(**settings), seed=5)
             return await judging.measure(pick_questions(config, mixture, 5), [subject], store)
 

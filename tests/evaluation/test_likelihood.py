@@ -41,7 +41,7 @@ def test_a_template_that_rewrites_earlier_turns_is_refused() -> None:
 
 async def measure(config, workspace, questions, *folders, chat_template: str = ""):
     subjects = [Subject("tuned", str(folder), folder, str(place) * 64) for place, folder in enumerate(folders)]
-    async with open_rows(workspace.folder("rows"), is_final=is_final) as store:
+    async with open_rows(workspace.rows("rows"), is_final=is_final) as store:
         return (await Likelihood(config, chat_template).measure(questions, subjects, store)).rows
 
 

@@ -1,31 +1,15 @@
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
-from support.object_store import ObjectStore, object_store
+from support.object_store import BUCKET, ObjectStore
 
 from opencharacter.errors import OpenCharacterError, UserError
 from opencharacter.storage import fetch
 
-BUCKET = "inputs"
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
-    with object_store(tmp_path_factory.mktemp("s3")) as running:
-        yield running
-
 
 @pytest.fixture
-def client(store: ObjectStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
-    for name, value in {**store.environment(), "OPENCHARACTER_CACHE": str(tmp_path / "cache")}.items():
-        monkeypatch.setenv(name, value)
-    made = boto3.Session().client("s3")
-    if BUCKET not in [bucket["Name"] for bucket in made.list_buckets()["Buckets"]]:
-        made.create_bucket(Bucket=BUCKET)
-    return made
+def client(s3_server: ObjectStore, s3_root: str) -> Any:
+    return s3_server.client()
 
 
 def test_an_object_is_cached_until_it_changes(client: Any) -> None:

@@ -12,7 +12,9 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+BUCKET = "opencharacter-tests"
 
 _PORTS = 9
 _READY_S = 30
@@ -34,6 +36,20 @@ class ObjectStore(NamedTuple):
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         }
+
+    def client(self) -> Any:
+        """A client as an administrator would use it, past the library and without retries."""
+        import boto3
+        from botocore.config import Config
+
+        return boto3.Session().client(
+            "s3",
+            endpoint_url=self.url,
+            aws_access_key_id=self.access_key,
+            aws_secret_access_key=self.secret_key,
+            region_name="us-east-1",
+            config=Config(retries={"max_attempts": 0}),
+        )
 
 
 @contextmanager

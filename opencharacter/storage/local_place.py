@@ -1,0 +1,98 @@
+"""A workspace in a local folder."""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from opencharacter.errors import OpenCharacterError
+from opencharacter.hashing import tree_digest
+from opencharacter.storage.mirror import LocalMirror
+from opencharacter.storage.refs import Draft, Ref
+from opencharacter.storage.rowfiles import LocalRowFiles
+
+_MANIFEST = "manifest.json"
+
+
+class LocalPlace:
+    """`workspace.Place` on a local disk: outputs are committed by one rename."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.resolve()
+        self.uri = str(self.root)
+
+    def lookup(self, kind: str, key: str) -> Ref | None:
+        """See `Workspace.lookup`."""
+        return self._read_manifest(self.root / "outputs" / kind / key)
+
+    def keys(self, kind: str) -> list[str]:
+        """See `Place.keys`."""
+        return sorted(path.name for path in (self.root / "outputs" / kind).glob("*"))
+
+    @contextmanager
+    def scratch(self, kind: str, key: str) -> Iterator[Path]:
+        """See `Place.scratch`."""
+        parent = self.root / "outputs" / kind
+        parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f".{key[:12]}-", dir=parent))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def commit(self, draft: Draft, kind: str, key: str) -> None:
+        """See `Place.commit`."""
+        target = self.root / "outputs" / kind / key
+        ref = draft.as_ref(kind, key, str(target), tree_digest(draft.path))
+        (draft.path / _MANIFEST).write_text(ref.model_dump_json(indent=2), encoding="utf-8")
+        draft.path.chmod(0o755)
+        _sync_tree(draft.path)
+        try:
+            draft.path.rename(target)
+        except OSError:
+            # Another worker committed the same content address first: its output is as good as ours.
+            if self._read_manifest(target) is None:
+                raise
+        _sync(target.parent)
+
+    def rows(self, name: str) -> LocalRowFiles:
+        """See `Workspace.rows`."""
+        return LocalRowFiles(self.root / "rows" / name)
+
+    def mirror(self, kind: str, key: str) -> LocalMirror:
+        """See `Workspace.mirror`."""
+        return LocalMirror(self.root / kind / key)
+
+    def set_aside(self, path: Path, name: str) -> str:
+        """See `Workspace.set_aside`."""
+        target = self.root / "quarantine" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(path, target)
+        return str(target)
+
+    def _read_manifest(self, folder: Path) -> Ref | None:
+        try:
+            raw = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except ValueError as error:
+            raise OpenCharacterError(
+                f"{folder / _MANIFEST} is damaged: {error}", hint="delete that folder and run again"
+            ) from error
+        return Ref.model_validate(raw | {"uri": str(folder)})
+
+
+def _sync_tree(root: Path) -> None:
+    for path in [*root.rglob("*"), root]:
+        _sync(path)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,85 @@
+"""A workspace in an object store.
+
+An output's files lie below `outputs/KIND/KEY/DIGEST/`, and `outputs/KIND/KEY/manifest.json`, which names that folder,
+is written last: whoever writes it first has made the output.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from opencharacter.errors import OpenCharacterError
+from opencharacter.hashing import digest, file_digest, file_digests
+from opencharacter.storage.mirror import ObjectMirror
+from opencharacter.storage.object_rows import ObjectRowFiles
+from opencharacter.storage.refs import Draft, Ref
+from opencharacter.storage.s3 import ObjectStore
+
+_MANIFEST = "manifest.json"
+
+
+class ObjectPlace:
+    """`workspace.Place` below `s3://BUCKET/PREFIX`. Outputs are made in a local folder (`TMPDIR`), then uploaded."""
+
+    def __init__(self, uri: str) -> None:
+        self._store = ObjectStore(uri)
+        self.uri = self._store.uri()
+
+    def lookup(self, kind: str, key: str) -> Ref | None:
+        """See `Workspace.lookup`."""
+        name = f"outputs/{kind}/{key}/{_MANIFEST}"
+        stored = self._store.get(name)
+        if stored is None:
+            return None
+        try:
+            ref = Ref.model_validate_json(stored.data)
+        except ValidationError as error:
+            raise OpenCharacterError(
+                f"'{self._store.uri(name)}' is damaged", hint="delete that object and run again"
+            ) from error
+        # The prefix may have been copied to another bucket.
+        return ref.model_copy(update={"uri": self._store.uri(f"outputs/{kind}/{key}/{ref.uri.rpartition('/')[2]}")})
+
+    def keys(self, kind: str) -> list[str]:
+        """See `Place.keys`."""
+        return self._store.folders(f"outputs/{kind}/")
+
+    @contextmanager
+    def scratch(self, kind: str, key: str) -> Iterator[Path]:
+        """See `Place.scratch`."""
+        self._store.require_conditional_writes()  # found out now, and not when hours of work are to be kept
+        with tempfile.TemporaryDirectory(prefix=f"opencharacter-{kind}-", ignore_cleanup_errors=True) as folder:
+            yield Path(folder)
+
+    def commit(self, draft: Draft, kind: str, key: str) -> None:
+        """See `Place.commit`."""
+        files = file_digests(draft.path)
+        tree, folder = digest(files), f"outputs/{kind}/{key}"
+        ours = f"{folder}/{tree[:16]}"
+        self._store.upload(draft.path, ours, files)
+        ref = draft.as_ref(kind, key, self._store.uri(ours), tree)
+        self._store.put(f"{folder}/{_MANIFEST}", ref.model_dump_json(indent=2).encode(), if_absent=True)
+        # What others have begun, or this call where another was first, has nobody to point at it.
+        committed = self.lookup(kind, key)
+        if committed is not None:
+            kept = (f"{committed.uri}/", self._store.uri(f"{folder}/{_MANIFEST}"))
+            left = [each.key for each in self._store.below(f"{folder}/")]
+            self._store.delete(name for name in left if not self._store.uri(name).startswith(kept))
+
+    def rows(self, name: str) -> ObjectRowFiles:
+        """See `Workspace.rows`."""
+        return ObjectRowFiles(ObjectStore(self._store.uri(f"rows/{name}")))
+
+    def mirror(self, kind: str, key: str) -> ObjectMirror:
+        """See `Workspace.mirror`."""
+        return ObjectMirror(ObjectStore(self._store.uri(f"{kind}/{key}")))
+
+    def set_aside(self, path: Path, name: str) -> str:
+        """See `Workspace.set_aside`."""
+        folder = f"quarantine/{name}"
+        self._store.upload(path.parent, folder, [(path.name, file_digest(path))])
+        path.unlink()
+        return self._store.uri(f"{folder}/{path.name}")
