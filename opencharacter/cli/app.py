@@ -37,6 +37,8 @@ app.command("chat")(serving.chat)
 
 _debug = False
 
+_INTERRUPTED = 130
+
 # The base of click's errors: typer carries its own copy of click, and exports only the end of the family.
 _USAGE_ERRORS: Any = typer.BadParameter.__mro__[2]
 
@@ -63,10 +65,12 @@ def main(arguments: list[str] | None = None) -> None:
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         code = app(arguments, standalone_mode=False)
+        if code == _INTERRUPTED:  # typer's word for a KeyboardInterrupt
+            raise KeyboardInterrupt
         sys.exit(code if isinstance(code, int) else 0)
     except (KeyboardInterrupt, typer.Abort):
         typer.echo("\ninterrupted; the same command continues where it stopped", err=True)
-        sys.exit(130)
+        sys.exit(_INTERRUPTED)
     except _USAGE_ERRORS as error:
         error.show()
         sys.exit(error.exit_code)
