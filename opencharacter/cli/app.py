@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from opencharacter import __version__
-from opencharacter.cli import cluster, config, demo, models, pipeline, run, serving
+from opencharacter.cli import cluster, config, demo, models, pipeline, plan, run, serving
 from opencharacter.errors import OpenCharacterError
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.command("run")(run.run)
 app.command("report")(run.report)
+app.command("plan")(plan.plan)
 app.add_typer(pipeline.app, name="pipeline")
 app.add_typer(config.app, name="config")
 app.add_typer(cluster.app, name="cluster")
@@ -36,8 +37,6 @@ app.command("serve")(serving.serve)
 app.command("chat")(serving.chat)
 
 _debug = False
-
-_INTERRUPTED = 130
 
 # The base of click's errors: typer carries its own copy of click, and exports only the end of the family.
 _USAGE_ERRORS: Any = typer.BadParameter.__mro__[2]
@@ -65,12 +64,10 @@ def main(arguments: list[str] | None = None) -> None:
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         code = app(arguments, standalone_mode=False)
-        if code == _INTERRUPTED:  # typer's word for a KeyboardInterrupt
-            raise KeyboardInterrupt
         sys.exit(code if isinstance(code, int) else 0)
     except (KeyboardInterrupt, typer.Abort):
         typer.echo("\ninterrupted; the same command continues where it stopped", err=True)
-        sys.exit(_INTERRUPTED)
+        sys.exit(130)
     except _USAGE_ERRORS as error:
         error.show()
         sys.exit(error.exit_code)

@@ -1,7 +1,5 @@
 """The command line as a person meets it: help, exit codes, one message for each fault."""
 
-import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -50,27 +48,6 @@ def test_a_fault_is_one_message_and_exit_code_2(capsys: pytest.CaptureFixture[st
     assert code == 2
     assert "nowhere.yaml: no such file" in err
     assert "Traceback" not in err
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_is_one_message_and_exit_code_130(number: signal.Signals, tmp_path: Path) -> None:
-    config = tmp_path / "run.yaml"
-    os.mkfifo(config)
-    command = [
-        sys.executable,
-        "-c",
-        "from opencharacter.cli import main; main()",
-        "config",
-        "show",
-        "--config",
-        str(config),
-    ]
-    child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    with config.open("w"):  # opens once the command reads, and then waits for what is never written
-        child.send_signal(number)
-        _, err = child.communicate(timeout=60)
-    assert child.returncode == 130
-    assert err.strip() == "interrupted; the same command continues where it stopped"
 
 
 def test_debug_keeps_the_traceback() -> None:

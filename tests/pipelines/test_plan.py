@@ -1,0 +1,196 @@
+"""The plan's counts: those of a real run, those of the paper, and how they hang together."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.fake_llm import FakeLLM
+
+from opencharacter.engines import EngineConfig
+from opencharacter.errors import UserError
+from opencharacter.pipelines.config import RunConfig
+from opencharacter.pipelines.loading import load_run_config, presets
+from opencharacter.pipelines.plan import Plan, load_figures, make_plan
+from opencharacter.pipelines.plan.result import Stage
+from opencharacter.records.models import DialogueRow
+from opencharacter.storage import read_models
+from opencharacter.storage.workspace import Workspace
+from opencharacter.synthesis import (
+    collect_characters,
+    collect_dialogues,
+    ingest,
+    synthesise_profiles,
+    synthesise_responses,
+)
+
+FIGURES = load_figures()
+
+
+def plan(preset: str = "final", *overrides: str) -> Plan:
+    return make_plan(load_run_config(preset=preset, overrides=overrides), None, FIGURES)
+
+
+def stages(made: Plan) -> dict[str, Stage]:
+    return {stage.step: stage for stage in made.stages}
+
+
+def synthesise(config: RunConfig, url: str, root: Path) -> list[DialogueRow]:
+    """The synthesis steps of a run, on a fake teacher."""
+    workspace, shards = Workspace(root), {"shard": 0, "shards": 1}
+    engines = {
+        name: EngineConfig(model=engine.model, base_url=url, max_retries=0) for name, engine in config.engines.items()
+    }
+    read = ingest(config.inputs, workspace=workspace)
+    teacher, common = engines[config.profiles.teacher], {"workspace": workspace, "seed": config.seed}
+    synthesise_profiles(config.profiles, teacher, read.personas, **common, **shards)
+    characters = collect_characters(config.profiles, teacher, read.personas, **common)
+    scenes: tuple[Any, ...] = (config.responses, config.inputs.corpora, engines, read.sessions, characters)
+    synthesise_responses(*scenes, **common, **shards)
+    dialogues = collect_dialogues(*scenes, **common)
+    return list(read_models(dialogues.path / "dialogues.jsonl.zst", DialogueRow))
+
+
+def test_the_demo_s_calls_are_those_that_a_server_counts(tmp_path: Path, fake_llm: FakeLLM) -> None:
+    # Longer answers than the demo's, since the fake's are not cut at whole sentences.
+    overrides = ["profiles.sampling.max_tokens=2000", "responses.rewrite_sampling.max_tokens=2000"]
+    overrides.append("responses.generate_sampling.max_tokens=2000")
+    planned = stages(plan("demo", *overrides))
+    rows = synthesise(load_run_config(preset="demo", overrides=overrides), fake_llm.base_url, tmp_path)
+    assert len(rows) == planned["dialogues"].rows == planned["responses"].rows
+    assert planned["profiles"].calls + planned["responses"].calls == len(fake_llm.calls)
+    profile_calls = sum("birth_place" in str(call.request.get("response_format")) for call in fake_llm.calls)
+    assert planned["profiles"].calls == profile_calls
+
+
+def test_the_final_recipe_is_the_paper_s_arithmetic() -> None:
+    """arXiv 2501.15427: 102,084 sessions of LIMA, Alpaca and Persona Hub, three of 20,000 characters for each."""
+    made = plan("final")
+    of = stages(made)
+    assert of["characters"].rows == 20_000
+    assert of["dialogues"].rows == 3 * (1_074 + 51_010 + 50_000) == 306_252
+    # One call a turn, of which LIMA's sessions have a little more than one.
+    assert 306_252 <= of["responses"].calls < 307_000
+    # 300 to 450 tokens an answer.
+    assert 300 <= of["responses"].tokens_out / of["responses"].calls <= 450
+    # 600 to 950 tokens a dialogue, of which the default split trains on 0.95 x 0.95.
+    trained = of["sft"].trained_tokens / 0.95**2
+    assert 600 * 306_252 <= trained <= 950 * 306_252
+    assert of["sft"].rows == round(306_252 * 0.95**2)
+    # 8 GPUs at 5.8 to 8.5 thousand tokens a second; 29 to 43 GPU-hours of synthesis with a 70B model.
+    assert 0.75 <= of["sft"].hours <= 1.75
+    assert of["sft"].gpu_hours == pytest.approx(8 * of["sft"].hours)
+    assert 29 <= of["responses"].gpu_hours <= 43
+    # "About one day of one 8-GPU node."
+    assert made.totals.gpu_hours < 24 * 8
+
+
+@pytest.mark.parametrize("preset", ["a1", "a2"])
+def test_r_asks_once_a_session_and_needs_answers(preset: str) -> None:
+    of = stages(plan(preset))
+    assert of["responses"].calls == of["responses"].rows == 3 * (1_074 + 51_010)
+    instructions = "inputs.corpora.1.uri=hf://proj-persona/PersonaHub/instruction.jsonl"
+    assert stages(plan(preset, instructions))["responses"].rows == 3 * 1_074
+
+
+@pytest.mark.parametrize("preset", presets())
+def test_totals_are_sums_and_the_plan_survives_json(preset: str) -> None:
+    made = plan(preset)
+    for name in ("calls", "calls_at_most", "tokens_in", "tokens_out", "hours", "gpu_hours"):
+        assert getattr(made.totals, name) == pytest.approx(sum(getattr(stage, name) for stage in made.stages))
+    assert made.totals.calls_at_most >= made.totals.calls
+    assert Plan.model_validate_json(made.model_dump_json()) == made
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    n=st.integers(1, 40),
+    more=st.integers(0, 40),
+    strategies=st.sampled_from(["[R]", "[G]", "[R, G]"]),
+    held_out=st.floats(0, 0.9),
+    weight=st.floats(0.1, 3),
+)
+def test_more_characters_a_session_never_cost_less(
+    n: int, more: int, strategies: str, held_out: float, weight: float
+) -> None:
+    common = [f"inputs.corpora.0.strategies={strategies}", f"mix.held_out.sessions={held_out}"]
+    common += [f"mix.weights.R={weight}", "sft.max_steps=null"]
+    few, many = (stages(plan("demo", f"inputs.corpora.0.n={count}", *common)) for count in (n, n + more))
+    # The demo has 28 characters and 26 sessions, all of them answered.
+    ways = strategies.count("R") + strategies.count("G")
+    assert few["responses"].rows == 26 * ways * min(n, 28)
+    for step in few:
+        for name in ("rows", "calls", "tokens_in", "tokens_out", "trained_tokens", "optimiser_steps", "hours"):
+            # Means are sums of floats, whose last digits differ.
+            assert (getattr(many[step], name) or 0) >= (getattr(few[step], name) or 0) * (1 - 1e-9), (step, name)
+
+
+def test_steps_are_those_of_the_trainer() -> None:
+    # 67 rows in batches of 4, over two processes that take 2 rows each.
+    assert stages(plan("demo", "sft.max_steps=null"))["sft"].optimiser_steps == math.ceil(67 / 4)
+    two = ["sft.max_steps=null", "sft.epochs=2.5", "sft.processes=2", "sft.per_device_batch_size=2"]
+    assert stages(plan("demo", *two))["sft"].optimiser_steps == math.ceil(2.5 * 17)
+    assert stages(plan("demo"))["sft"].optimiser_steps == 12
+
+
+def test_evaluation_counts_questions_answers_and_judgements() -> None:
+    of = stages(plan("demo"))
+    # 10 rows of each held-out cell, but 4 in the smallest, and 4 of the train cell.
+    assert of["evaluate"].rows == 10 + 10 + 4 + 4
+    # 2 questions a cell, 2 models, each answer judged on 5 aspects.
+    assert of["evaluate"].calls == 3 * 2 * 2 * (1 + 5)
+    assert stages(plan("demo", "evaluate.judge=null"))["evaluate"].calls == 0
+
+
+def test_attempts_bound_the_calls() -> None:
+    of = stages(plan("demo", "profiles.attempts=4", "responses.attempts=2"))
+    assert of["profiles"].calls_at_most == 28 * 4 * 2, "each attempt may be repaired once"
+    assert of["responses"].calls_at_most == 2 * of["responses"].calls
+
+
+def test_weights_and_general_instructions_enter_training(tmp_path: Path) -> None:
+    general = tmp_path / "general.jsonl"
+    general.write_text('{"instruction": "Name a colour.", "output": "Red."}\n' * 3 + '{"instruction": "And?"}\n')
+    source = f"mix.general=[{{name: own, uri: {general}, licence: MIT, weight: 10}}]"
+    base = ["mix.held_out={characters: 0, sessions: 0}", "sft.max_steps=null"]
+    assert stages(plan("demo", *base))["sft"].rows == 104
+    assert stages(plan("demo", *base, "mix.weights={R: 2, G: 0}"))["sft"].rows == 104
+    made = plan("demo", *base, source)
+    assert stages(made)["sft"].rows == 104 + 10
+    assert [(count.rows, count.duplicates, count.bad) for count in made.inputs[2:]] == [(1, 2, 1)]
+
+
+def test_a_release_is_counted_in_place_of_synthesis() -> None:
+    hub = "hf://xywang1/OpenCharacter/synthetic_"
+    release = f"inputs={{release: {{characters: {hub}character.jsonl, dialogues: {hub}dialogue.jsonl}}}}"
+    made = plan("final", release)
+    assert stages(made)["release"].rows == 306_140
+    assert "responses" not in stages(made)
+    assert not any(count.read for count in made.inputs)
+
+
+def test_what_was_not_read_is_marked(tmp_path: Path) -> None:
+    assert [(count.rows, count.read) for count in plan("final").inputs] == [
+        (20_000, False),
+        (1_074, False),
+        (51_010, False),
+        (50_000, False),
+    ]
+    assert all(count.read for count in plan("demo").inputs)
+    limited = plan("demo", "inputs.corpora.0.uri=s3://bucket/own.jsonl", "inputs.corpora.0.limit=70").inputs[1]
+    assert (limited.rows, limited.read) == (70, False)
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("inputs.corpora.0.uri=s3://bucket/own.jsonl", r"inputs\.corpora\.0: s3://bucket/own\.jsonl is not read"),
+        ("inputs.corpora.0.uri=/nowhere.jsonl", r"/nowhere\.jsonl: no such file"),
+        ("sft.base_model=mystery", "the size of the model 'mystery' is not known"),
+    ],
+)
+def test_what_cannot_be_planned_says_what_to_give(override: str, told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        plan("demo", override)

@@ -1,0 +1,83 @@
+"""What is too small in a cluster profile for the models of a run."""
+
+from typing import Any
+
+import pytest
+
+from opencharacter.pipelines.cluster import ClusterProfile
+from opencharacter.pipelines.loading import load_run_config
+from opencharacter.pipelines.plan import Plan, load_figures, make_plan
+
+ROOM = {"memory": "1000Gi", "scratch": "1000Gi", "shm": "8Gi"}
+STEPS: dict[str, Any] = {
+    "profiles": {**ROOM, "accelerator": {"count": 4}},
+    "responses": {**ROOM, "accelerator": {"count": 4}},
+    "sft": {**ROOM, "accelerator": {"count": 8}},
+    "evaluate": {**ROOM, "accelerator": {"count": 1}},
+}
+SECRETS = [{"secret": "all", "keys": {name: name for name in ("HF_TOKEN", "OPENAI_API_KEY", "AWS_ACCESS_KEY_ID")}}]
+
+
+def plan(preset: str, *overrides: str, **steps: dict[str, Any]) -> Plan:
+    profile = ClusterProfile.model_validate(
+        {
+            "name": "lab",
+            "env": {"MLFLOW_TRACKING_URI": "http://mlflow:5000"},
+            "secrets": SECRETS,
+            "steps": STEPS | {step: STEPS.get(step, {}) | changed for step, changed in steps.items()},
+        }
+    )
+    return make_plan(load_run_config(preset=preset, overrides=overrides), profile, load_figures())
+
+
+def keys(made: Plan) -> set[tuple[str | None, str]]:
+    return {(lack.step, lack.key) for lack in made.lacks}
+
+
+def test_a_profile_with_room_lacks_nothing() -> None:
+    assert plan("final").lacks == []
+
+
+@pytest.mark.parametrize(
+    ("step", "changed", "key"),
+    [
+        ("responses", {"scratch": "100Gi"}, "steps.responses.scratch"),
+        ("sft", {"scratch": "200Gi"}, "steps.sft.scratch"),
+        ("evaluate", {"scratch": "20Gi"}, "steps.evaluate.scratch"),
+        ("mix", {"scratch": "1Gi"}, "steps.mix.scratch"),
+        ("evaluate", {"accelerator": None, "memory": "16Gi"}, "steps.evaluate.memory"),
+        ("sft", {"accelerator": None, "memory": "64Gi"}, "steps.sft.memory"),
+    ],
+)
+def test_what_is_too_small_is_named(step: str, changed: dict[str, Any], key: str) -> None:
+    assert (step, key) in keys(plan("final", **{step: changed}))
+
+
+def test_a_model_that_no_gpu_holds_is_told() -> None:
+    assert keys(plan("final", "engines.teacher.tensor_parallel=1")) >= {
+        ("responses", "run: engines.teacher.tensor_parallel"),
+        ("profiles", "run: engines.teacher.tensor_parallel"),
+    }
+    single = plan("final", "sft.processes=1", sft={"accelerator": {"count": 1}})
+    assert ("sft", "steps.sft.accelerator.count") in keys(single)
+    adapter = plan("final", "sft.processes=1", "sft.lora={rank: 16}", sft={"accelerator": {"count": 1}})
+    assert keys(adapter) == set()
+
+
+def test_few_requests_at_once_leave_gpus_idle() -> None:
+    idle = plan("final", "engines.teacher.concurrency=16")
+    assert ("responses", "run: engines.teacher.concurrency") in keys(idle)
+
+
+def test_what_cannot_run_comes_first() -> None:
+    made = plan("final", sft={"accelerator": {"count": 4}}, responses={"scratch": "1Gi"})
+    assert made.lacks[0].impossible
+    assert not made.lacks[-1].impossible
+
+
+def test_nodes_share_the_training() -> None:
+    one, two = plan("final"), plan("final", sft={"accelerator": {"count": 4}, "nodes": 2, "queue": "gpus"})
+    [whole], [shared] = ([stage for stage in made.stages if stage.step == "sft"] for made in (one, two))
+    assert (shared.where.pods, shared.where.gpus) == (2, 4)
+    assert shared.hours == pytest.approx(whole.hours)
+    assert shared.gpu_hours == pytest.approx(whole.gpu_hours)
