@@ -100,6 +100,7 @@ def _training(config: RunConfig, profile: ClusterProfile) -> Iterator[Lack]:
             step="sft",
             key="run: sft.processes",
             message=f"the profile gives {gpus} GPUs, of which {processes} would be used",
+            impossible=nodes > 1,  # a TrainJob starts a process for each of its GPUs
         )
     if config.evaluate.dtype == "bfloat16" and gpus_of(profile, "evaluate") == 0:
         message = "no GPU: the models would be measured on the CPU, in float32"

@@ -21,6 +21,16 @@ _FOLDER_VARIABLE = "OPENCHARACTER_TEST_SERVERS"
 _OWNER_VARIABLE = "OPENCHARACTER_TEST_OWNER_PID"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="write the golden files anew")
+
+
+@pytest.fixture(scope="session")
+def update_golden(request: pytest.FixtureRequest) -> bool:
+    """Whether golden files are to be written anew."""
+    return bool(request.config.getoption("--update-golden"))
+
+
 def pytest_configure() -> None:
     if _OWNER_VARIABLE not in os.environ:
         os.environ[_OWNER_VARIABLE] = str(os.getpid())
