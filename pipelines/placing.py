@@ -11,6 +11,7 @@ from opencharacter.pipelines.cluster import ClusterProfile, Placement, StepName
 from opencharacter.pipelines.cluster_checks import steps_of
 from opencharacter.pipelines.config import RunConfig
 from opencharacter.pipelines.quantities import seconds
+from opencharacter.pipelines.trainjob import trainjob_environment
 from opencharacter.storage.cache import CACHE_VARIABLE
 from opencharacter.templates import OVERRIDE_VARIABLE, overridden_prompts
 
@@ -53,6 +54,9 @@ def place_tasks(tasks: Iterable[Any], config: RunConfig, profile: ClusterProfile
         _choose_nodes(task, placement)
         _mount(task, profile, placement)
         _set_environment(task, profile, step, placement)
+        if step == "sft":
+            for name, value in trainjob_environment(profile, config.sft).items():
+                task.set_env_variable(name, value)
         if overridden_prompts():
             _mount_prompts(task, profile)
         _secure(task, profile)

@@ -2,13 +2,11 @@
 
 from typing import Any
 
-from opencharacter.components.images import ImageName
 from opencharacter.errors import UserError
-from opencharacter.pipelines.cluster import AffinityTerm, ClusterProfile, Placement
+from opencharacter.pipelines.cluster import AffinityTerm, ClusterProfile
+from opencharacter.templates import overridden_prompts
 from opencharacter.training import SftConfig
 from opencharacter.training.trainjob import TRAINJOB_VARIABLE, SecretVariable, TrainJobSettings
-
-_IMAGE: ImageName = "training"
 
 
 def trainjob_environment(profile: ClusterProfile, config: SftConfig) -> dict[str, str]:
@@ -24,7 +22,7 @@ def trainjob_environment(profile: ClusterProfile, config: SftConfig) -> dict[str
     _check(config, nodes, gpus)
     settings = TrainJobSettings(
         namespace=profile.namespace,
-        image=_image(profile),
+        image=profile.images.reference("training"),
         nodes=nodes,
         runtime=profile.trainer.runtime,
         runtime_kind=profile.trainer.runtime_kind,
@@ -42,22 +40,12 @@ def trainjob_environment(profile: ClusterProfile, config: SftConfig) -> dict[str
         priority=placement.priority,
         env=profile.env,
         secrets=_secrets(profile),
-        prompts_config_map=profile.prompts_config_map,
+        prompts_config_map=profile.prompts_config_map if overridden_prompts() else None,
         pull_secrets=profile.images.pull_secrets,
+        service_account=profile.service_account,
         user=profile.run_as_user,
     )
     return {TRAINJOB_VARIABLE: settings.model_dump_json(exclude_defaults=True)}
-
-
-def launcher_placement(placement: Placement) -> Placement:
-    """What the sft step's own pod asks for while a TrainJob trains for it: it only waits, on any node, in no queue."""
-    return Placement(
-        cpu="500m",
-        memory="1Gi",
-        retries=placement.retries,
-        timeout=placement.timeout,
-        caching=placement.caching,
-    )
 
 
 def _check(config: SftConfig, nodes: int, gpus: int) -> None:
@@ -73,18 +61,11 @@ def _check(config: SftConfig, nodes: int, gpus: int) -> None:
         )
 
 
-def _image(profile: ClusterProfile) -> str:
-    images = profile.images
-    if digest := images.digests.get(_IMAGE):
-        return f"{images.registry}/{_IMAGE}@{digest}"
-    return f"{images.registry}/{_IMAGE}:{images.tag}"
-
-
 def _secrets(profile: ClusterProfile) -> list[SecretVariable]:
     return [
-        SecretVariable(name=variable, secret=source.secret, key=key)
+        SecretVariable(name=variable, secret=source.secret, key=key, optional=source.optional)
         for source in profile.secrets
-        if source.steps is None or "sft" in source.steps
+        if source.serves("sft")
         for key, variable in source.keys.items()
     ]
 

@@ -37,7 +37,9 @@ class Stage(_Strict):
     optimiser_steps: int = 0
     models: list[str] = Field(default=[], description="chat models that the step calls, or the model that it trains")
     where: Where
-    hours: float = Field(description="wall-clock time; 0 where it is not estimated: steps that neither hold nor ask a model")
+    hours: float = Field(
+        description="wall-clock time; 0 where it is not estimated: steps that neither hold nor ask a model"
+    )
     gpu_hours: float
     cost: float | None
 

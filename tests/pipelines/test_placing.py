@@ -4,6 +4,7 @@ After a wanted change, write the files of `golden` anew and read the difference:
 `pytest tests/pipelines/test_placing.py --update-golden; git diff tests/pipelines/golden`.
 """
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,14 @@ def test_each_pod_gets_what_the_profile_says(compiled: Callable[[str], Compiled]
     mounts = {mount["mountPath"] for mount in settings["emptyDirMounts"] + settings.get("genericEphemeralVolume", [])}
     assert mounts == {"/tmp", "/var/opencharacter"} | ({"/dev/shm"} if pod.shm else set())
     assert placed.environment(step)["HOME"] == "/var/opencharacter"
+
+
+def test_training_over_nodes_is_handed_to_a_trainjob(compiled: Callable[[str], Compiled]) -> None:
+    told = json.loads(compiled("pool").environment("sft")["OPENCHARACTER_TRAINJOB"])
+    assert (told["nodes"], told["gpus_per_node"], told["queue"]) == (2, 4, "opencharacter")
+    assert "accelerator" not in compiled("pool").container("sft")["resources"]
+    for profile in ("cpu", "node8"):
+        assert "OPENCHARACTER_TRAINJOB" not in compiled(profile).environment("sft")
 
 
 REFUSED = {(recipe, "cpu"): "run: sft.processes" for recipe in presets() if recipe != "demo"} | {

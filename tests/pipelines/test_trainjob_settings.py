@@ -1,13 +1,15 @@
 """From a cluster profile to the sft step's environment."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from opencharacter.errors import UserError
 from opencharacter.pipelines.cluster import ClusterProfile
-from opencharacter.pipelines.trainjob import launcher_placement, trainjob_environment
+from opencharacter.pipelines.trainjob import trainjob_environment
+from opencharacter.templates import OVERRIDE_VARIABLE
 from opencharacter.training import SftConfig
 from opencharacter.training.trainjob import TRAINJOB_VARIABLE, TrainJobSettings
 
@@ -24,7 +26,7 @@ PROFILE: dict[str, Any] = {
     "scratch_storage_class": "fast",
     "spot": {"node_selector": {"spot": "yes"}, "tolerations": [{"key": "spot", "operator": "Exists"}]},
     "trainer": {"runtime": "torch-gpu", "runtime_kind": "TrainingRuntime"},
-    "defaults": {"cpu": "2", "memory": "8Gi", "node_selector": {"zone": "a"}},
+    "defaults": {"cpu": "2", "memory": "64Gi", "node_selector": {"zone": "a"}},
     "steps": {
         "sft": {
             "nodes": 2,
@@ -49,14 +51,15 @@ def _profile(**sft: Any) -> ClusterProfile:
     return ClusterProfile.model_validate(PROFILE | {"steps": steps})
 
 
-def test_all_that_the_profile_says_about_sft_reaches_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_that_the_profile_says_about_sft_reaches_the_job(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv(OVERRIDE_VARIABLE, str(tmp_path))
     monkeypatch.setenv(TRAINJOB_VARIABLE, trainjob_environment(_profile(), _config(16))[TRAINJOB_VARIABLE])
     settings = TrainJobSettings.from_environment()
     assert settings is not None
     assert (settings.nodes, settings.gpus_per_node, settings.gpu_resource) == (2, 8, "amd.com/gpu")
     assert (settings.namespace, settings.image) == ("team", "registry.example.com/oc/training:1.2.3")
     assert (settings.runtime, settings.runtime_kind) == ("torch-gpu", "TrainingRuntime")
-    assert (settings.cpu, settings.memory, settings.shm, settings.scratch) == ("2", "8Gi", "32Gi", "500Gi")
+    assert (settings.cpu, settings.memory, settings.shm, settings.scratch) == ("2", "64Gi", "32Gi", "500Gi")
     assert settings.node_selector == {"zone": "a", "spot": "yes"}
     assert settings.tolerations == [{"key": "spot", "operator": "Exists"}]
     assert settings.affinity == {
@@ -71,6 +74,18 @@ def test_all_that_the_profile_says_about_sft_reaches_the_job(monkeypatch: pytest
     }
     assert [(secret.secret, secret.name) for secret in settings.secrets] == [("opencharacter-s3", "AWS_ACCESS_KEY_ID")]
     assert (settings.queue, settings.prompts_config_map, settings.scratch_storage_class) == ("gpus", "prompts", "fast")
+
+
+def test_prompts_are_mounted_only_where_they_are_overridden() -> None:
+    told = json.loads(trainjob_environment(_profile(), _config(16))[TRAINJOB_VARIABLE])
+    assert "prompts_config_map" not in told
+
+
+def test_a_secret_that_may_be_absent_stays_so() -> None:
+    secrets = [{"secret": "hub", "keys": {"HF_TOKEN": "HF_TOKEN"}, "optional": True}]
+    profile = _profile().model_copy(update={"secrets": ClusterProfile(name="x", secrets=secrets).secrets})  # type: ignore[arg-type]
+    told = json.loads(trainjob_environment(profile, _config(16))[TRAINJOB_VARIABLE])
+    assert told["secrets"] == [{"name": "HF_TOKEN", "secret": "hub", "key": "HF_TOKEN", "optional": True}]
 
 
 def test_a_digest_goes_before_the_tag() -> None:
@@ -89,10 +104,3 @@ def test_one_node_is_trained_on_by_the_steps_own_pod() -> None:
 def test_processes_that_do_not_fit_are_refused(sft: dict[str, Any], processes: int) -> None:
     with pytest.raises(UserError, match=f"sft.processes.* {processes}"):
         trainjob_environment(_profile(**sft), _config(processes))
-
-
-def test_the_pod_that_waits_holds_no_gpu_and_no_place_in_the_queue() -> None:
-    waiting = launcher_placement(_profile().placement("sft"))
-    assert (waiting.accelerator, waiting.queue, waiting.spot, waiting.node_selector) == (None, None, None, None)
-    assert waiting.retries is not None
-    assert waiting.retries.count == 3

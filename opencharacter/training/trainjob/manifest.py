@@ -6,7 +6,7 @@ from opencharacter.errors import UserError
 from opencharacter.hashing import digest
 from opencharacter.training.config import SftConfig
 from opencharacter.training.job import NodeArguments
-from opencharacter.training.trainjob.settings import TrainJobSettings
+from opencharacter.training.trainjob.settings import SecretVariable, TrainJobSettings
 
 GROUP, VERSION, PLURAL = "trainer.kubeflow.org", "v1alpha1", "trainjobs"
 NODE = "node"
@@ -86,11 +86,12 @@ def _environment(settings: TrainJobSettings) -> list[dict[str, Any]]:
     plain = {"HOME": WORK_FOLDER, "OPENCHARACTER_CACHE": f"{WORK_FOLDER}/cache"} | settings.env
     if settings.prompts_config_map:
         plain["OPENCHARACTER_PROMPTS"] = _PROMPTS_FOLDER
-    secret = [
-        {"name": variable.name, "valueFrom": {"secretKeyRef": {"name": variable.secret, "key": variable.key}}}
-        for variable in settings.secrets
-    ]
+    secret = [{"name": variable.name, "valueFrom": {"secretKeyRef": _key(variable)}} for variable in settings.secrets]
     return [{"name": name, "value": value} for name, value in plain.items()] + secret
+
+
+def _key(variable: SecretVariable) -> dict[str, Any]:
+    return {"name": variable.secret, "key": variable.key} | ({"optional": True} if variable.optional else {})
 
 
 def _patch(settings: TrainJobSettings) -> dict[str, Any]:

@@ -19,6 +19,7 @@ class SecretVariable(BaseModel):
     name: str
     secret: str
     key: str
+    optional: bool = Field(default=False, description="the pod starts without the Secret, too")
 
 
 class TrainJobSettings(BaseModel):
