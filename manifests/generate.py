@@ -1,0 +1,70 @@
+"""Write the Kustomize base and overlays from the chart: `make manifests`. Needs helm on the PATH.
+
+The base holds what all overlays have in common, an overlay the rest of what the chart makes of one values file. The
+chart's hooks (the check before an install, `helm test`) are left out: kubectl has no hooks, and the same check is
+`opencharacter cluster preflight`.
+"""
+
+import argparse
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+CHART = ROOT / "charts" / "opencharacter"
+OVERLAYS = {"local": "values-trial.yaml", "gpu": "values-gpu.yaml", "production": "values-production.yaml"}
+NAMESPACE = "kubeflow-user"
+
+Manifest = dict[str, Any]
+
+_HEADER = "# Made from charts/opencharacter by `make manifests`; do not edit.\n"
+
+
+def render(values: str, namespace: str = NAMESPACE) -> list[Manifest]:
+    """What the chart makes of one of its values files, without hooks."""
+    command = ["helm", "template", "opencharacter", str(CHART), "--no-hooks", "--namespace", namespace]
+    done = subprocess.run([*command, "--values", str(CHART / values)], capture_output=True, text=True, check=True)
+    return [document for document in yaml.safe_load_all(done.stdout) if document]
+
+
+def generate(folder: Path, namespace: str = NAMESPACE) -> None:
+    """Write `base` and `overlays` under a folder, replacing those that are there."""
+    rendered = {name: render(values, namespace) for name, values in OVERLAYS.items()}
+    first, *others = rendered.values()
+    common = [each for each in first if all(each in documents for documents in others)]
+    for name in ("base", "overlays"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    _write(folder / "base", common, [])
+    for name, documents in rendered.items():
+        _write(folder / "overlays" / name, [each for each in documents if each not in common], ["../../base"])
+
+
+def _write(folder: Path, documents: list[Manifest], resources: list[str]) -> None:
+    folder.mkdir(parents=True)
+    for document in documents:
+        name = f"{document['kind']}-{document['metadata']['name']}.yaml".lower()
+        assert name not in resources, f"two objects would be written to {name}"
+        resources = [*resources, name]
+        (folder / name).write_text(_HEADER + _dump(document), encoding="utf-8")
+    kustomization = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization", "resources": resources}
+    (folder / "kustomization.yaml").write_text(_HEADER + _dump(kustomization), encoding="utf-8")
+
+
+class _Dumper(yaml.SafeDumper):
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def _dump(document: Any) -> str:
+    return yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--namespace", default=NAMESPACE)
+    parser.add_argument("--output", type=Path, default=ROOT / "manifests")
+    arguments = parser.parse_args()
+    generate(arguments.output, arguments.namespace)
