@@ -1,0 +1,76 @@
+"""Every command line that the chart writes is parsed by the program that it is meant for."""
+
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+from support.helm import VALUES_FILES, Manifest, objects
+from support.pod_security import pod_templates
+
+
+def containers(name: str) -> Iterator[Manifest]:
+    for values in VALUES_FILES:
+        for pod in pod_templates(objects(values)):
+            yield from (each for each in pod["containers"] if each["name"] == name)
+
+
+def test_vllms_own_parser_takes_the_engines_arguments() -> None:
+    from vllm.entrypoints.launchers.cli_args import make_arg_parser
+    from vllm.utils.argparse_utils import FlexibleArgumentParser
+
+    parser = make_arg_parser(FlexibleArgumentParser())
+    found = list(containers("kserve-container"))
+    assert found
+    for engine in found:
+        assert engine["command"][1:] == ["-m", "vllm.entrypoints.openai.api_server"]
+        parsed = parser.parse_args([*engine["args"], "--tensor-parallel-size=2", "--max-model-len=4096"])
+        assert (parsed.host, parsed.port, parsed.trust_request_chat_template) == ("127.0.0.1", 8081, False)
+        assert parsed.chat_template == "/mnt/models/chat_template.jinja"
+
+
+def test_the_transformer_takes_its_arguments() -> None:
+    (args,) = {tuple(front["args"]) for front in containers("transformer-container")}
+    filled = [each.replace("{{.Name}}", "bard") for each in args if not each.startswith("--model_dir")]
+    command = [sys.executable, "-m", "opencharacter.serving.transformer", *filled, "--model_dir=/nowhere"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2
+    assert "/nowhere/opencharacter/model.json: no such file" in done.stderr, "it got as far as the model folder"
+
+
+def test_mlflow_takes_its_arguments() -> None:
+    from mlflow.cli import cli
+
+    found = list(containers("mlflow"))
+    assert len(found) == len(VALUES_FILES)
+    for server in found:
+        program, command = server["command"]
+        assert program == "mlflow"
+        context = cli.commands[command].make_context(command, list(server["args"]))
+        assert context.params["port"] == 5000
+
+
+def test_the_check_pods_run_commands_that_exist(monkeypatch: pytest.MonkeyPatch) -> None:
+    from opencharacter.cli import main
+
+    asked: list[object] = []
+    monkeypatch.setattr("opencharacter.pipelines.preflight.check_cluster", lambda needs: asked.append(needs) or [])
+    found = [*containers("preflight"), *containers("runtime-is-there")]
+    for each in found:
+        program, *arguments = each["command"]
+        assert program == "opencharacter"
+        with pytest.raises(SystemExit) as caught:
+            main(arguments)
+        assert not caught.value.code, shlex.join(each["command"])
+    assert len(asked) == len(found) == 2 * len(VALUES_FILES)
+
+
+def test_the_test_pod_asks_mlflow_in_python_that_compiles() -> None:
+    for each in containers("mlflow-answers"):
+        compile(each["command"][2], "test", "exec")
+
+
+def test_probes_of_the_engine_are_python_that_compiles() -> None:
+    for engine in containers("kserve-container"):
+        compile(engine["readinessProbe"]["exec"]["command"][2], "probe", "exec")

@@ -1,0 +1,258 @@
+"""What the chart makes, object by object."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from support.helm import CHART, NAMESPACE, Manifest, objects, one
+
+import opencharacter
+from opencharacter.registry import RegisteredModel
+from opencharacter.serving import DeployConfig, deployment_manifest
+from opencharacter.serving.manifest import MODEL_FORMAT, MODEL_FORMAT_VERSION
+
+PRODUCTION = "values-production.yaml"
+
+
+def container(pod: Manifest, name: str) -> Manifest:
+    (found,) = [each for each in pod["containers"] if each["name"] == name]
+    return found
+
+
+def selects(policy: Manifest, labels: dict[str, str]) -> bool:
+    wanted = policy["spec"]["podSelector"].get("matchLabels", {})
+    return wanted.items() <= labels.items()
+
+
+def runtime(values: str = "values.yaml", *settings: str) -> Manifest:
+    return one("ServingRuntime", MODEL_FORMAT, values, *settings)["spec"]
+
+
+def inference_service() -> Manifest:
+    model = RegisteredModel(name="bard", version=3, uri="s3://bucket/model", digest="d" * 64)
+    return deployment_manifest(DeployConfig(), model)
+
+
+def test_deploy_and_the_runtime_agree() -> None:
+    (offered,) = runtime()["supportedModelFormats"]
+    assert offered == {"name": MODEL_FORMAT, "version": MODEL_FORMAT_VERSION, "autoSelect": True, "priority": 1}
+    predictor = inference_service()["spec"]["predictor"]
+    assert predictor["model"]["modelFormat"] == {"name": offered["name"], "version": offered["version"]}
+    account = one("ServiceAccount", predictor["serviceAccountName"])
+    assert account["secrets"] == [{"name": "opencharacter-s3"}]
+
+
+def test_only_the_transformer_has_a_port() -> None:
+    """KServe's Service takes the ports of `transformer-container`; vLLM is on loopback."""
+    engine, front = container(runtime(), "kserve-container"), container(runtime(), "transformer-container")
+    assert "ports" not in engine
+    assert "--host=127.0.0.1" in engine["args"]
+    (port,) = front["ports"]
+    assert port["containerPort"] == 8080
+    predictor = next(each for each in front["args"] if each.startswith("--predictor_host="))
+    assert predictor == "--predictor_host=127.0.0.1:8081"
+    assert "--port=8081" in engine["args"]
+    assert all("httpGet" not in engine[probe] for probe in ("startupProbe", "readinessProbe", "livenessProbe"))
+
+
+def test_kserve_fills_in_the_services_name() -> None:
+    engine, front = container(runtime(), "kserve-container"), container(runtime(), "transformer-container")
+    assert "--served-model-name={{.Name}}" in engine["args"]
+    assert "--model_name={{.Name}}" in front["args"]
+
+
+def test_images_come_from_one_place() -> None:
+    digest = "sha256:" + "a" * 64
+    settings = ("images.registry=registry.example.com/oc", f"images.digests.tools={digest}")
+    assert container(runtime("values.yaml", *settings), "transformer-container")["image"] == (
+        f"registry.example.com/oc/serving:{opencharacter.__version__}"
+    )
+    pod = one("Deployment", "opencharacter-mlflow", "values.yaml", *settings)["spec"]["template"]["spec"]
+    assert container(pod, "mlflow")["image"] == f"registry.example.com/oc/tools@{digest}"
+
+
+def test_mlflow_keeps_a_trials_data_on_a_volume() -> None:
+    deployment = one("Deployment", "opencharacter-mlflow")
+    assert deployment["spec"]["strategy"] == {"type": "Recreate"}
+    pod = deployment["spec"]["template"]["spec"]
+    args = container(pod, "mlflow")["args"]
+    assert "--backend-store-uri=sqlite:////var/mlflow/mlflow.db" in args
+    assert {"name": "data", "persistentVolumeClaim": {"claimName": "opencharacter-mlflow"}} in pod["volumes"]
+    assert one("PersistentVolumeClaim", "opencharacter-mlflow")["spec"]["accessModes"] == ["ReadWriteOnce"]
+
+
+def test_mlflow_in_production_takes_everything_from_secrets() -> None:
+    pod = one("Deployment", "opencharacter-mlflow", PRODUCTION)["spec"]["template"]["spec"]
+    server = container(pod, "mlflow")
+    secrets = {each["name"]: each["valueFrom"]["secretKeyRef"] for each in server["env"] if "valueFrom" in each}
+    assert secrets == {
+        "MLFLOW_BACKEND_STORE_URI": {"name": "opencharacter-mlflow-database", "key": "uri"},
+        "AWS_ACCESS_KEY_ID": {"name": "opencharacter-s3", "key": "AWS_ACCESS_KEY_ID"},
+        "AWS_SECRET_ACCESS_KEY": {"name": "opencharacter-s3", "key": "AWS_SECRET_ACCESS_KEY"},
+    }
+    assert "--no-serve-artifacts" in server["args"]
+    assert not [each for each in objects(PRODUCTION) if each["kind"] in ("PersistentVolumeClaim", "Secret")]
+
+
+def test_mlflow_answers_to_its_names_in_the_cluster() -> None:
+    """MLflow refuses requests whose Host header it was not told of."""
+    pod = one("Deployment", "opencharacter-mlflow")["spec"]["template"]["spec"]
+    hosts = next(each for each in container(pod, "mlflow")["args"] if each.startswith("--allowed-hosts="))
+    for name in ("opencharacter-mlflow:5000", f"opencharacter-mlflow.{NAMESPACE}:5000"):
+        assert name in hosts.partition("=")[2].split(",")
+
+
+def test_the_pipelines_rights_are_the_ones_that_steps_use() -> None:
+    rules = one("Role", "opencharacter-pipeline")["rules"]
+    rights = {
+        (group, resource): set(rule["verbs"])
+        for rule in rules
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    }
+    assert rights == {
+        ("serving.kserve.io", "inferenceservices"): {"get", "list", "watch", "create", "patch"},
+        ("trainer.kubeflow.org", "trainjobs"): {"get", "list", "watch", "create", "delete"},
+        ("", "pods"): {"get", "list"},
+        ("", "pods/log"): {"get"},
+        ("argoproj.io", "workflows"): {"get"},
+    }
+    binding = one("RoleBinding", "opencharacter-pipeline", "values.yaml", "pipeline.serviceAccount=pipeline-runner")
+    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "pipeline-runner", "namespace": NAMESPACE}]
+
+
+def test_no_role_has_a_wildcard_and_hooks_read_what_they_check() -> None:
+    for values in ("values.yaml", PRODUCTION):
+        for each in objects(values):
+            if each["kind"] in ("Role", "ClusterRole"):
+                assert "*" not in json.dumps(each["rules"])
+    secrets = one("Role", "opencharacter-preflight", PRODUCTION)["rules"]
+    assert secrets[0]["resourceNames"] == ["opencharacter-s3", "opencharacter-mlflow-database"]
+    nodes = one("ClusterRole", f"opencharacter-preflight-{NAMESPACE}", PRODUCTION)["rules"]
+    assert nodes == [{"apiGroups": [""], "resources": ["nodes"], "verbs": ["list"]}]
+
+
+def test_servers_are_denied_all_but_what_they_need() -> None:
+    labels = runtime()["labels"]
+    policies = [each for each in objects("values.yaml") if each["kind"] == "NetworkPolicy" and selects(each, labels)]
+    names = {each["metadata"]["name"] for each in policies}
+    assert names == {"opencharacter-default-deny", "opencharacter-server"}
+    deny = one("NetworkPolicy", "opencharacter-default-deny")["spec"]
+    assert deny["policyTypes"] == ["Ingress", "Egress"]
+    assert not {"ingress", "egress"} & set(deny)
+    (entry,) = one("NetworkPolicy", "opencharacter-server")["spec"]["ingress"]
+    assert entry["ports"] == [{"port": 8080, "protocol": "TCP"}]
+    assert {"podSelector": {}} in entry["from"]
+    world = one("NetworkPolicy", "opencharacter-server")["spec"]["egress"][1]
+    assert world["to"] == [{"ipBlock": {"cidr": "0.0.0.0/0", "except": ["169.254.169.254/32"]}}]
+
+
+def test_every_pod_of_the_chart_is_under_the_default_deny() -> None:
+    deny = one("NetworkPolicy", "opencharacter-default-deny")
+    for each in objects(PRODUCTION):
+        if each["kind"] in ("Deployment", "Job"):
+            assert selects(deny, each["spec"]["template"]["metadata"]["labels"]), each["metadata"]["name"]
+        if each["kind"] == "Pod":
+            assert selects(deny, each["metadata"]["labels"]), each["metadata"]["name"]
+
+
+def test_without_a_token_where_none_is_needed() -> None:
+    for each in objects(PRODUCTION):
+        if each["kind"] == "ServiceAccount":
+            assert each["automountServiceAccountToken"] is False
+    assert (
+        one("Deployment", "opencharacter-mlflow")["spec"]["template"]["spec"]["automountServiceAccountToken"] is False
+    )
+    assert inference_service()["spec"]["predictor"]["automountServiceAccountToken"] is False
+
+
+def test_prompts_become_files_of_a_config_map(tmp_path: Path) -> None:
+    made = one("ConfigMap", "opencharacter-prompts", "values.yaml", r"prompts.files.profile\.md=Write {{persona}}.")
+    assert made["data"] == {"profile.md": "Write {{persona}}."}
+    assert not [each for each in objects("values.yaml") if each["kind"] == "ConfigMap"]
+
+
+def test_production_keeps_pods_through_a_drain() -> None:
+    budgets = [each for each in objects(PRODUCTION) if each["kind"] == "PodDisruptionBudget"]
+    assert {each["metadata"]["name"] for each in budgets} == {"opencharacter-mlflow", "opencharacter-server"}
+    for budget in budgets:
+        assert budget["spec"]["maxUnavailable"] == 1
+    assert one("Deployment", "opencharacter-mlflow", PRODUCTION)["spec"]["replicas"] == 2
+
+
+def test_the_monitor_finds_the_services_that_kserve_makes() -> None:
+    """KServe gives a runtime's labels to the Service too."""
+    monitor = one("ServiceMonitor", "opencharacter-server", PRODUCTION)
+    assert monitor["spec"]["selector"]["matchLabels"].items() <= runtime(PRODUCTION)["labels"].items()
+    (port,) = container(runtime(PRODUCTION), "transformer-container")["ports"]
+    assert {each["port"] for each in monitor["spec"]["endpoints"]} == {port["name"]}
+    assert [each["path"] for each in monitor["spec"]["endpoints"]] == ["/metrics", "/metrics/engine"]
+    assert monitor["metadata"]["labels"]["release"] == "prometheus"
+
+
+def test_the_dashboard_asks_for_metrics_that_exist() -> None:
+    import prometheus_client  # noqa: F401
+    import vllm
+
+    made = one("ConfigMap", "opencharacter-dashboard", PRODUCTION)
+    assert made["metadata"]["labels"]["grafana_dashboard"] == "1"
+    board = json.loads(made["data"]["opencharacter.json"])
+    assert board == json.loads((CHART / "files/dashboard.json").read_text())
+    source = (Path(vllm.__file__).parent / "v1/metrics/loggers.py").read_text()
+    offered = {"process_resident_memory_bytes"}
+    for name in re.findall(r'name="(vllm:\w+)"', source):
+        offered |= {name, f"{name}_total", f"{name}_bucket"}
+    asked = {
+        name
+        for panel in board["panels"]
+        for target in panel["targets"]
+        for name in re.findall(r"(?:vllm:|process_)\w+", target["expr"])
+    }
+    assert len(asked) >= 10
+    assert asked <= offered
+
+
+def test_queues_hold_the_quotas() -> None:
+    queue = one("ClusterQueue", "opencharacter", PRODUCTION)["spec"]
+    (group,) = queue["resourceGroups"]
+    assert group["coveredResources"] == [each["name"] for each in group["flavors"][0]["resources"]]
+    assert group["flavors"][0]["name"] == one("ResourceFlavor", "opencharacter-gpu", PRODUCTION)["metadata"]["name"]
+    assert one("LocalQueue", "opencharacter", PRODUCTION)["spec"]["clusterQueue"] == "opencharacter"
+    priorities = {
+        each["metadata"]["name"]: each["value"]
+        for each in objects(PRODUCTION)
+        if each["kind"] == "WorkloadPriorityClass"
+    }
+    assert priorities["opencharacter-training"] > priorities["opencharacter-synthesis"]
+
+
+def test_hooks_go_when_they_are_done() -> None:
+    hooks = [each for each in objects(PRODUCTION) if "helm.sh/hook" in each["metadata"].get("annotations", {})]
+    assert len(hooks) >= 9
+    for each in hooks:
+        assert "hook-succeeded" in each["metadata"]["annotations"]["helm.sh/hook-delete-policy"]
+    ahead = [each for each in hooks if "pre-install" in each["metadata"]["annotations"]["helm.sh/hook"]]
+    weights = {each["kind"]: int(each["metadata"]["annotations"]["helm.sh/hook-weight"]) for each in ahead}
+    assert weights["ServiceAccount"] < weights["RoleBinding"] < weights["Job"]
+
+
+def test_the_check_and_the_test_pods_end(tmp_path: Path) -> None:
+    job = one("Job", "opencharacter-preflight", PRODUCTION)["spec"]
+    assert (job["backoffLimit"], job["activeDeadlineSeconds"]) == (0, 300)
+    tests = [each for each in objects(PRODUCTION) if each["kind"] == "Pod"]
+    assert {each["metadata"]["annotations"]["helm.sh/hook"] for each in tests} == {"test"}
+    assert all(each["spec"]["restartPolicy"] == "Never" for each in tests)
+
+
+@pytest.mark.parametrize("part", ["mlflow", "serving", "networkPolicies", "preflight"])
+def test_parts_can_be_left_out(part: str) -> None:
+    text = yaml.safe_dump(objects("values.yaml", f"{part}.enabled=false"))
+    kinds = {
+        "mlflow": "Deployment",
+        "serving": "ServingRuntime",
+        "networkPolicies": "NetworkPolicy",
+        "preflight": "Job",
+    }
+    assert f"kind: {kinds[part]}\n" not in text

@@ -1,0 +1,88 @@
+"""The chart's values: shipped files render, bad ones are refused with the key, each is documented."""
+
+import json
+import subprocess
+
+import pytest
+from support.helm import CHART, ROOT, VALUES_FILES, helm, load_script, refusal, template
+
+document = load_script(ROOT / "charts" / "document.py")
+
+
+@pytest.mark.parametrize("values", VALUES_FILES)
+def test_each_shipped_file_passes_the_linter_and_renders(values: str) -> None:
+    done = helm("lint", "--strict", str(CHART), "-f", str(CHART / values))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert template(values).count("kind: ServingRuntime") == 1
+
+
+def test_values_and_manifests_are_clean_yaml() -> None:
+    off = ", ".join(f"{rule}: disable" for rule in ("document-start", "braces", "comments"))
+    rules = f"{{extends: default, rules: {{line-length: {{max: 140}}, {off}}}}}"
+    files = [*CHART.glob("*.yaml"), *(ROOT / "manifests").rglob("kustomization.yaml")]
+    done = subprocess.run(["yamllint", "-s", "-d", rules, *map(str, files)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        (("servng.enabled=false",), ["servng", "not allowed"]),
+        (("serving.engine.imge=x",), ["/serving/engine", "imge"]),
+        (("preflight.gpus=3",), ["/preflight/gpus", "0, 1, 2, 4, 8, 16"]),
+        (("s3.secretName=",), ["/s3/secretName"]),
+        (("mlflow.backend.secretName=",), ["/mlflow/backend/secretName"]),
+        (("serving.engine.memory=24 GB",), ["/serving/engine/memory"]),
+        (("kueue.quotas.cpu=lots",), ["/kueue/quotas/cpu"]),
+        (("images.tag=latest",), ["/images/tag"]),
+        (("serving.engine.image=vllm/vllm-openai:latest",), ["/serving/engine/image"]),
+        (("serving.engine.image=vllm/vllm-openai",), ["/serving/engine/image"]),
+        (("serving.engine.runAsUser=0",), ["/serving/engine/runAsUser"]),
+        (("mlflow.replicas=2",), ["/mlflow/replicas", "1"]),
+        (("mlflow.backend.type=postgresql",), ["/mlflow/artifacts/root", "s3://"]),
+        (("mlflow.backend.type=mysql",), ["/mlflow/backend/type", "postgresql"]),
+        (("networkPolicies.egress.ports[0]=99999999",), ["/networkPolicies/egress/ports/0", "65,535"]),
+        (("preflight.needs[0]=spark",), ["/preflight/needs/0", "trainer"]),
+        (("prompts.files.judge=x",), ["/prompts/files", "judge"]),
+    ],
+)
+def test_bad_values_are_refused_with_the_key(settings: tuple[str, ...], told: list[str]) -> None:
+    message = refusal(*settings)
+    assert all(each in message for each in told), message
+
+
+def test_every_object_of_the_schema_is_closed() -> None:
+    """Otherwise a misspelt key is taken in silence."""
+
+    def opened(schema: object, path: str = "") -> list[str]:
+        if isinstance(schema, list):
+            return [each for item in schema for each in opened(item, path)]
+        if not isinstance(schema, dict):
+            return []
+        own = [path] if schema.get("type") == "object" and "additionalProperties" not in schema else []
+        return own + [each for key, value in schema.items() for each in opened(value, f"{path}/{key}")]
+
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    assert opened(schema) == ["/properties/global"], "helm itself sets `global`"
+
+
+def test_every_value_is_in_the_schema_and_described() -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    found = list(document.values())
+    assert len(found) > 60
+    for value in found:
+        place = schema
+        for part in value.key.split("."):
+            place = place["properties"][part]
+        assert value.description, f"{value.key} has no comment `# -- …` in values.yaml"
+
+
+def test_the_readme_is_up_to_date() -> None:
+    page = (CHART / "README.md").read_text()
+    assert document.with_table(page) == page, "run `make chart-docs`"
+
+
+def test_the_chart_is_of_the_librarys_version() -> None:
+    from opencharacter import __version__
+
+    assert f'appVersion: "{__version__}"' in (CHART / "Chart.yaml").read_text()
