@@ -22,7 +22,6 @@ EXCEPTIONS = {
     "CKV_K8S_35": "boto3, MLflow and SQLAlchemy read credentials from the environment",
     "CKV_K8S_8": "jobs and test pods have no probes; every server has",
     "CKV_K8S_9": "jobs and test pods have no probes; every server has",
-    "CKV2_K8S_6": "it looks for a policy with these very labels; the default deny selects them by a common one",
 }
 
 
