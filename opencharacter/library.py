@@ -8,7 +8,7 @@ from opencharacter.hashing import digest, text_digest
 
 # In a wheel these folders lie inside the package, in an editable install they don't; what they decide is in a step's
 # arguments (prompts have hashes of their own).
-_ELSEWHERE = {"components", "pipelines", "prompts"}
+_ELSEWHERE = {"components", "pipelines", "prompts", "recipes"}
 
 
 @functools.cache

@@ -17,6 +17,7 @@ from opencharacter.engines import stop_servers
 from opencharacter.engines.shared_servers import OWNER_VARIABLE, SERVERS_VARIABLE
 from opencharacter.errors import OpenCharacterError, UserError
 from opencharacter.pipelines.config import RunConfig
+from opencharacter.pipelines.containers import check_images, remove_containers
 from opencharacter.registry import local_server
 from opencharacter.storage.workspace import Ref
 
@@ -26,15 +27,18 @@ SERVERS_FOLDER = "servers"
 _TRACKING = "MLFLOW_TRACKING_URI"
 
 
-def run_local(config: RunConfig, workdir: Path, *, on_line: Callable[[str], None]) -> Ref:
+def run_local(config: RunConfig, workdir: Path, *, on_line: Callable[[str], None], containers: bool = False) -> Ref:
     """Run all stages in `workdir` and return the reference of the report, whose stats hold all the others.
 
-    Each step is a subprocess. An MLflow server is started unless MLFLOW_TRACKING_URI names one; model servers are
-    started by the first step that needs one, shared by the later ones and stopped at the end. Every line of output
-    goes to `logs/pipeline.log` and to `on_line`. Raises the failed step's error.
+    Each step is a subprocess, or with `containers` a container of its image (see `pipelines.containers`). An MLflow
+    server is started unless MLFLOW_TRACKING_URI names one; model servers are started by the first step that needs one,
+    shared by the later ones and stopped at the end (containers share none). Every line of output goes to
+    `logs/pipeline.log` and to `on_line`. Raises the failed step's error.
     """
+    if containers:
+        check_images()
     with local_services(workdir):
-        return run_pipeline(config, workdir, on_line=on_line)
+        return run_pipeline(config, workdir.resolve(), on_line=on_line, containers=containers)
 
 
 @contextlib.contextmanager
@@ -58,7 +62,7 @@ def local_services(workdir: Path) -> Iterator[None]:
         yield
 
 
-def run_pipeline(config: RunConfig, workdir: Path, *, on_line: Callable[[str], None]) -> Ref:
+def run_pipeline(config: RunConfig, workdir: Path, *, on_line: Callable[[str], None], containers: bool = False) -> Ref:
     """Run the pipeline's stages, within `local_services`; see `run_local`."""
     logs, failure = workdir / "logs", workdir / "logs" / "failure.json"
     logs.mkdir(exist_ok=True)
@@ -69,6 +73,7 @@ def run_pipeline(config: RunConfig, workdir: Path, *, on_line: Callable[[str], N
     result.unlink(missing_ok=True)
     # A process of its own, since kfp.local prints through patched globals and steps must not outlive an interrupt.
     command = [sys.executable, "-m", "opencharacter.pipelines.local_worker", str(request), str(workdir), str(result)]
+    command += ["--containers"] if containers else []
     with (
         (logs / "pipeline.log").open("a", encoding="utf-8", buffering=1) as log,
         _environment({FAILURE_VARIABLE: str(failure)}),
@@ -82,7 +87,11 @@ def run_pipeline(config: RunConfig, workdir: Path, *, on_line: Callable[[str], N
             errors="replace",
             start_new_session=True,
         )
-        code = _follow(process, lambda line: (log.write(line + "\n"), on_line(line)))  # type: ignore[func-returns-value]
+        try:
+            code = _follow(process, lambda line: (log.write(line + "\n"), on_line(line)))  # type: ignore[func-returns-value]
+        finally:
+            if containers:
+                remove_containers(workdir)
     if code == 0:
         return Ref.model_validate_json(result.read_text(encoding="utf-8"))
     raise _failure(failure, logs / "pipeline.log")

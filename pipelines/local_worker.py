@@ -1,6 +1,6 @@
 """The process in which `kfp.local` runs a pipeline.
 
-Usage: `python -m opencharacter.pipelines.local_worker RUN WORKDIR RESULT`.
+Usage: `python -m opencharacter.pipelines.local_worker RUN WORKDIR RESULT [--containers]`.
 """
 
 import logging
@@ -9,13 +9,14 @@ import warnings
 from pathlib import Path
 
 from opencharacter.pipelines.config import RunConfig
+from opencharacter.pipelines.containers import docker_runner
 from opencharacter.pipelines.dag import build_pipeline
 from opencharacter.storage.workspace import Workspace
 
 
-def main(request: Path, workdir: Path, result: Path) -> None:
+def main(request: Path, workdir: Path, result: Path, *, containers: bool) -> None:
     """Run the configuration in `request` and write the report's reference to `result`."""
-    # kfp warns of every image whose name lacks the word python, and steps here use no image at all.
+    # kfp warns of every image whose name lacks the word python.
     warnings.simplefilter("ignore")
     # kfp says which tasks its cache has spared at this level.
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
@@ -23,7 +24,7 @@ def main(request: Path, workdir: Path, result: Path) -> None:
 
     config = RunConfig.model_validate_json(request.read_text(encoding="utf-8"))
     local.init(
-        runner=local.SubprocessRunner(use_venv=False),
+        runner=docker_runner(config, workdir) if containers else local.SubprocessRunner(use_venv=False),
         pipeline_root=str(workdir / "kfp"),
         enable_caching=True,
         cache_root=str(workdir / "kfp" / "cache"),
@@ -37,7 +38,7 @@ def main(request: Path, workdir: Path, result: Path) -> None:
 
 if __name__ == "__main__":
     try:
-        main(*(Path(argument) for argument in sys.argv[1:]))
+        main(*(Path(argument) for argument in sys.argv[1:4]), containers="--containers" in sys.argv)
     except RuntimeError as error:
         # kfp raises it after a step has failed; the step has told why.
         sys.exit(str(error))

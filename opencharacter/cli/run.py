@@ -1,6 +1,7 @@
 """`opencharacter run` and `opencharacter report`."""
 
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -13,15 +14,20 @@ def run(
     overrides: Overrides = None,
     prompts: Prompts = None,
     workdir: Workdir = Path("work"),
+    containers: Annotated[
+        bool, typer.Option("--containers", help="Run each step in its image; needs Docker and `make images`.")
+    ] = False,
 ) -> None:
     """Run the whole pipeline on this machine. Run again to resume, or to redo only what a change touches.
 
     Example: opencharacter run --config run.yaml --set sft.epochs=2 --workdir work/mine
     """
-    run_and_tell(config, preset, overrides, workdir)
+    run_and_tell(config, preset, overrides, workdir, containers=containers)
 
 
-def run_and_tell(config: Path | None, preset: str | None, overrides: list[str] | None, workdir: Path) -> None:
+def run_and_tell(
+    config: Path | None, preset: str | None, overrides: list[str] | None, workdir: Path, *, containers: bool = False
+) -> None:
     """Run, showing the stages, and print where the report is."""
     from opencharacter.cli.display import RunDisplay
     from opencharacter.pipelines.loading import load_run_config
@@ -29,7 +35,7 @@ def run_and_tell(config: Path | None, preset: str | None, overrides: list[str] |
 
     loaded = load_run_config(config, preset=preset, overrides=overrides or ())
     with RunDisplay() as display:
-        ref = run_local(loaded, workdir, on_line=display.line)
+        ref = run_local(loaded, workdir, on_line=display.line, containers=containers)
     typer.echo(f"\nreport: {ref.path / 'report.html'}")
 
 

@@ -1,0 +1,110 @@
+"""Build the images that docker/docker-bake.json declares, with any engine that has BuildKit: `python docker/build.py`.
+
+The same file serves `docker buildx bake -f docker/docker-bake.json`; this needs nothing but Python and an engine.
+Each `variable` of the file may be set in the environment. Arguments after `--` go to every `docker build`.
+"""
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+BAKE_FILE = ROOT / "docker" / "docker-bake.json"
+
+
+class Bake:
+    """The bake file with its variables filled in: from the environment, else their defaults."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        told = json.loads(BAKE_FILE.read_text(encoding="utf-8"))
+        self._values = {name: environment.get(name, spec["default"]) for name, spec in told["variable"].items()}
+        self._targets = told["target"]
+        self.images: list[str] = told["group"]["default"]["targets"]
+
+    def value(self, name: str) -> str:
+        """A variable's value."""
+        return self._values[name]
+
+    def target(self, name: str) -> dict[str, Any]:
+        """A target with what it inherits; of its own tables, keys replace inherited ones."""
+        own, whole = self._targets[name], {}
+        for parent in own.get("inherits", []):
+            whole |= self.target(parent)
+        for key, value in own.items():
+            whole[key] = whole.get(key, {}) | value if isinstance(value, dict) else value
+        return self._filled(whole)
+
+    def _filled(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return re.sub(r"\$\{(\w+)\}", lambda found: self._values[found[1]], value)
+        if isinstance(value, list):
+            return [self._filled(item) for item in value]
+        return {key: self._filled(item) for key, item in value.items()} if isinstance(value, dict) else value
+
+
+def build_command(engine: str, target: dict[str, Any], extra: list[str]) -> list[str]:
+    """The `docker build` that makes a target."""
+    command = [engine, "build", "--file", target["dockerfile"]]
+    for option, table in (("--build-arg", target["args"]), ("--label", target["labels"])):
+        for key, value in table.items():
+            command += [option, f"{key}={value}"]
+    for tag in target["tags"]:
+        command += ["--tag", tag]
+    return [*command, *extra, target["context"]]
+
+
+def main(arguments: list[str]) -> int:
+    """Build, and push if told. Exit code 2 for an unknown image."""
+    split = arguments.index("--") if "--" in arguments else len(arguments)
+    bake = Bake({"REVISION": _revision(), **os.environ})
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument(
+        "images", nargs="*", metavar="IMAGE", help=f"of {', '.join(bake.images)}; all, if none is named"
+    )
+    parser.add_argument("--push", type=Path, metavar="FILE", help="push them, and write a profile's `images` to FILE")
+    options = parser.parse_args(arguments[:split])
+    images = options.images or bake.images
+    if unknown := sorted(set(images) - set(bake.images)):
+        parser.error(f"no image {unknown[0]!r}; there are {', '.join(bake.images)}")
+    engine = os.environ.get("DOCKER", "docker")
+    for image in images:
+        print(f"--- {image}", flush=True)
+        _run(build_command(engine, bake.target(image), arguments[split + 1 :]))
+    if options.push:
+        digests = {image: _push(engine, bake.target(image)["tags"][0]) for image in images}
+        told = {"registry": bake.value("REGISTRY"), "tag": bake.value("TAG"), "digests": digests}
+        # YAML is a superset of JSON.
+        options.push.write_text(json.dumps({"images": told}, indent=2) + "\n", encoding="utf-8")
+        print(f"wrote {options.push}: the key `images` of a cluster profile")
+    return 0
+
+
+def _push(engine: str, tag: str) -> str:
+    _run([engine, "push", "--quiet", tag])
+    told = subprocess.check_output([engine, "image", "inspect", "--format", "{{json .RepoDigests}}", tag], text=True)
+    repository = tag.rpartition(":")[0]
+    [digest] = [found.partition("@")[2] for found in json.loads(told) if found.startswith(repository + "@")]
+    return digest
+
+
+def _run(command: list[str]) -> None:
+    result = subprocess.run(command, cwd=ROOT, env=os.environ | {"DOCKER_BUILDKIT": "1"})
+    if result.returncode:
+        sys.exit(f"error: failed ({result.returncode}): {' '.join(command)}")
+
+
+def _revision() -> str:
+    try:
+        command = ["git", "-C", str(ROOT), "rev-parse", "HEAD"]
+        return subprocess.check_output(command, text=True, stderr=subprocess.DEVNULL).strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,91 @@
+"""Stand-ins for the images that the Dockerfiles start from, made from Debian's archive: no image registry is needed.
+
+They bear the real ones' names. This machine's certificates, its package index settings and its own build of torch are
+in them, so that the Dockerfiles build here as they are.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+_SUITE = "bookworm"
+_CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
+
+
+def make_standins(names: dict[str, str], engine: dict[str, str]) -> None:
+    """Make the images: `names` says which name gets a base that is `bare`, and which one with `python`.
+
+    What an earlier run made from the same settings is used again.
+    """
+    environment = os.environ | engine
+    docker = engine["DOCKER"]
+    settings = _settings()
+    mark = f"opencharacter-standin:{_digest(settings)}"
+    if subprocess.run([docker, "image", "inspect", f"{mark}-python"], env=environment, capture_output=True).returncode:
+        with tempfile.TemporaryDirectory(dir=Path(engine["DOCKER_CONFIG"])) as scratch:
+            root = Path(scratch)
+            command = ["debootstrap", "--variant=minbase", "--include=ca-certificates", _SUITE, str(root)]
+            _run(command, environment)
+            for path, content in settings.items():
+                target = root / path.lstrip("/")
+                target.parent.mkdir(parents=True, exist_ok=True)
+                if isinstance(content, Path):
+                    shutil.copyfile(content, target)
+                else:
+                    target.write_text(content)
+            shutil.rmtree(root / "var/cache/apt/archives")
+            tar = subprocess.Popen(["tar", "--directory", scratch, "--create", "."], stdout=subprocess.PIPE)
+            subprocess.run([docker, "import", "-", f"{mark}-bare"], stdin=tar.stdout, env=environment, check=True)
+            if tar.wait():
+                raise RuntimeError("the stand-in's root could not be packed")
+        recipe = (
+            f"FROM {mark}-bare\nRUN apt-get update && apt-get install -y --no-install-recommends python3 python3-venv"
+        )
+        recipe += " && rm -rf /var/lib/apt/lists/*\n"
+        command = [docker, "build", "--network", "host", "--tag", f"{mark}-python", "-"]
+        _run(command, environment | {"DOCKER_BUILDKIT": "1"}, recipe)
+    for name, kind in names.items():
+        _run([docker, "tag", f"{mark}-{kind}", name], environment)
+
+
+def _settings() -> dict[str, str | Path]:
+    """Files of the stand-ins: contents, or what to copy."""
+    told = subprocess.run(["python3", "-m", "pip", "config", "list"], capture_output=True, text=True, check=True).stdout
+    values = dict(re.findall(r"^(?:global|:env:)\.([\w-]+)='(.*)'$", told, re.MULTILINE))
+    folders = [Path(word) for word in values.get("find-links", "").split() if Path(word).is_dir()]
+    index = [word for key in ("index-url", "extra-index-url") for word in values.get(key, "").split()]
+    remote = [word for word in index if word.startswith("http")]
+    files: dict[str, str | Path] = {
+        str(wheel): wheel for folder in folders for wheel in sorted(folder.glob("torch-*.whl"))
+    }
+    if _CERTIFICATES.exists():
+        files[str(_CERTIFICATES)] = _CERTIFICATES
+    links = [str(folder) for folder in folders]
+    files["/etc/pip.conf"] = "\n".join(
+        ["[global]", f"find-links = {' '.join(links)}", *([f"extra-index-url = {' '.join(remote)}"] if remote else [])]
+    )
+    files["/etc/uv/uv.toml"] = "".join(
+        ["system-certs = true\n", f"find-links = {links}\n", *(f'[[index]]\nurl = "{url}"\n' for url in remote)]
+    )
+    return files
+
+
+def _digest(settings: dict[str, str | Path]) -> str:
+    from opencharacter.hashing import digest
+
+    told = [
+        [path, [content.name, content.stat().st_size] if isinstance(content, Path) else content]
+        for path, content in sorted(settings.items())
+    ]
+    return digest(told)[:12]
+
+
+def _run(command: list[str], environment: dict[str, str], given: str | None = None) -> None:
+    result = subprocess.run(
+        command, env=environment, input=given, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    if result.returncode:
+        raise RuntimeError(f"failed: {' '.join(command)}\n" + "\n".join(result.stdout.splitlines()[-30:]))
