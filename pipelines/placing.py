@@ -16,7 +16,7 @@ from opencharacter.storage.cache import CACHE_VARIABLE
 from opencharacter.templates import OVERRIDE_VARIABLE, overridden_prompts
 
 HOME = "/var/opencharacter"
-"""Home, caches and working files of a step; the images' one other writable folder is /tmp."""
+"""Home, caches and working files of a step, outputs in the making too; the other writable folder is /tmp."""
 
 PROMPTS = "/etc/opencharacter/prompts"
 """Where the ConfigMap of the overridden prompts is mounted."""
@@ -116,7 +116,7 @@ def _set_environment(task: Any, profile: ClusterProfile, step: StepName, placeme
     from kfp import kubernetes
 
     # USER: torch asks who it is, and a numeric user need not stand in the image's passwd.
-    variables = {"HOME": HOME, "USER": "opencharacter", "TMPDIR": "/tmp", CACHE_VARIABLE: f"{HOME}/cache"}
+    variables = {"HOME": HOME, "USER": "opencharacter", "TMPDIR": HOME, CACHE_VARIABLE: f"{HOME}/cache"}
     if placement.accelerator:
         variables[GPUS_VARIABLE] = str(placement.accelerator.count)
     for name, value in (variables | profile.env).items():

@@ -13,6 +13,8 @@ from pathlib import Path
 from opencharacter.engines.locking import file_lock
 from opencharacter.errors import OpenCharacterError, UserError
 from opencharacter.storage.cache import cache_folder
+from opencharacter.storage.objects import fetch_folder
+from opencharacter.storage.s3 import OBJECT_SCHEME
 from opencharacter.storage.workspace import local_path
 
 _PACKAGE = "package:"
@@ -25,16 +27,16 @@ _ERROR_LINES = 15
 def localize_model(ref: str) -> Path:
     """The local Hugging Face folder (safetensors) of a model reference.
 
-    `ref` is a folder (path or file:// URI), a hub id `owner/name` or `owner/name@revision`, or `package:NAME` for a
-    Python package that holds a GGUF file, which is converted once and cached. Raises `UserError` if there is no such
-    model, `OpenCharacterError` if it cannot be fetched or converted.
+    `ref` is a folder (path, file:// URI or s3:// prefix), a hub id `owner/name` or `owner/name@revision`, or
+    `package:NAME` for a Python package that holds a GGUF file, which is converted once and cached. Raises `UserError`
+    if there is no such model, `OpenCharacterError` if it cannot be fetched or converted.
     """
     if ref.startswith(_PACKAGE):
         return _from_package(ref.removeprefix(_PACKAGE))
-    folder = local_path(ref).expanduser()
+    folder = fetch_folder(ref) if ref.startswith(OBJECT_SCHEME) else local_path(ref).expanduser()
     if folder.is_dir():
         if not (folder / "config.json").is_file():
-            raise UserError(f"{folder}: no config.json; expected a Hugging Face model folder")
+            raise UserError(f"{ref}: no config.json; expected a Hugging Face model folder")
         return folder.resolve()
     hub_id = _HUB_ID.fullmatch(ref)
     if hub_id is None:

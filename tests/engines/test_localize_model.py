@@ -2,6 +2,7 @@ import json
 from pathlib import Path
 
 import pytest
+from support.object_store import BUCKET, ObjectStore
 
 from opencharacter.engines import localize_model
 from opencharacter.errors import OpenCharacterError, UserError
@@ -26,13 +27,22 @@ def test_a_local_folder_is_taken_as_it_is(tmp_path: Path) -> None:
     assert localize_model(str(tmp_path)) == localize_model(f"file://{tmp_path}") == tmp_path
 
 
+def test_weights_of_an_object_store_are_fetched(s3_server: ObjectStore, s3_root: str) -> None:
+    """The champion's, on a cluster."""
+    prefix = s3_root.removeprefix(f"s3://{BUCKET}/")
+    for name, body in (("config.json", b'{"model_type": "llama"}'), ("model.safetensors", b"0")):
+        s3_server.client().put_object(Bucket=BUCKET, Key=f"{prefix}/{name}", Body=body)
+    folder = localize_model(s3_root)
+    assert json.loads((folder / "config.json").read_text()) == {"model_type": "llama"}
+    assert (folder / "model.safetensors").read_bytes() == b"0"
+
+
 @pytest.mark.parametrize(
     ("ref", "message"),
     [
         ("{folder}", "no config.json"),
         ("{folder}/absent", "expected a folder, a hub id"),
         ("just-a-name", "expected a folder, a hub id"),
-        ("s3://bucket/model", "not on this machine"),
         ("package:no-such-package", "'no-such-package' is not installed"),
         ("package:../../etc", "is not installed"),
         ("package:rich", "holds 0 .gguf files"),

@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from support.kfp_api import KfpApi, kfp_api
 
 from opencharacter.errors import OpenCharacterError, UserError
 from opencharacter.pipelines.compile import compile_pipeline, read_ir
-from opencharacter.pipelines.loading import load_run_config
+from opencharacter.pipelines.loading import load_cluster_profile, load_run_config
 from opencharacter.pipelines.submit import submit_pipeline
 
 WORKSPACE = "s3://models/opencharacter"
@@ -21,20 +20,13 @@ def api() -> Iterator[KfpApi]:
         yield state
 
 
-def without_platform(value: Any) -> Any:
-    """An IR less images: all in which a local and a cluster run may differ."""
-    if isinstance(value, dict):
-        return {key: without_platform(part) for key, part in value.items() if key != "image"}
-    return [without_platform(part) for part in value] if isinstance(value, list) else value
-
-
 def test_the_server_gets_the_very_pipeline_that_runs_locally(api: KfpApi, tmp_path: Path) -> None:
     config = load_run_config(preset="demo")
     submitted = submit_pipeline(config, host=api.url, workspace=WORKSPACE, token="secret")
     [run] = api.runs
     sent = run["pipeline_spec"].get("pipeline_spec", run["pipeline_spec"])
     local = read_ir(compile_pipeline(config, tmp_path / "local.yaml"))
-    assert without_platform(sent) == without_platform(local)
+    assert sent == local
     assert run["runtime_config"]["parameters"] == {"workspace": WORKSPACE}
     assert api.headers[-1]["authorization"] == "Bearer secret"
     assert submitted.run_id == "r1"
@@ -51,6 +43,38 @@ def test_a_local_workspace_is_refused_before_anything_is_sent(api: KfpApi) -> No
     with pytest.raises(UserError, match="object store prefix"):
         submit_pipeline(load_run_config(preset="demo"), host=api.url, workspace="work/demo")
     assert api.runs == []
+
+
+def test_a_profile_s_placement_namespace_and_account_are_sent(api: KfpApi) -> None:
+    api.multi_user = True
+    profile = load_cluster_profile("node8", ["namespace=team-a", "service_account=trainer"])
+    submit_pipeline(load_run_config(preset="final"), host=api.url, workspace=WORKSPACE, profile=profile)
+    [run] = api.runs
+    platform = run["pipeline_spec"]["platform_spec"]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    assert platform["exec-sft"]["tolerations"][0]["key"] == "nvidia.com/gpu"
+    assert run["service_account"] == "trainer"
+    assert api.experiments[0]["namespace"] == "team-a"
+
+
+def test_a_server_for_one_user_is_told_no_namespace(api: KfpApi) -> None:
+    profile = load_cluster_profile("cpu")
+    submit_pipeline(load_run_config(preset="demo"), host=api.url, workspace=WORKSPACE, profile=profile)
+    assert not api.experiments[0].get("namespace")
+
+
+def test_no_secret_is_sent_but_by_its_name(api: KfpApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "very-secret")
+    profile = load_cluster_profile("cpu")
+    submit_pipeline(load_run_config(preset="demo"), host=api.url, workspace=WORKSPACE, profile=profile)
+    assert "very-secret" not in str(api.runs)
+
+
+def test_a_run_that_does_not_fit_is_refused_before_anything_is_sent(api: KfpApi) -> None:
+    with pytest.raises(UserError, match="does not fit the cluster profile 'cpu'"):
+        submit_pipeline(
+            load_run_config(preset="final"), host=api.url, workspace=WORKSPACE, profile=load_cluster_profile("cpu")
+        )
+    assert (api.runs, api.experiments) == ([], [])
 
 
 def test_a_refusal_tells_the_server_s_reason(api: KfpApi) -> None:

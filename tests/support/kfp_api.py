@@ -15,6 +15,8 @@ class KfpApi:
         self.runs: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.refuse: int | None = None
+        self.multi_user = False
+        self.experiments: list[dict[str, Any]] = []
         self.url = ""
 
 
@@ -26,7 +28,7 @@ def kfp_api() -> Iterator[KfpApi]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             if self.path.startswith("/apis/v2beta1/healthz"):
-                self._answer(200, {"multi_user": False})
+                self._answer(200, {"multi_user": state.multi_user})
             elif self.path.startswith("/apis/v2beta1/experiments"):
                 self._answer(200, {"experiments": []})
             else:
@@ -36,6 +38,7 @@ def kfp_api() -> Iterator[KfpApi]:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             state.headers.append({name.lower(): value for name, value in self.headers.items()})
             if self.path.startswith("/apis/v2beta1/experiments"):
+                state.experiments.append(body)
                 self._answer(200, {"experiment_id": "e1", "display_name": body["display_name"]})
             elif state.refuse:
                 self._answer(state.refuse, {"error": "quota exceeded"})
