@@ -9,7 +9,6 @@ import yaml
 from opencharacter.cli import main
 from opencharacter.templates import OVERRIDE_VARIABLE
 
-
 Command = Callable[..., tuple[int, str, str]]
 
 
