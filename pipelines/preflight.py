@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from opencharacter.engines.cluster import API_TIMEOUT_S, cluster_client
+from opencharacter.pipelines.cluster import STEPS, ClusterProfile
 from opencharacter.serving.manifest import MODEL_FORMAT
 
 if TYPE_CHECKING:
@@ -58,6 +59,24 @@ class Needs(BaseModel):
     secrets: tuple[SecretNeed, ...] = ()
     runtime: str | None = Field(default=None, description="a ServingRuntime that must serve our model format")
     bucket: str | None = Field(default=None, pattern=r"^s3://[^/]+(/.*)?$", description="s3://BUCKET/PREFIX")
+
+
+def needs_of(profile: ClusterProfile) -> Needs:
+    """What the steps of a run with this profile ask the cluster for; Secrets that may be absent are left out."""
+    placements = [profile.placement(step) for step in STEPS]
+    largest = max(placements, key=lambda placement: placement.gpus)
+    parts: list[Part] = ["pipelines"]
+    parts += ["trainer"] if any((placement.nodes or 1) > 1 for placement in placements) else []
+    parts += ["kueue"] if any(placement.queue for placement in placements) else []
+    secrets = {source.secret: tuple(source.keys) for source in profile.secrets if not source.optional}
+    secrets |= dict.fromkeys(profile.images.pull_secrets, ())
+    return Needs(
+        namespace=profile.namespace,
+        parts=tuple(parts),
+        gpus=largest.accelerator.count if largest.accelerator else 0,
+        gpu_type=largest.accelerator.type if largest.accelerator else Needs().gpu_type,
+        secrets=tuple(SecretNeed(name=name, keys=keys) for name, keys in secrets.items()),
+    )
 
 
 @dataclass(frozen=True)

@@ -76,14 +76,19 @@ def schema() -> None:
     typer.echo(json.dumps(ClusterProfile.model_json_schema(), indent=2))
 
 
-@app.command("preflight", epilog="Example: opencharacter cluster preflight --need kserve --need pipelines --gpus 1")
+@app.command("preflight", epilog="Example: opencharacter cluster preflight --profile node8 --bucket s3://models/runs")
 def preflight(
-    namespace: Annotated[str, typer.Option("--namespace", "-n", help="Where the runs will live.")] = "default",
+    profile: Annotated[
+        str | None,
+        typer.Option("--profile", metavar="NAME_OR_FILE", help="Look for all that this cluster profile names."),
+    ] = None,
+    profile_overrides: ProfileOverrides = None,
+    namespace: Annotated[str | None, typer.Option("--namespace", "-n", help="Where the runs will live.")] = None,
     need: Annotated[
         list[str] | None, typer.Option(help="kserve, pipelines, trainer or kueue must be installed. Repeatable.")
     ] = None,
     gpus: Annotated[int, typer.Option(help="GPUs that one node must offer: 0, 1, 2, 4, 8 or 16.")] = 0,
-    gpu_type: Annotated[str, typer.Option(help="The extended resource that counts as a GPU.")] = "nvidia.com/gpu",
+    gpu_type: Annotated[str | None, typer.Option(help="The extended resource that counts as a GPU.")] = None,
     secret: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME[:KEY,…]", help="A Secret that must be there, with these keys. Repeatable."),
@@ -99,12 +104,21 @@ def preflight(
     from pydantic import ValidationError
 
     from opencharacter.errors import UserError
-    from opencharacter.pipelines.preflight import Needs, check_cluster
+    from opencharacter.pipelines.loading import load_cluster_profile
+    from opencharacter.pipelines.preflight import Needs, check_cluster, needs_of
 
-    secrets = [_secret(text) for text in secret or ()]
-    settings = {"namespace": namespace, "parts": need or (), "gpus": gpus, "gpu_type": gpu_type}
+    named = needs_of(load_cluster_profile(profile, profile_overrides or ())) if profile else Needs()
+    settings = {
+        "namespace": namespace or named.namespace,
+        "parts": tuple(dict.fromkeys([*named.parts, *(need or ())])),
+        "gpus": gpus or named.gpus,
+        "gpu_type": gpu_type or named.gpu_type,
+        "secrets": [*named.secrets, *(_secret(text) for text in secret or ())],
+        "runtime": runtime,
+        "bucket": bucket,
+    }
     try:
-        needs = Needs.model_validate(settings | {"secrets": secrets, "runtime": runtime, "bucket": bucket})
+        needs = Needs.model_validate(settings)
     except ValidationError as error:
         first = error.errors()[0]
         option = {"parts": "need", "secrets": "secret"}.get(str(first["loc"][0]), str(first["loc"][0]))

@@ -98,6 +98,7 @@ def test_each_pod_gets_what_the_profile_says(compiled: Callable[[str], Compiled]
     assert settings.get("tolerations", []) == [t.model_dump(exclude_none=True) for t in pod.tolerations or []]
     labels = settings.get("podMetadata", {}).get("labels", {})
     assert labels.get("kueue.x-k8s.io/queue-name") == pod.queue
+    assert labels.get("kueue.x-k8s.io/priority-class") == pod.priority
     assert settings["securityContext"] == {"runAsUser": "65532", "runAsGroup": "65532", "runAsNonRoot": True}
     assert settings["imagePullPolicy"] == "IfNotPresent"
     deadline = settings.get("activeDeadlineSeconds")

@@ -46,6 +46,23 @@ def test_a_cluster_that_has_everything(cluster: KubernetesApi, capsys: pytest.Ca
     assert "value" not in out
 
 
+def test_a_profile_says_what_to_look_for(cluster: KubernetesApi, capsys: pytest.CaptureFixture[str]) -> None:
+    cluster.serve_group("argoproj.io/v1alpha1", "workflows")
+    cluster.serve_group("kubeflow.org/v1beta1", "scheduledworkflows")
+    add_node(cluster, 4)
+    key = base64.b64encode(b"value").decode()
+    secret = {"kind": "Secret", "data": {"AWS_ACCESS_KEY_ID": key}}
+    cluster.objects["/api/v1/namespaces/play/secrets/opencharacter-s3"] = secret
+    code, out, _ = run("--profile", "pool", "--profile-set", "namespace=play", capsys=capsys)
+    assert code == 2
+    told = {line[8:].split(":")[0]: line for line in out.splitlines() if not line.startswith(" ")}
+    assert told["Kubeflow Pipelines"].startswith("ok")
+    for subject in ("Kubeflow Trainer", "Kueue", "Secret play/opencharacter-s3"):
+        assert told[subject].startswith("missing")
+    assert "AWS_SECRET_ACCESS_KEY" in told["Secret play/opencharacter-s3"]
+    assert "Secret play/opencharacter-hub" not in told, "it may be absent"
+
+
 def test_each_lack_is_named_with_what_to_do(cluster: KubernetesApi, capsys: pytest.CaptureFixture[str]) -> None:
     install_platform(cluster)
     cluster.serve_group("serving.kserve.io/v1alpha1", "clusterservingruntimes")
