@@ -7,13 +7,13 @@ from importlib import resources
 from pathlib import Path
 
 from opencharacter.characters import CharacterProfile
-from opencharacter.engines import stop_servers
+from opencharacter.engines import localize_model, stop_servers
 from opencharacter.pipelines.loading import load_run_config
 from opencharacter.pipelines.local import SERVERS_FOLDER, local_services, run_pipeline
 from opencharacter.registry import RegisteredModel, resolve
 from opencharacter.reporting import REPORT_FILE, ReportInputs, ServedAnswer, make_report
 from opencharacter.serving import Conversation, serve
-from opencharacter.storage.workspace import Workspace, local_path
+from opencharacter.storage.workspace import Workspace
 
 _DATA = resources.files("opencharacter.data") / "demo"
 
@@ -54,8 +54,8 @@ def run_demo(
         model = resolve(address)
         note(f"serving {address} …")
         stop_servers(workdir / SERVERS_FOLDER)  # the pipeline's, which would only compete with the served model
-        with serve(local_path(model.uri), model.name, max_model_len=config.deploy.max_model_len) as endpoint:
+        with serve(localize_model(model.uri), model.name, max_model_len=config.deploy.max_model_len) as endpoint:
             answer = "".join(Conversation(profile, url=endpoint.url, model=model.name).ask(question))
     served = ServedAnswer(profile=profile, question=question, answer=answer, model=address)
     report = make_report(run.model_copy(update={"served": served}), workspace=Workspace(workdir / "workspace"))
-    return DemoResult(profile.name, question, answer, model, alias, report.path / REPORT_FILE)
+    return DemoResult(profile.name, question, answer, model, alias, report.file(REPORT_FILE))

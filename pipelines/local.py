@@ -19,7 +19,8 @@ from opencharacter.errors import OpenCharacterError, UserError
 from opencharacter.pipelines.config import RunConfig
 from opencharacter.pipelines.containers import check_images, remove_containers
 from opencharacter.registry import local_server
-from opencharacter.storage.workspace import Ref
+from opencharacter.storage.s3 import OBJECT_SCHEME
+from opencharacter.storage.workspace import Ref, Workspace
 
 SERVERS_FOLDER = "servers"
 """Where a run's shared model servers are recorded, below its working folder."""
@@ -27,18 +28,30 @@ SERVERS_FOLDER = "servers"
 _TRACKING = "MLFLOW_TRACKING_URI"
 
 
-def run_local(config: RunConfig, workdir: Path, *, on_line: Callable[[str], None], containers: bool = False) -> Ref:
+def run_local(
+    config: RunConfig,
+    workdir: Path,
+    *,
+    workspace: str | None = None,
+    on_line: Callable[[str], None],
+    containers: bool = False,
+) -> Ref:
     """Run all stages in `workdir` and return the reference of the report, whose stats hold all the others.
 
     Each step is a subprocess, or with `containers` a container of its image (see `pipelines.containers`). An MLflow
     server is started unless MLFLOW_TRACKING_URI names one; model servers are started by the first step that needs one,
     shared by the later ones and stopped at the end (containers share none). Every line of output goes to
-    `logs/pipeline.log` and to `on_line`. Raises the failed step's error.
+    `logs/pipeline.log` and to `on_line`. Data lie in `workdir` too, unless `workspace` is another folder or
+    `s3://BUCKET/PREFIX`. Raises the failed step's error.
     """
+    if workspace:
+        if containers and not workspace.startswith(OBJECT_SCHEME):
+            raise UserError(f"--workspace {workspace}: containers see no other folder than --workdir, and s3://")
+        Workspace(workspace).check()
     if containers:
         check_images()
     with local_services(workdir):
-        return run_pipeline(config, workdir.resolve(), on_line=on_line, containers=containers)
+        return run_pipeline(config, workdir.resolve(), workspace=workspace, on_line=on_line, containers=containers)
 
 
 @contextlib.contextmanager
@@ -62,7 +75,14 @@ def local_services(workdir: Path) -> Iterator[None]:
         yield
 
 
-def run_pipeline(config: RunConfig, workdir: Path, *, on_line: Callable[[str], None], containers: bool = False) -> Ref:
+def run_pipeline(
+    config: RunConfig,
+    workdir: Path,
+    *,
+    workspace: str | None = None,
+    on_line: Callable[[str], None],
+    containers: bool = False,
+) -> Ref:
     """Run the pipeline's stages, within `local_services`; see `run_local`."""
     logs, failure = workdir / "logs", workdir / "logs" / "failure.json"
     logs.mkdir(exist_ok=True)
@@ -73,6 +93,7 @@ def run_pipeline(config: RunConfig, workdir: Path, *, on_line: Callable[[str], N
     result.unlink(missing_ok=True)
     # A process of its own, since kfp.local prints through patched globals and steps must not outlive an interrupt.
     command = [sys.executable, "-m", "opencharacter.pipelines.local_worker", str(request), str(workdir), str(result)]
+    command.append(workspace or str(workdir / "workspace"))
     command += ["--containers"] if containers else []
     with (
         (logs / "pipeline.log").open("a", encoding="utf-8", buffering=1) as log,

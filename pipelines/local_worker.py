@@ -1,6 +1,6 @@
 """The process in which `kfp.local` runs a pipeline.
 
-Usage: `python -m opencharacter.pipelines.local_worker RUN WORKDIR RESULT [--containers]`.
+Usage: `python -m opencharacter.pipelines.local_worker RUN WORKDIR RESULT WORKSPACE [--containers]`.
 """
 
 import logging
@@ -14,8 +14,8 @@ from opencharacter.pipelines.dag import build_pipeline
 from opencharacter.storage.workspace import Workspace
 
 
-def main(request: Path, workdir: Path, result: Path, *, containers: bool) -> None:
-    """Run the configuration in `request` and write the report's reference to `result`."""
+def main(request: Path, workdir: Path, result: Path, root: str, *, containers: bool) -> None:
+    """Run the configuration in `request` with its data at `root`, and write the report's reference to `result`."""
     # kfp warns of every image whose name lacks the word python.
     warnings.simplefilter("ignore")
     # kfp says which tasks its cache has spared at this level.
@@ -29,8 +29,8 @@ def main(request: Path, workdir: Path, result: Path, *, containers: bool) -> Non
         enable_caching=True,
         cache_root=str(workdir / "kfp" / "cache"),
     )
-    workspace = Workspace(workdir / "workspace")
-    told = build_pipeline(config)(workspace=str(workspace.root)).output.metadata
+    workspace = Workspace(root)
+    told = build_pipeline(config)(workspace=workspace.uri).output.metadata
     report = workspace.lookup(told["kind"], told["key"])
     assert report is not None, "the report step has just made it"
     result.write_text(report.model_dump_json(), encoding="utf-8")
@@ -38,7 +38,7 @@ def main(request: Path, workdir: Path, result: Path, *, containers: bool) -> Non
 
 if __name__ == "__main__":
     try:
-        main(*(Path(argument) for argument in sys.argv[1:4]), containers="--containers" in sys.argv)
+        main(*(Path(argument) for argument in sys.argv[1:4]), sys.argv[4], containers="--containers" in sys.argv)
     except RuntimeError as error:
         # kfp raises it after a step has failed; the step has told why.
         sys.exit(str(error))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from support.fake_llm import FakeLLM
+from support.faulty_proxy import FaultyProxy, faulty_proxy
 from support.kubernetes_api import cluster  # noqa: F401
 from support.object_store import BUCKET, ObjectStore, object_store
 from support.small_model import SMALL_MODEL_CONTEXT, SMALL_MODEL_NAME, SMALL_MODEL_REF
@@ -85,3 +86,12 @@ def s3_root(s3_server: ObjectStore, monkeypatch: pytest.MonkeyPatch, tmp_path: P
     for name, value in {**s3_server.environment(), "OPENCHARACTER_CACHE": str(tmp_path / "cache")}.items():
         monkeypatch.setenv(name, value)
     return f"s3://{BUCKET}/{secrets.token_hex(6)}"
+
+
+@pytest.fixture
+def s3_proxy(s3_server: ObjectStore, s3_root: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyProxy]:
+    """A proxy through which the library reaches the server of `s3_root`, and which fails when told to."""
+    host, port = s3_server.url.removeprefix("http://").split(":")
+    with faulty_proxy(host, int(port)) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+        yield proxy

@@ -47,6 +47,10 @@ Prompts = Annotated[
         help="Folder whose files replace the prompt templates of the same name.",
     ),
 ]
+WorkspaceRoot = Annotated[
+    str | None,
+    typer.Option("--workspace", help="Where data and models go: a folder or s3://BUCKET/PREFIX [default: in WORKDIR]."),
+]
 Workdir = Annotated[Path, typer.Option("--workdir", "-w", help="Working folder: data, models, reports, logs.")]
 
 

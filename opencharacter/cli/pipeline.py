@@ -5,7 +5,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from opencharacter.cli.options import ConfigFile, Overrides, Preset, Profile, ProfileOverrides, Prompts, Workdir
+from opencharacter.cli.options import (
+    ConfigFile,
+    Overrides,
+    Preset,
+    Profile,
+    ProfileOverrides,
+    Prompts,
+    Workdir,
+    WorkspaceRoot,
+)
 
 if TYPE_CHECKING:
     from opencharacter.pipelines.cluster import ClusterProfile
@@ -50,6 +59,7 @@ def run(
     overrides: Overrides = None,
     prompts: Prompts = None,
     workdir: Workdir = Path("work"),
+    workspace: WorkspaceRoot = None,
     local: Annotated[bool, typer.Option("--local", help="On this machine, each step a process.")] = False,
 ) -> None:
     """Run the pipeline on this machine, with no cluster and no Docker."""
@@ -59,7 +69,7 @@ def run(
         )
     from opencharacter.cli.run import run_and_tell
 
-    run_and_tell(config, preset, overrides, workdir)
+    run_and_tell(config, preset, overrides, workdir, workspace)
 
 
 @app.command(

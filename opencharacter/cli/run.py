@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from opencharacter.cli.options import ConfigFile, Overrides, Preset, Prompts, Workdir
+from opencharacter.cli.options import ConfigFile, Overrides, Preset, Prompts, Workdir, WorkspaceRoot
 
 
 def run(
@@ -14,6 +14,7 @@ def run(
     overrides: Overrides = None,
     prompts: Prompts = None,
     workdir: Workdir = Path("work"),
+    workspace: WorkspaceRoot = None,
     containers: Annotated[
         bool, typer.Option("--containers", help="Run each step in its image; needs Docker and `make images`.")
     ] = False,
@@ -22,11 +23,17 @@ def run(
 
     Example: opencharacter run --config run.yaml --set sft.epochs=2 --workdir work/mine
     """
-    run_and_tell(config, preset, overrides, workdir, containers=containers)
+    run_and_tell(config, preset, overrides, workdir, workspace=workspace, containers=containers)
 
 
 def run_and_tell(
-    config: Path | None, preset: str | None, overrides: list[str] | None, workdir: Path, *, containers: bool = False
+    config: Path | None,
+    preset: str | None,
+    overrides: list[str] | None,
+    workdir: Path,
+    *,
+    workspace: str | None = None,
+    containers: bool = False,
 ) -> None:
     """Run, showing the stages, and print where the report is."""
     from opencharacter.cli.display import RunDisplay
@@ -35,8 +42,8 @@ def run_and_tell(
 
     loaded = load_run_config(config, preset=preset, overrides=overrides or ())
     with RunDisplay() as display:
-        ref = run_local(loaded, workdir, on_line=display.line, containers=containers)
-    typer.echo(f"\nreport: {ref.path / 'report.html'}")
+        ref = run_local(loaded, workdir, workspace=workspace, on_line=display.line, containers=containers)
+    typer.echo(f"\nreport: {ref.file('report.html')}")
 
 
 def report(workdir: Workdir = Path("work")) -> None:

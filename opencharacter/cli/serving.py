@@ -9,7 +9,9 @@ from opencharacter.cli.options import Workdir, tracking_server
 
 
 def serve(
-    model: Annotated[str, typer.Option("--model", "-m", help="models:/NAME@ALIAS, models:/NAME/VERSION or a folder.")],
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="models:/NAME@ALIAS, models:/NAME/VERSION a folder or s3://.")
+    ],
     port: Annotated[int, typer.Option(help="Port of the OpenAI-compatible endpoint.")] = 8080,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     max_model_len: Annotated[int | None, typer.Option(help="Context length, tokens.")] = None,
@@ -19,16 +21,19 @@ def serve(
 
     Example: opencharacter serve --model models:/opencharacter-demo@champion --port 8080
     """
+    from opencharacter.engines import localize_model
     from opencharacter.registry import resolve
     from opencharacter.serving import serve_until_interrupted
+    from opencharacter.storage.s3 import OBJECT_SCHEME
     from opencharacter.storage.workspace import local_path
 
-    name, weights = Path(model).name, Path(model)
+    name, weights = Path(model).name, model
     if model.startswith("models:/"):
         with tracking_server(workdir):
             version = resolve(model)
-        name, weights = version.name, local_path(version.uri)
-    serve_until_interrupted(weights, name, host=host, port=port, max_model_len=max_model_len)
+        name, weights = version.name, version.uri
+    folder = localize_model(weights) if weights.startswith(OBJECT_SCHEME) else local_path(weights)
+    serve_until_interrupted(folder, name, host=host, port=port, max_model_len=max_model_len)
 
 
 def chat(

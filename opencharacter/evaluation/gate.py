@@ -22,7 +22,7 @@ def gate(config: GateConfig, evaluation: Ref) -> GateDecision:
     `min_questions`. If its weights are the champion's it passes without a comparison, since there is nothing to
     change, so that a repeated run ends as the first one did.
     """
-    models = Summary.model_validate_json((evaluation.path / "summary.json").read_bytes()).models
+    models = Summary.model_validate_json(evaluation.file("summary.json").read_bytes()).models
     challenger, champion = models["challenger"], models.get("champion")
     against: Literal["base", "champion"] = "base" if champion is None else "champion"
     decide = partial(
@@ -36,7 +36,7 @@ def gate(config: GateConfig, evaluation: Ref) -> GateDecision:
     if challenger == champion:
         return decide(passed=True, n=0, reason="the challenger is the champion already")
     wanted = _JUDGED if config.metric == "judge" else (config.metric,)
-    rows = read_models(evaluation.path / "rows.jsonl.zst", ScoreRow)
+    rows = read_models(evaluation.file("rows.jsonl.zst"), ScoreRow)
     held_out = [row for row in rows if row.metric in wanted and row.cell in HELD_OUT_CELLS]
     differences = paired(held_out, challenger, models[against])
     estimate = bootstrap(differences, confidence=config.confidence, resamples=config.resamples)

@@ -45,13 +45,13 @@ def pick_questions(config: EvaluateConfig, mixture: Ref, seed: int) -> list[Ques
     Raises `UserError` if the mixture has no rows at all, or was rendered with another system prompt template.
     """
     limits = dict.fromkeys(HELD_OUT_CELLS, config.rows_per_cell) | {"train": config.train_rows}
-    profiles = {profile.id: profile for profile in read_models(mixture.path / "characters.jsonl.zst", CharacterProfile)}
+    profiles = {profile.id: profile for profile in read_models(mixture.file("characters.jsonl.zst"), CharacterProfile)}
     questions: list[Question] = []
     for side in _SIDES:
         picked: list[TrainingRow] = []
         present: set[str] = set()
         for cell in side:
-            picked += _sample(mixture.path / f"{cell}.jsonl.zst", limits[cell], seed, present)
+            picked += _sample(mixture.file(f"{cell}.jsonl.zst"), limits[cell], seed, present)
         pool = sorted(present)
         questions += [_question(row, profiles, pool, seed) for row in picked]
     if not questions:

@@ -41,7 +41,7 @@ def build(
 
     `dropped` counts the rows left out, by reason. Returns the figures of the rows written.
     """
-    everyone = {profile.id: profile for profile in read_models(characters.path / CHARACTERS_FILE, CharacterProfile)}
+    everyone = {profile.id: profile for profile in read_models(characters.file(CHARACTERS_FILE), CharacterProfile)}
     twins = find_twins(everyone.values(), config.persona_similarity)
     kept = {key: profile for key, profile in everyone.items() if key not in twins}
     figures = Figures(duplicate_personas=len(twins))
@@ -49,7 +49,7 @@ def build(
     scratch.mkdir()
     admission = Admission(config, kept, twins, dropped)
     with Pool(scratch / "pool") as pool, progress("mix: read") as shown:
-        for dialogue in read_models(dialogues.path / DIALOGUES_FILE, DialogueRow):
+        for dialogue in read_models(dialogues.file(DIALOGUES_FILE), DialogueRow):
             pool.put(admission.dialogue(dialogue))
             shown.advance(rows=1)
         for source, session in general:

@@ -2,11 +2,9 @@
 
 import json
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from opencharacter.errors import UserError
-from opencharacter.hashing import tree_digest
 from opencharacter.registry.client import is_missing, mlflow_client
 from opencharacter.registry.config import RegistryConfig
 from opencharacter.registry.models import CHALLENGER, DIGEST_TAG, URI_TAG, RegisteredModel
@@ -16,7 +14,8 @@ from opencharacter.storage.workspace import Ref
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-_LINEAGE_FILE = "opencharacter/model.json"
+_WEIGHTS = "model"
+_LINEAGE_FILE = f"{_WEIGHTS}/opencharacter/model.json"
 _LINEAGE_KEYS = {
     "base_model": "base_model",
     "dataset_digest": "mixture_digest",
@@ -37,8 +36,8 @@ def register(
     logged as metrics of the training run (of a new run where the server does not know that one). Raises `UserError`
     where the model folder has no lineage, `OpenCharacterError` where the server fails.
     """
-    weights = model.path / "model"
-    described = _lineage(weights) | {URI_TAG: f"{model.uri}/model", DIGEST_TAG: tree_digest(weights)} | (tags or {})
+    described = _lineage(model) | {URI_TAG: f"{model.uri}/{_WEIGHTS}", DIGEST_TAG: model.part_digest(_WEIGHTS)}
+    described |= tags or {}
     with mlflow_client() as client:
         _create_model(client, config.model_name)
         found = client.search_model_versions(
@@ -53,12 +52,13 @@ def register(
         return find_version(client, config.model_name, int(version.version))
 
 
-def _lineage(weights: Path) -> dict[str, str]:
-    path = weights / _LINEAGE_FILE
+def _lineage(model: Ref) -> dict[str, str]:
     try:
-        recorded: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        recorded: dict[str, Any] = json.loads(model.file(_LINEAGE_FILE).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file; expected the model folder that training wrote") from error
+        raise UserError(
+            f"{model.uri}/{_LINEAGE_FILE}: no such file; expected the model folder that training wrote"
+        ) from error
     tags = {tag: recorded.get(key) for tag, key in _LINEAGE_KEYS.items()}
     tags["licences"] = ", ".join(sorted(recorded.get("licences") or ()))
     return {tag: str(value) for tag, value in tags.items() if value}
@@ -105,7 +105,7 @@ def _log_scores(client: "MlflowClient", run_id: str, evaluation: Ref) -> None:
 
     if client.get_run(run_id).data.tags.get(_EVALUATION_TAG) == evaluation.digest:
         return
-    summary = json.loads((evaluation.path / "summary.json").read_text(encoding="utf-8"))
+    summary = json.loads(evaluation.file("summary.json").read_text(encoding="utf-8"))
     now = time.time_ns() // 1_000_000
     scores = [
         Metric(f"eval/{row['model']}/{row['cell']}/{row['metric']}", row["mean"], now, 0)

@@ -28,7 +28,7 @@ class DataView:
 
 def data_view(mixture: Ref) -> DataView:
     """Read a mixture's statistics."""
-    statistics = json.loads((mixture.path / "statistics.json").read_text(encoding="utf-8"))
+    statistics = json.loads(mixture.file("statistics.json").read_text(encoding="utf-8"))
     cells = statistics["cells"]
     return DataView(
         grid=[(label, cells[seen], cells[held_out]) for label, seen, held_out in _GRID],
@@ -43,14 +43,14 @@ def models_used(run: ReportInputs, teachers: set[str]) -> list[tuple[str, str]]:
     """Who did what in this run, as label and value."""
     judge = None
     if run.evaluation:
-        judge = json.loads((run.evaluation.path / "summary.json").read_text(encoding="utf-8"))["judge"]
+        judge = json.loads(run.evaluation.file("summary.json").read_text(encoding="utf-8"))["judge"]
     base = _lineage(run.model).get("base_model") if run.model else None
     found = {"teacher": ", ".join(sorted(teachers)), "student": base, "judge": judge}
     return [(label, value) for label, value in found.items() if value]
 
 
 def _lineage(model: Ref) -> dict[str, Any]:
-    path = model.path / "model" / "opencharacter" / "model.json"
+    path = model.file("model/opencharacter/model.json")
     return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
 
 

@@ -60,7 +60,7 @@ def _render(run: ReportInputs) -> str:
 
 
 def _view(run: ReportInputs) -> dict[str, Any]:
-    characters = read_models(run.characters.path / "characters.jsonl.zst", CharacterProfile)
+    characters = read_models(run.characters.file("characters.jsonl.zst"), CharacterProfile)
     shown = list(itertools.islice(characters, _CHARACTERS_SHOWN))
     names = {character.id: character.name for character in itertools.chain(shown, characters)}
     teachers = {

@@ -97,13 +97,13 @@ def _fill(chosen: list[_Key], candidates: Iterable[_Key], limit: int) -> None:
 def _source_answers(sessions: Ref | None, wanted: set[str]) -> dict[str, list[str]]:
     if sessions is None:
         return {}
-    rows = read_jsonl(sessions.path / "sessions.jsonl.zst")
+    rows = read_jsonl(sessions.file("sessions.jsonl.zst"))
     return {row["id"]: _contents(row["turns"], "assistant") for row in rows if row["id"] in wanted}
 
 
 def _rows(dialogues: Ref) -> Iterator[dict[str, Any]]:
     # Plain dictionaries: a full run has hundreds of thousands of rows, and the step that wrote them validated them.
-    return read_jsonl(dialogues.path / "dialogues.jsonl.zst")
+    return read_jsonl(dialogues.file("dialogues.jsonl.zst"))
 
 
 def _key(row: dict[str, Any]) -> _Key:

@@ -150,7 +150,7 @@ def verdict(decision: Mapping[str, Any]) -> Verdict:
 
 def sample_answers(evaluation: Ref) -> list[SampleAnswer]:
     """Questions that base and tuned model both answered, chosen by the questions' ids only."""
-    path = evaluation.path / "answers.jsonl.zst"
+    path = evaluation.file("answers.jsonl.zst")
     if not path.is_file():
         return []
     roles = {digest: role for role, digest in reversed(_summary(evaluation)["models"].items())}
@@ -175,7 +175,7 @@ def sample_answers(evaluation: Ref) -> list[SampleAnswer]:
 
 
 def _summary(evaluation: Ref) -> dict[str, Any]:
-    summary: dict[str, Any] = json.loads((evaluation.path / "summary.json").read_text(encoding="utf-8"))
+    summary: dict[str, Any] = json.loads(evaluation.file("summary.json").read_text(encoding="utf-8"))
     return summary
 
 

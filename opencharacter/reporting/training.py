@@ -19,7 +19,7 @@ class TrainingView:
 
 def training_view(model: Ref) -> TrainingView:
     """Read the loss curve of a trained model."""
-    points = [(row["step"], row["loss"]) for row in read_jsonl(model.path / "loss.jsonl")]
+    points = [(row["step"], row["loss"]) for row in read_jsonl(model.file("loss.jsonl"))]
     facts: list[tuple[str, str]] = []
     if points:
         facts = [("optimiser steps", number(points[-1][0])), ("first loss", number(points[0][1], 3))]

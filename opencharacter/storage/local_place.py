@@ -24,6 +24,9 @@ class LocalPlace:
         self.root = root.resolve()
         self.uri = str(self.root)
 
+    def check(self) -> None:
+        """See `Workspace.check`: a disk tells when it is written to."""
+
     def lookup(self, kind: str, key: str) -> Ref | None:
         """See `Workspace.lookup`."""
         return self._read_manifest(self.root / "outputs" / kind / key)

@@ -28,6 +28,10 @@ class ObjectPlace:
         self._store = ObjectStore(uri)
         self.uri = self._store.uri()
 
+    def check(self) -> None:
+        """See `Workspace.check`."""
+        self._store.require_conditional_writes()
+
     def lookup(self, kind: str, key: str) -> Ref | None:
         """See `Workspace.lookup`."""
         name = f"outputs/{kind}/{key}/{_MANIFEST}"
@@ -79,7 +83,7 @@ class ObjectPlace:
 
     def set_aside(self, path: Path, name: str) -> str:
         """See `Workspace.set_aside`."""
-        folder = f"quarantine/{name}"
-        self._store.upload(path.parent, folder, [(path.name, file_digest(path))])
-        path.unlink()
-        return self._store.uri(f"{folder}/{path.name}")
+        kept = path.rename(path.with_name(name))
+        self._store.upload(kept.parent, "quarantine", [(name, file_digest(kept))])
+        kept.unlink()
+        return self._store.uri(f"quarantine/{name}")

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from opencharacter.errors import UserError
-from opencharacter.hashing import digest
+from opencharacter.errors import OpenCharacterError, UserError
+from opencharacter.hashing import digest, file_digest
 from opencharacter.storage.cache import cache_folder, exclusive
-from opencharacter.storage.s3 import OBJECT_SCHEME, ObjectStore
+from opencharacter.storage.s3 import DIGEST_METADATA, OBJECT_SCHEME, ObjectStore
 
 
 def fetch_object(uri: str) -> Path:
@@ -39,5 +39,15 @@ def fetch_folder(uri: str) -> Path:
     with exclusive(target):
         if not mark.exists():
             store.download_tree("", target)
+            for each in listed:
+                _verify(store, each.key, target / each.key)
             mark.touch()
     return target
+
+
+def _verify(store: ObjectStore, key: str, path: Path) -> None:
+    told = store.head(key)
+    wanted = told and told["Metadata"].get(DIGEST_METADATA)  # written by this library; others have none
+    if wanted and file_digest(path) != wanted:
+        path.unlink()
+        raise OpenCharacterError(f"'{store.uri(key)}': what the object store gave is not what was written there")

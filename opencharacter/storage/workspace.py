@@ -21,6 +21,9 @@ class Place(Protocol):
 
     uri: str
 
+    def check(self) -> None:
+        """See `Workspace.check`."""
+
     def lookup(self, kind: str, key: str) -> Ref | None:
         """See `Workspace.lookup`."""
 
@@ -68,6 +71,10 @@ class Workspace:
         path = self.root.joinpath(*parts)
         path.mkdir(parents=True, exist_ok=True)
         return path
+
+    def check(self) -> None:
+        """Raise `UserError` if it cannot be written to: no such bucket, no permission, a store without conditions."""
+        self._place.check()
 
     def lookup(self, kind: str, key: str) -> Ref | None:
         """The committed output of `kind` and `key`, if there is one."""

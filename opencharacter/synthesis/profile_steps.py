@@ -97,7 +97,7 @@ def collect_characters(
 def _personas(personas: Ref, prompt: ProfilePrompt, model: str, seed: int) -> dict[str, Persona]:
     """The personas by row id; of equal ones the first counts."""
     by_row: dict[str, Persona] = {}
-    for persona in read_models(personas.path / "personas.jsonl.zst", Persona):
+    for persona in read_models(personas.file("personas.jsonl.zst"), Persona):
         by_row.setdefault(profile_row_id(persona, prompt, model, seed), persona)
     return by_row
 

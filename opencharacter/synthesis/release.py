@@ -69,7 +69,7 @@ def _import_dialogues(config: ReleaseSource, characters: Ref, workspace: Workspa
     path, source = fetch(config.dialogues), source_name(config.dialogues)
 
     def write(draft: Draft, quarantine: Quarantine) -> None:
-        ids = {row["release_id"]: row["character_id"] for row in read_jsonl(characters.path / _IDS_FILE)}
+        ids = {row["release_id"]: row["character_id"] for row in read_jsonl(characters.file(_IDS_FILE))}
         raw = itertools.islice(read_raw_rows(path, config.dialogues, text=False), config.limit)
         rows = (_as_dialogue(row, ids, source, config.licence) for row in raw)
         kept = quarantine.sift(rows, config.dialogues, identity=lambda row: row.row_id)

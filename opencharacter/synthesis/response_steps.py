@@ -140,12 +140,12 @@ def _casting(
     characters: Ref,
     seed: int,
 ) -> Casting:
-    pool = list(read_models(characters.path / "characters.jsonl.zst", CharacterProfile))
+    pool = list(read_models(characters.file("characters.jsonl.zst"), CharacterProfile))
     return Casting(config, corpora, engines, pool, seed)
 
 
 def _sessions(sessions: Ref) -> Iterator[Session]:
-    return read_models(sessions.path / "sessions.jsonl.zst", Session)
+    return read_models(sessions.file("sessions.jsonl.zst"), Session)
 
 
 def _key(

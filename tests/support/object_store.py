@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 BUCKET = "opencharacter-tests"
+READER = "reader"
+"""Access key of somebody who may not write; the secret is the administrator's."""
 
 _PORTS = 9
 _READY_S = 30
@@ -57,8 +59,11 @@ def object_store(folder: Path) -> Iterator[ObjectStore]:
     """Run a server that keeps its data in `folder`."""
     binary = shutil.which("weed") or str(Path(sysconfig.get_path("scripts")) / "weed")
     key, secret = "tester", "not-a-secret"
-    identity = {"name": "tester", "credentials": [{"accessKey": key, "secretKey": secret}], "actions": ["Admin"]}
-    (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
+    identities = [
+        {"name": key, "credentials": [{"accessKey": key, "secretKey": secret}], "actions": ["Admin"]},
+        {"name": READER, "credentials": [{"accessKey": READER, "secretKey": secret}], "actions": ["Read", "List"]},
+    ]
+    (folder / "s3.json").write_text(json.dumps({"identities": identities}))
     (folder / "data").mkdir()
     master, master_grpc, volume, volume_grpc, filer, filer_grpc, s3, s3_grpc, iceberg = _free_ports()
     command = [
