@@ -5,16 +5,18 @@ import signal
 import threading
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from support.fake_llm import FakeLLM
 from support.object_store import BUCKET, ObjectStore
-from support.synthesis_run import SmallRun, worker_forge
+from support.synthesis_run import CONVERSATIONS, PERSONAS, SmallRun, worker_forge
 
 from opencharacter.hashing import seed64
 from opencharacter.storage import Ref, Workspace
 from opencharacter.storage.journal import decode_calls
 
-KILLS = 3
+KILLS = 2
+SMALLER: dict[str, Any] = {"personas": PERSONAS[:6], "conversations": CONVERSATIONS[:3]}
 _CALLS_OF_AN_INTERVAL = 40
 """More than the teacher below can answer to four askers in a flush interval and the time of a request."""
 
@@ -33,9 +35,9 @@ def journalled(root: str) -> set[int]:
 
 def test_a_killed_run_equals_an_unbroken_local_one(tmp_path: Path, s3_root: str, s3_server: ObjectStore) -> None:
     with FakeLLM(delay_s=0.02) as server, worker_forge() as forge:
-        unbroken = SmallRun(str(tmp_path / "unbroken"), server.base_url).run()
+        unbroken = SmallRun(str(tmp_path / "unbroken"), server.base_url, **SMALLER).run()
         asked = Counter(call.digest for call in server.calls)
-        run = SmallRun(s3_root, server.base_url)
+        run = SmallRun(s3_root, server.base_url, **SMALLER)
         server.calls.clear()
         durable: set[int] = set()
         for number in range(KILLS):
