@@ -45,12 +45,13 @@ class Step:
     def __init__(self, name: str, workspace: str, run: Mapping[str, Any]) -> None:
         self._name = name
         self._run = run
+        self._root = workspace
         self.seed = int(run["seed"])
-        self.workspace = Workspace(workspace)
 
     def __enter__(self) -> "Step":
         _tell(event="step_started", step=self._name)
         try:
+            self.workspace = Workspace(self._root)
             self._refuse_mismatch()
         except OpenCharacterError as error:
             self._fail(error)
@@ -81,7 +82,7 @@ class Step:
     def publish(self, ref: Ref, artifact: Any, *, page: str | None = None) -> None:
         """Point an output artifact at a workspace output; digest and counts show in KFP's interface, or its `page`."""
         _tell(event="step_output", step=self._name, kind=ref.kind, counts=ref.counts, stats=ref.stats)
-        shown = ref.path / page if page else None
+        shown = ref.file(page) if page else None
         point(artifact, ref.uri, shown, kind=ref.kind, key=ref.key, digest=ref.digest, **ref.counts)
 
     def _refuse_mismatch(self) -> None:

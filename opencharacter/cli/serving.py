@@ -10,7 +10,8 @@ from opencharacter.cli.options import Workdir, tracking_server
 
 def serve(
     model: Annotated[
-        str, typer.Option("--model", "-m", help="models:/NAME@ALIAS, models:/NAME/VERSION a folder or s3://.")
+        str,
+        typer.Option("--model", "-m", help="models:/NAME@ALIAS or /VERSION, s3://BUCKET/PREFIX, or a folder."),
     ],
     port: Annotated[int, typer.Option(help="Port of the OpenAI-compatible endpoint.")] = 8080,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",

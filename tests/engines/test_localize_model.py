@@ -2,10 +2,12 @@ import json
 from pathlib import Path
 
 import pytest
-from support.object_store import BUCKET, ObjectStore
+from support.faulty_proxy import FaultyProxy
 
 from opencharacter.engines import localize_model
 from opencharacter.errors import OpenCharacterError, UserError
+from opencharacter.hashing import file_digest, file_digests, tree_digest
+from opencharacter.storage.s3 import ObjectStore
 
 
 def test_the_packaged_model_becomes_a_folder_that_stops_at_the_end_of_a_turn(small_model: Path) -> None:
@@ -27,22 +29,13 @@ def test_a_local_folder_is_taken_as_it_is(tmp_path: Path) -> None:
     assert localize_model(str(tmp_path)) == localize_model(f"file://{tmp_path}") == tmp_path
 
 
-def test_weights_of_an_object_store_are_fetched(s3_server: ObjectStore, s3_root: str) -> None:
-    """The champion's, on a cluster."""
-    prefix = s3_root.removeprefix(f"s3://{BUCKET}/")
-    for name, body in (("config.json", b'{"model_type": "llama"}'), ("model.safetensors", b"0")):
-        s3_server.client().put_object(Bucket=BUCKET, Key=f"{prefix}/{name}", Body=body)
-    folder = localize_model(s3_root)
-    assert json.loads((folder / "config.json").read_text()) == {"model_type": "llama"}
-    assert (folder / "model.safetensors").read_bytes() == b"0"
-
-
 @pytest.mark.parametrize(
     ("ref", "message"),
     [
         ("{folder}", "no config.json"),
         ("{folder}/absent", "expected a folder, a hub id"),
         ("just-a-name", "expected a folder, a hub id"),
+        ("gs://bucket/model", "not on this machine"),
         ("package:no-such-package", "'no-such-package' is not installed"),
         ("package:../../etc", "is not installed"),
         ("package:rich", "holds 0 .gguf files"),
@@ -82,3 +75,32 @@ def test_a_failed_conversion_leaves_nothing_behind(tmp_path: Path, monkeypatch: 
     with pytest.raises(OpenCharacterError, match=r"model\.gguf could not be converted"):
         localize_model("package:broken-model")
     assert [path.name for path in (tmp_path / "cache" / "models").iterdir()] == ["broken-model-1.0.lock"]
+
+
+def test_a_folder_of_an_object_store_is_fetched_once_and_verified(
+    s3_root: str, s3_proxy: FaultyProxy, tmp_path: Path
+) -> None:
+    files = {"config.json": "{}", "model.safetensors": "weights", "opencharacter/system.md": "You are"}
+    for name, text in files.items():
+        (tmp_path / "made" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "made" / name).write_text(text)
+    store = ObjectStore(s3_root)
+    store.upload(tmp_path / "made", "model", file_digests(tmp_path / "made"))
+    folder = localize_model(f"{s3_root}/model")
+    assert tree_digest(folder) == tree_digest(tmp_path / "made")
+    s3_proxy.requests.clear()
+    assert localize_model(f"{s3_root}/model/") == folder
+    assert not any("safetensors" in line for line in s3_proxy.requests)
+    (tmp_path / "made" / "model.safetensors").write_text("WEIGHTS")
+    of_another = file_digest(tmp_path / "made" / "config.json")
+    store.upload(tmp_path / "made", "model", [("model.safetensors", of_another)])
+    with pytest.raises(OpenCharacterError, match=r"model\.safetensors': what the object store gave is not"):
+        localize_model(f"{s3_root}/model")
+
+
+def test_what_is_no_model_in_an_object_store_is_the_users_mistake(s3_root: str) -> None:
+    with pytest.raises(UserError, match="nothing below that prefix"):
+        localize_model(f"{s3_root}/absent")
+    ObjectStore(s3_root).put("model/weights", b"")
+    with pytest.raises(UserError, match=r"/model: no config\.json"):
+        localize_model(f"{s3_root}/model")

@@ -6,9 +6,11 @@ import pytest
 from mlflow import MlflowClient
 from support.registry_models import make_evaluation, make_model
 
+from opencharacter.engines import localize_model
 from opencharacter.errors import OpenCharacterError, UserError
 from opencharacter.hashing import tree_digest
 from opencharacter.registry import RegistryConfig, current_champion, list_versions, register, resolve
+from opencharacter.serving import DeployConfig, deploy
 from opencharacter.storage.workspace import Workspace
 
 
@@ -121,3 +123,23 @@ def test_the_source_of_a_local_model_is_a_note(registry, workspace, mlflow_uri, 
     source = client.get_model_version(registry.model_name, str(version.version))
     path = client.download_artifacts(source.run_id, "weights/reference.json", str(tmp_path))
     assert json.loads(Path(path).read_text()) == {"uri": version.uri, "digest": version.digest}
+
+
+def test_weights_in_an_object_store_are_registered_by_their_address(
+    registry, s3_root: str, s3_proxy, mlflow_uri, tmp_path
+) -> None:
+    workspace = Workspace(s3_root)
+    model = make_model(workspace, "w" * 100_000)
+    version = register(registry, model, make_evaluation(workspace, 2.0))
+    assert version.uri == f"{model.uri}/model"
+    assert version.uri.startswith(f"{s3_root}/outputs/model/")
+    assert version.digest == tree_digest(make_model(Workspace(tmp_path / "local"), "w" * 100_000).path / "model")
+    assert not any(line.startswith("GET") and "safetensors" in line for line in s3_proxy.requests), "no weights fetched"
+    source = MlflowClient(mlflow_uri).get_model_version(registry.model_name, str(version.version))
+    assert source.source == version.uri
+    assert register(registry, model).version == version.version
+    # What `serve`, `evaluate` and the InferenceService make of that address:
+    folder = localize_model(resolve(f"models:/{registry.model_name}@challenger").uri)
+    assert tree_digest(folder) == version.digest
+    ref = deploy(DeployConfig(service_name="x", namespace="y"), version, workspace=workspace)
+    assert f"storageUri: {version.uri}" in ref.file("inferenceservice.yaml").read_text()

@@ -19,6 +19,7 @@ def make_model(workspace: Workspace, weights: str, **stats: str) -> Ref:
         folder = draft.path / "model"
         (folder / "opencharacter").mkdir(parents=True)
         (folder / "opencharacter" / "model.json").write_text(json.dumps(lineage))
+        (folder / "config.json").write_text("{}")
         (folder / "model.safetensors").write_text(weights)
         draft.stats |= stats
     ref = workspace.lookup("model", key)
