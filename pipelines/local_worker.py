@@ -38,7 +38,8 @@ def main(request: Path, workdir: Path, result: Path, root: str, *, containers: b
 
 if __name__ == "__main__":
     try:
-        main(*(Path(argument) for argument in sys.argv[1:4]), sys.argv[4], containers="--containers" in sys.argv)
+        request, workdir, result, root, *options = sys.argv[1:]
+        main(Path(request), Path(workdir), Path(result), root, containers="--containers" in options)
     except RuntimeError as error:
         # kfp raises it after a step has failed; the step has told why.
         sys.exit(str(error))

@@ -69,7 +69,7 @@ def run(
         )
     from opencharacter.cli.run import run_and_tell
 
-    run_and_tell(config, preset, overrides, workdir, workspace)
+    run_and_tell(config, preset, overrides, workdir, workspace=workspace)
 
 
 @app.command(
