@@ -129,7 +129,7 @@ def _accelerators(config: RunConfig, profile: ClusterProfile) -> Iterator[Lack]:
                 yield Lack(
                     step=step,
                     key=f"steps.{step}.accelerator.count",
-                    message=f"{gpus or 'no'} GPU(s) a pod, but a copy of {engine.weights} takes"
+                    message=f"{gpus or 'no'} GPU{'s' * (gpus > 1)} in the pod, but a copy of {engine.weights} takes"
                     f" {engine.tensor_parallel} (run: engines.{name}.tensor_parallel); expected a multiple of that",
                     impossible=True,
                 )
@@ -152,7 +152,8 @@ def _local_files(config: RunConfig) -> Iterator[Lack]:
     named |= {"sft.base_model": config.sft.base_model}
     named |= {f"engines.{name}.weights": engine.weights or "" for name, engine in config.engines.items()}
     for key, uri in named.items():
-        if uri.startswith(("/", "./", "../", "~", "file://")):
+        is_model = key.endswith((".base_model", ".weights"))
+        if uri.startswith(("/", "./", "../", "~", "file://")) or ("://" not in uri and not is_model):
             message = f"{uri} is on this machine; expected what a pod reaches: s3://, hf:// or, for models, a hub id"
             yield Lack(key=f"run: {key}", message=message, impossible=True)
 

@@ -1,5 +1,6 @@
 """Compiling the pipeline to KFP's intermediate representation (IR)."""
 
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from opencharacter.pipelines.config import RunConfig
 from opencharacter.pipelines.dag import build_pipeline
 from opencharacter.templates import overridden_prompts
 
+_OBJECT_PREFIX = re.compile(r"s3://[A-Za-z0-9._-]{1,255}(/.*)?")
+
 
 def compile_pipeline(
     config: RunConfig, target: Path, *, workspace: str | None = None, profile: ClusterProfile | None = None
@@ -20,12 +23,15 @@ def compile_pipeline(
     """Write the IR of a run to `target` (.yaml or .json). `workspace` becomes the parameter's default.
 
     With a `profile` the file holds each step's images, resources and platform settings, too. Raises `UserError` for
-    another ending, a run that cannot work on that cluster, or overridden prompts for which it has no ConfigMap.
+    another ending, a workspace that no pod reaches, a run that cannot work on that cluster, or overridden prompts for
+    which it has no ConfigMap.
     """
     from kfp import compiler
 
     if target.suffix not in (".yaml", ".yml", ".json"):
         raise UserError(f"{target}: expected a name that ends in .yaml or .json")
+    if workspace:
+        check_workspace(workspace)
     if profile:
         check_placement(config, profile)
     parameters = {"workspace": workspace} if workspace else None
@@ -35,6 +41,12 @@ def compile_pipeline(
         compiler.Compiler().compile(build_pipeline(config, profile), str(draft), pipeline_parameters=parameters)
         draft.replace(target)
     return target
+
+
+def check_workspace(workspace: str) -> None:
+    """Raise `UserError` for a workspace that no pod would reach."""
+    if not _OBJECT_PREFIX.fullmatch(workspace):
+        raise UserError(f"--workspace {workspace}: a cluster needs an object store prefix, such as s3://bucket/prefix")
 
 
 def check_placement(config: RunConfig, profile: ClusterProfile) -> None:

@@ -3,12 +3,13 @@
 import contextlib
 import io
 import tempfile
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
-from opencharacter.errors import OpenCharacterError, UserError
+from opencharacter.errors import OpenCharacterError
 from opencharacter.pipelines.cluster import ClusterProfile
-from opencharacter.pipelines.compile import compile_pipeline
+from opencharacter.pipelines.compile import check_workspace, compile_pipeline
 from opencharacter.pipelines.config import RunConfig
 
 
@@ -18,12 +19,6 @@ class Submitted:
 
     run_id: str
     url: str
-
-
-def check_workspace(workspace: str) -> None:
-    """Raise `UserError` for a workspace that no pod would reach."""
-    if "://" not in workspace or workspace.startswith("file://"):
-        raise UserError(f"--workspace {workspace}: a cluster needs an object store prefix, such as s3://bucket/prefix")
 
 
 def submit_pipeline(
@@ -45,8 +40,12 @@ def submit_pipeline(
     import urllib3.exceptions
     from kfp_server_api import ApiException
 
-    # The client prints links of its own, for notebooks.
-    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+    # The client prints links of its own, for notebooks, and warns of what it takes for granted.
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        contextlib.redirect_stdout(io.StringIO()),
+        warnings.catch_warnings(action="ignore"),
+    ):
         package = compile_pipeline(config, Path(folder) / "pipeline.yaml", profile=profile)
         try:
             client = kfp.Client(host=host, existing_token=token)

@@ -4,9 +4,12 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from opencharacter.pipelines.cluster import ClusterProfile
 
 ConfigFile = Annotated[Path | None, typer.Option("--config", "-c", help="Run configuration (YAML).")]
 Preset = Annotated[
@@ -51,7 +54,32 @@ WorkspaceRoot = Annotated[
     str | None,
     typer.Option("--workspace", help="Where data and models go: a folder or s3://BUCKET/PREFIX [default: in WORKDIR]."),
 ]
-Workdir = Annotated[Path, typer.Option("--workdir", "-w", help="Working folder: data, models, reports, logs.")]
+
+
+def _refuse_address(folder: Path) -> Path:
+    # Path has made one slash of two.
+    if folder.parts and folder.parts[0].endswith(":"):
+        raise typer.BadParameter(
+            f"{folder}: expected a folder of this machine; an object store is given as --workspace"
+        )
+    return folder
+
+
+Workdir = Annotated[
+    Path,
+    typer.Option("--workdir", "-w", callback=_refuse_address, help="Working folder: data, models, reports, logs."),
+]
+
+
+def chosen_profile(source: str | None, overrides: list[str] | None) -> "ClusterProfile | None":
+    """The cluster profile of the options `--profile` and `--profile-set`, if there is one."""
+    from opencharacter.pipelines.loading import load_cluster_profile
+
+    if source is None:
+        if overrides:
+            raise typer.BadParameter("--profile-set changes a profile; give --profile, too")
+        return None
+    return load_cluster_profile(source, overrides or ())
 
 
 @contextlib.contextmanager

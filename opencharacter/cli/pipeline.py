@@ -14,6 +14,7 @@ from opencharacter.cli.options import (
     Prompts,
     Workdir,
     WorkspaceRoot,
+    chosen_profile,
 )
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def compile_(
     from opencharacter.pipelines.loading import load_run_config
 
     loaded = load_run_config(config, preset=preset, overrides=overrides or ())
-    placed = _profile(profile, profile_overrides)
+    placed = chosen_profile(profile, profile_overrides)
     typer.echo(f"wrote {compile_pipeline(loaded, output, workspace=workspace, profile=placed)}")
 
 
@@ -97,12 +98,12 @@ def submit(
     Submitting again continues a run: what the workspace holds is not made twice.
     """
     from opencharacter.pipelines.loading import load_run_config
-    from opencharacter.pipelines.submit import check_workspace, submit_pipeline
+    from opencharacter.pipelines.submit import submit_pipeline
 
     loaded = load_run_config(config, preset=preset, overrides=overrides or ())
-    placed = _profile(profile, profile_overrides)
+    placed = chosen_profile(profile, profile_overrides)
     if dry_run:
-        from opencharacter.pipelines.compile import check_placement
+        from opencharacter.pipelines.compile import check_placement, check_workspace
 
         check_workspace(workspace)
         if placed:
@@ -116,16 +117,6 @@ def submit(
         loaded, host=host, workspace=workspace, profile=placed, experiment=experiment, token=token
     )
     typer.echo(f"run {submitted.run_id}\n{submitted.url}")
-
-
-def _profile(source: str | None, overrides: list[str] | None) -> "ClusterProfile | None":
-    from opencharacter.pipelines.loading import load_cluster_profile
-
-    if source is None:
-        if overrides:
-            raise typer.BadParameter("--profile-set changes a profile; give --profile, too")
-        return None
-    return load_cluster_profile(source, overrides or ())
 
 
 def _show_pods(config: "RunConfig", profile: "ClusterProfile | None") -> None:

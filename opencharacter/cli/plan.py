@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from opencharacter.cli.options import ConfigFile, Overrides, Preset, Profile, ProfileOverrides, Prompts
+from opencharacter.cli.options import ConfigFile, Overrides, Preset, Profile, ProfileOverrides, Prompts, chosen_profile
 
 
 def plan(
@@ -34,10 +34,10 @@ def plan(
         return
     from rich.console import Console
 
-    from opencharacter.pipelines.loading import load_cluster_profile, load_run_config
+    from opencharacter.pipelines.loading import load_run_config
 
     figures = load_figures(prices)
-    cluster = load_cluster_profile(profile, profile_overrides or ()) if profile else None
+    cluster = chosen_profile(profile, profile_overrides)
     made = make_plan(load_run_config(config, preset=preset, overrides=overrides or ()), cluster, figures)
     if as_json:
         typer.echo(made.model_dump_json(indent=2))

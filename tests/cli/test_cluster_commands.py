@@ -46,7 +46,7 @@ def test_check_tells_what_a_run_lacks(opencharacter: Command) -> None:
     assert "note: steps.responses.accelerator.count: no GPU" in told
     code, _, error = opencharacter("cluster", "check", "cpu", "--preset", "final")
     assert code == 2
-    assert "steps.profiles.accelerator.count: step profiles: no GPU(s) a pod" in error
+    assert "steps.profiles.accelerator.count: step profiles: no GPU in the pod" in error
 
 
 def test_a_dry_run_shows_pods_gpus_and_images_and_sends_nothing(opencharacter: Command) -> None:

@@ -65,6 +65,11 @@ def test_debug_keeps_the_traceback() -> None:
         (("models", "--model", "m", "--workdir", "nowhere"), "MLFLOW_TRACKING_URI"),
         (("chat", "--character", "nowhere.json"), "nowhere.json"),
         (("report", "--workdir", "nowhere"), "no report"),
+        (("run", "--preset", "demo", "--workdir", "s3://bucket/prefix"), "a folder of this machine"),
+        (("plan", "--preset", "demo", "--profile-set", "name=x"), "give --profile, too"),
+        (("pipeline", "compile", "--preset", "demo", "--workspace", "work/demo"), "object store prefix"),
+        (("pipeline", "submit", "--preset", "demo", "--dry-run", "--workspace", "s3://"), "object store prefix"),
+        (("pipeline", "submit", "--preset", "demo", "--dry-run", "--workspace", "gs://b/p"), "object store prefix"),
         (("config", "show", "--preset", "a1", "--config", "x.yaml", "--full"), "either"),
     ],
 )

@@ -198,6 +198,11 @@ def test_a_step_that_is_told_nothing_asks_for_nothing(tmp_path: Path) -> None:
         ({}, ("engines.judge.api_key_env=JUDGE_KEY",), r"secrets: step evaluate: no Secret gives the step JUDGE_KEY"),
         ({}, ("engines.teacher.tensor_parallel=2",), r"steps\.profiles\.accelerator\.count: .* takes 2"),
         ({}, ("sft.base_model=/home/me/model",), r"run: sft\.base_model: /home/me/model is on this machine"),
+        (
+            {},
+            ("inputs.personas.0.uri=data/p.jsonl",),
+            r"run: inputs\.personas\.0\.uri: data/p\.jsonl is on this machine",
+        ),
         ({}, ("inputs.personas.0.uri=/data/p.jsonl",), r"run: inputs\.personas\.0\.uri: /data/p\.jsonl is on this"),
         ({"defaults": {"cpu": 2}}, ("sft.processes=4",), r"sft\.processes: .* 4 training processes on no GPU and 2"),
     ],
