@@ -9,7 +9,7 @@ import yaml
 from support.fake_llm import FakeLLM
 from support.tiny_llama import save_tiny_llama
 
-from opencharacter.errors import OpenCharacterError
+from opencharacter.errors import OpenCharacterError, UserError
 from opencharacter.pipelines.loading import load_run_config
 from opencharacter.pipelines.local import run_local
 from opencharacter.reporting import ReportInputs
@@ -99,3 +99,10 @@ def test_a_teacher_that_is_down_fails_the_run_with_its_message(tmp_path: Path) -
     config = load_run_config(write_run(tmp_path, save_tiny_llama(tmp_path / "base"), "http://127.0.0.1:9/v1"))
     with pytest.raises(OpenCharacterError, match=r"step 'profiles': .*127\.0\.0\.1:9"):
         run_local(config, tmp_path / "work", on_line=lambda line: None)
+
+
+def test_a_bucket_that_is_not_there_is_told_before_anything_is_made(s3_root: str, tmp_path: Path) -> None:
+    config = load_run_config(write_run(tmp_path, tmp_path / "base", "http://127.0.0.1:9/v1"))
+    with pytest.raises(UserError, match="s3://no-such-bucket/run': the object store has no such bucket"):
+        run_local(config, tmp_path / "work", workspace="s3://no-such-bucket/run", on_line=lambda line: None)
+    assert not (tmp_path / "work").exists()

@@ -197,6 +197,13 @@ def test_what_is_wrong_with_the_bucket_is_told_before_work(
     assert "AWS_SECRET_ACCESS_KEY" in str(wrong.value.hint)
 
 
+def test_a_bucket_of_another_region_is_told(s3_proxy: FaultyProxy, s3_root: str) -> None:
+    s3_proxy.fail("elsewhere", "GET", "manifest.json", times=9)
+    with pytest.raises(UserError, match="the bucket lies in eu-west-3, and was asked for in us-east-1") as told:
+        Workspace(s3_root).lookup("model", "key")
+    assert told.value.hint == "set AWS_DEFAULT_REGION to eu-west-3"
+
+
 def test_a_store_that_ignores_conditions_is_refused(s3_proxy: FaultyProxy, s3_root: str) -> None:
     s3_proxy.fail("deaf_to_conditions", "PUT", ".conditional-writes", times=9)
     with pytest.raises(UserError, match=r"ignores conditional writes \(If-None-Match, If-Match\)"):

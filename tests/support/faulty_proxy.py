@@ -15,12 +15,26 @@ FaultKind = Literal[
     "cut_answer",  # the client gets half of the answer
     "lost_answer",  # the server has done it, and the client is not told
     "stall",  # sends half of the body on, sets `stalled`, waits for `resumed` and closes the connection
+    "elsewhere",  # what AWS says of a bucket in another region
     "deaf_to_conditions",  # 200, as from a store that ignores If-None-Match
 ]
 
-_ERROR = b"<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
-_SLOW_DOWN = b"HTTP/1.1 503 Slow Down\r\nContent-Type: application/xml\r\nContent-Length: %d\r\n\r\n" % len(_ERROR)
-_DONE = b'HTTP/1.1 200 OK\r\nETag: "0"\r\nContent-Length: 0\r\n\r\n'
+
+def _answer(status: bytes, error: bytes, header: bytes = b'ETag: "0"') -> bytes:
+    body = b"<?xml version='1.0'?><Error>" + error + b"</Error>" if error else b""
+    return b"HTTP/1.1 %s\r\n%s\r\nContent-Length: %d\r\n\r\n%s" % (status, header, len(body), body)
+
+
+_ANSWERS = {
+    "drop": b"",
+    "slow_down": _answer(b"503 Slow Down", b"<Code>SlowDown</Code><Message>Please reduce your request rate.</Message>"),
+    "elsewhere": _answer(
+        b"400 Bad Request",
+        b"<Code>AuthorizationHeaderMalformed</Code><Message>wrong region</Message><Region>eu-west-3</Region>",
+        b"x-amz-bucket-region: eu-west-3",
+    ),
+    "deaf_to_conditions": _answer(b"200 OK", b""),
+}
 
 
 @dataclass
@@ -62,9 +76,9 @@ class FaultyProxy:
         head, body = _read_request(client)
         line = b" ".join(head.split(b"\r\n", 1)[0].split(b" ")[:2]).decode()
         kind = self._next(line)
-        if kind in ("drop", "slow_down", "deaf_to_conditions"):
+        if kind in _ANSWERS:
             body += _receive(client, _length(head) - len(body))
-            client.sendall({"slow_down": _SLOW_DOWN + _ERROR, "deaf_to_conditions": _DONE}.get(kind, b""))
+            client.sendall(_ANSWERS[kind])
             return
         with socket.create_connection((self.host, self.server_port)) as server:
             body += _receive(client, _length(head) - len(body))
