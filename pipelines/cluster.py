@@ -20,7 +20,15 @@ from opencharacter.pipelines.quantities import (
     byte_count,
 )
 
-RESERVED = ("HOME", "USER", "TMPDIR", "OPENCHARACTER_CACHE", "OPENCHARACTER_GPUS", "OPENCHARACTER_PROMPTS")
+RESERVED = (
+    "HOME",
+    "USER",
+    "TMPDIR",
+    "OPENCHARACTER_CACHE",
+    "OPENCHARACTER_GPUS",
+    "OPENCHARACTER_PROMPTS",
+    "OPENCHARACTER_TRAINJOB",
+)
 """Variables that each step's pod gets from the profile's other keys."""
 
 _SECRET_LIKE = re.compile(r"(PASSWORD|TOKEN|SECRET|SECRET_ACCESS_KEY|ACCESS_KEY_ID|API_KEY|CREDENTIALS)$", re.I)

@@ -89,7 +89,8 @@ def build_pipeline(config: RunConfig, profile: ClusterProfile | None = None) -> 
                 registered=version.outputs["registered"],
             )
             champion.set_caching_options(False)
-            deploy_step(**common, deploy=deploy, promoted=champion.outputs["promoted"])
+            service = deploy_step(**common, deploy=deploy, promoted=champion.outputs["promoted"])
+            service.set_caching_options(False)  # what it applies may have been deleted since
         if profile:
             # KFP keeps all tasks here, those in loops and branches too: no step can be forgotten.
             place_tasks(Pipeline.get_default_pipeline().tasks.values(), config, profile)

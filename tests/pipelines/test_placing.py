@@ -165,6 +165,13 @@ def test_images_come_from_one_place(tmp_path: Path) -> None:
     assert [secret["secretName"] for secret in placed.kubernetes("deploy")["imagePullSecret"]] == ["registry"]
 
 
+def test_the_import_of_a_release_is_placed_too(tmp_path: Path) -> None:
+    release = "inputs={release: {characters: s3://data/characters.jsonl, dialogues: s3://data/dialogues.jsonl}}"
+    placed = placed_by(tmp_path, mine(defaults={"memory": "4Gi"}), release)
+    assert placed.container("release")["resources"]["resourceMemoryLimit"] == "4Gi"
+    assert placed.kubernetes("release")["securityContext"]["runAsNonRoot"] is True
+
+
 def test_rules_of_node_affinity_hold_together_and_preferences_are_weighed(tmp_path: Path) -> None:
     """Kubernetes ORs node selector terms, so two rules must be one term."""
     affinity = [
