@@ -3,12 +3,9 @@
 from collections.abc import Iterable
 from typing import Any
 
-from pydantic import BaseModel, Field
-
-from opencharacter.components.images import STEP_IMAGES, step_image
+from opencharacter.components.images import STEP_IMAGES
 from opencharacter.engines.hardware import GPUS_VARIABLE
 from opencharacter.pipelines.cluster import ClusterProfile, Placement, StepName
-from opencharacter.pipelines.cluster_checks import steps_of
 from opencharacter.pipelines.config import RunConfig
 from opencharacter.pipelines.quantities import seconds
 from opencharacter.pipelines.trainjob import trainjob_environment
@@ -22,21 +19,6 @@ PROMPTS = "/etc/opencharacter/prompts"
 """Where the ConfigMap of the overridden prompts is mounted."""
 
 
-class Pod(BaseModel):
-    """What a step asks the cluster for, in brief."""
-
-    step: StepName
-    pods: int = Field(description="workers side by side; KFP starts a small pod of its own beside each")
-    image: str
-    gpus: int
-    cpu: str
-    memory: str
-    queue: str
-    retries: int
-    trains_on: str = Field(description="the nodes of the TrainJob that the pod starts, if it does")
-
-
-_SHARDED: tuple[StepName, ...] = ("profiles", "responses")
 _QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 _PRIORITY_LABEL = "kueue.x-k8s.io/priority-class"
 
@@ -117,8 +99,10 @@ def _set_environment(task: Any, profile: ClusterProfile, step: StepName, placeme
 
     # USER: torch asks who it is, and a numeric user need not stand in the image's passwd.
     variables = {"HOME": HOME, "USER": "opencharacter", "TMPDIR": HOME, CACHE_VARIABLE: f"{HOME}/cache"}
-    if placement.accelerator:
-        variables[GPUS_VARIABLE] = str(placement.accelerator.count)
+    variables[GPUS_VARIABLE] = str(placement.gpus)
+    if not placement.gpus:
+        # CUDA's images ask for all GPUs of the node, and some nodes give them to a pod that has requested none.
+        variables["NVIDIA_VISIBLE_DEVICES"] = "void"
     for name, value in (variables | profile.env).items():
         task.set_env_variable(name, value)
     for secret in profile.secrets:
@@ -160,25 +144,3 @@ def _retry(task: Any, placement: Placement) -> None:
         kubernetes.set_timeout(task, seconds(placement.timeout))
     if placement.caching is False:
         task.set_caching_options(False)
-
-
-def pods_of(config: RunConfig, profile: ClusterProfile | None) -> list[Pod]:
-    """The pods of a run, by step; without a profile they have the compiled pipeline's image and ask for nothing."""
-    pods = []
-    for step in steps_of(config):
-        pod = profile.pod(step) if profile else Placement()
-        job = profile.placement(step) if profile else Placement()
-        pods.append(
-            Pod(
-                step=step,
-                pods=config.shards if step in _SHARDED else 1,
-                image=profile.images.reference(STEP_IMAGES[step]) if profile else step_image(step),
-                gpus=pod.gpus,
-                cpu=pod.cpu or "",
-                memory=pod.memory or "",
-                queue=pod.queue or "",
-                retries=pod.retries.count if pod.retries else 0,
-                trains_on=f"{job.nodes} nodes, {job.gpus} GPUs each" if (job.nodes or 1) > 1 else "",
-            )
-        )
-    return pods

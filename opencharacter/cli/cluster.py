@@ -40,7 +40,7 @@ def show(
     profile = load_cluster_profile(source, overrides or ())
     shown = profile.model_dump(mode="json", exclude_unset=not full, exclude_none=full)
     if full:
-        shown["steps"] = {step: profile.pod(step).model_dump(mode="json", exclude_none=True) for step in STEPS}
+        shown["steps"] = {step: profile.placement(step).model_dump(mode="json", exclude_none=True) for step in STEPS}
     typer.echo(yaml.safe_dump(shown, sort_keys=False), nl=False)
 
 

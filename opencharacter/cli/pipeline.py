@@ -123,7 +123,7 @@ def _show_pods(config: "RunConfig", profile: "ClusterProfile | None") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from opencharacter.pipelines.placing import pods_of
+    from opencharacter.pipelines.pods import pods_of
 
     table = Table("step", "pods", "GPUs", "cpu", "memory", "queue", "retries")
     rows = pods_of(config, profile)

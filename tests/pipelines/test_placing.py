@@ -92,7 +92,9 @@ def test_each_pod_gets_what_the_profile_says(compiled: Callable[[str], Compiled]
     assert (accelerator.get("resourceType"), accelerator.get("resourceCount")) == (
         ("nvidia.com/gpu", str(pod.gpus)) if pod.gpus else (None, None)
     )
-    assert placed.environment(step).get("OPENCHARACTER_GPUS") == (str(pod.gpus) if pod.gpus else None)
+    environment = placed.environment(step)
+    assert environment["OPENCHARACTER_GPUS"] == str(pod.gpus)
+    assert environment.get("NVIDIA_VISIBLE_DEVICES") == (None if pod.gpus else "void")
 
     assert settings.get("nodeSelector", {}).get("labels", {}) == (pod.node_selector or {})
     assert settings.get("tolerations", []) == [t.model_dump(exclude_none=True) for t in pod.tolerations or []]
@@ -113,7 +115,7 @@ def test_each_pod_gets_what_the_profile_says(compiled: Callable[[str], Compiled]
     assert "opencharacter-s3" in secrets
     mounts = {mount["mountPath"] for mount in settings["emptyDirMounts"] + settings.get("genericEphemeralVolume", [])}
     assert mounts == {"/tmp", "/var/opencharacter"} | ({"/dev/shm"} if pod.shm else set())
-    assert placed.environment(step)["HOME"] == "/var/opencharacter"
+    assert environment["HOME"] == environment["TMPDIR"] == "/var/opencharacter"
 
 
 def test_training_over_nodes_is_handed_to_a_trainjob(compiled: Callable[[str], Compiled]) -> None:
