@@ -1,13 +1,20 @@
 """Every command line that the chart writes is parsed by the program that it is meant for."""
 
+import os
 import shlex
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
+import httpx
 import pytest
-from support.helm import VALUES_FILES, Manifest, objects
+from support.helm import NAMESPACE, VALUES_FILES, Manifest, objects
 from support.pod_security import pod_templates
+
+from opencharacter.engines.vllm_server import free_port
 
 
 def containers(name: str) -> Iterator[Manifest]:
@@ -74,3 +81,38 @@ def test_the_test_pod_asks_mlflow_in_python_that_compiles() -> None:
 def test_probes_of_the_engine_are_python_that_compiles() -> None:
     for engine in containers("kserve-container"):
         compile(engine["readinessProbe"]["exec"]["command"][2], "probe", "exec")
+
+
+def test_mlflow_starts_as_told_and_answers_to_its_names_in_the_cluster(tmp_path: Path) -> None:
+    """The real server with the chart's arguments; only the folder, the address and the port are this machine's."""
+    server = next(containers("mlflow"))
+    port = free_port()
+    moved = {"--host=0.0.0.0": "--host=127.0.0.1", "--port=5000": f"--port={port}", "--workers=2": "--workers=1"}
+    args = [moved.get(each, each.replace("/var/mlflow", str(tmp_path))) for each in server["args"]]
+    settings = {each["name"]: each["value"] for each in server["env"] if "value" in each} | {"HOME": str(tmp_path)}
+    with (tmp_path / "log").open("w") as log:
+        command = [sys.executable, "-m", *server["command"], *args]
+        process = subprocess.Popen(command, env=os.environ | settings, stdout=log, stderr=log, start_new_session=True)
+    url = f"http://127.0.0.1:{port}"
+    path = "/api/2.0/mlflow/experiments/search?max_results=1"
+    try:
+        wait_for(f"{url}/health", process)
+        for host in ("opencharacter-mlflow:5000", f"opencharacter-mlflow.{NAMESPACE}.svc.cluster.local:5000"):
+            assert httpx.get(url + path, headers={"Host": host}).status_code == 200
+        assert httpx.get(url + path, headers={"Host": "elsewhere.example.com"}).status_code == 403
+        assert httpx.get(f"{url}/health", headers={"Host": "10.1.2.3:5000"}).status_code == 200, "the kubelet's probe"
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def wait_for(url: str, process: "subprocess.Popen[bytes]") -> None:
+    deadline = time.monotonic() + 240
+    with httpx.Client(transport=httpx.HTTPTransport(retries=3)) as client:
+        while process.poll() is None and time.monotonic() < deadline:
+            try:
+                if client.get(url).is_success:
+                    return
+            except httpx.TransportError:
+                time.sleep(0.2)
+    raise AssertionError(f"{url} does not answer")
