@@ -92,7 +92,9 @@ def test_mlflow_starts_as_told_and_answers_to_its_names_in_the_cluster(tmp_path:
     settings = {each["name"]: each["value"] for each in server["env"] if "value" in each} | {"HOME": str(tmp_path)}
     with (tmp_path / "log").open("w") as log:
         command = [sys.executable, "-m", *server["command"], *args]
-        process = subprocess.Popen(command, env=os.environ | settings, stdout=log, stderr=log, start_new_session=True)
+        process = subprocess.Popen(
+            command, env=os.environ | settings, cwd=tmp_path, stdout=log, stderr=log, start_new_session=True
+        )
     url = f"http://127.0.0.1:{port}"
     path = "/api/2.0/mlflow/experiments/search?max_results=1"
     try:
