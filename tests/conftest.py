@@ -13,6 +13,7 @@ from support.faulty_proxy import FaultyProxy, faulty_proxy
 from support.kubernetes_api import cluster  # noqa: F401
 from support.object_store import BUCKET, ObjectStore, object_store
 from support.small_model import SMALL_MODEL_CONTEXT, SMALL_MODEL_NAME, SMALL_MODEL_REF
+from support.trainer_api import trainer_cluster  # noqa: F401
 
 from opencharacter.engines import localize_model, stop_servers
 from opencharacter.engines.shared_servers import shared_server

@@ -1,14 +1,16 @@
 """What the trainer reports and marks while it runs. Imported by the worker process only (needs transformers)."""
 
+import shutil
 import time
 from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from opencharacter.training.checkpoints import Layout, mark_complete, prune
+from opencharacter.training.checkpoints import Layout, checkpoint_name, mark_complete, prune
 from opencharacter.training.job import Event, LossPoint
-from opencharacter.training.tracking import MlflowRun
+from opencharacter.training.tracking import RUN_ID_NAME, MlflowRun
+from opencharacter.training.uploads import Uploader
 
 
 class Reporter(TrainerCallback):
@@ -66,23 +68,41 @@ class LastStepLogger(TrainerCallback):
             control.should_log = True
 
 
-class CheckpointMarker(TrainerCallback):
-    """Marks each checkpoint once every process has written its part, then drops the ones before (all ranks)."""
+class CheckpointKeeper(TrainerCallback):
+    """Marks each checkpoint once every process has written its part, drops the ones before, stores it (all ranks).
 
-    def __init__(self, folder: Path, layout: Layout) -> None:
+    Training waits for the push of the checkpoint before, so that the store is one checkpoint behind at most.
+    """
+
+    def __init__(self, folder: Path, layout: Layout, uploader: Uploader) -> None:
         self._folder = folder
         self._layout = layout
+        self._uploader = uploader
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Wait for all ranks; the first one writes the mark."""
+        """Wait for all ranks; the first one of each node does the work."""
         import torch
 
+        checkpoint = self._folder / checkpoint_name(state.global_step)
+        first = args.local_process_index == 0
         if self._layout.world_size > 1:
             torch.distributed.barrier()
-        if args.process_index == 0:
-            checkpoint = self._folder / f"checkpoint-{state.global_step}"
+        if first:
+            if (run_id := self._folder / RUN_ID_NAME).is_file():
+                shutil.copy(run_id, checkpoint)
             mark_complete(checkpoint, self._layout)
+        stored = torch.tensor(self._uploader.finish() if first else state.global_step, device=args.device)
+        if self._layout.world_size > 1:
+            torch.distributed.all_reduce(stored, torch.distributed.ReduceOp.MIN)
+        if first:
             prune(self._folder, keep=checkpoint)
+            self._uploader.start(checkpoint, drop_before=int(stored))
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Let the last push end, so that it leaves no half of itself."""
+        self._uploader.finish()
 
 
 def loss_points(state: TrainerState) -> list[LossPoint]:

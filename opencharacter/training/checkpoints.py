@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -15,10 +16,27 @@ _MARK = "complete.json"
 
 
 class Layout(BaseModel):
-    """How a checkpoint is spread over processes; it can be resumed by the same layout only."""
+    """How a checkpoint is spread over processes and nodes; it can be resumed by the same layout only."""
 
     world_size: int
     zero_stage: int
+    nodes: int = 1
+
+
+def checkpoint_name(step: int) -> str:
+    """The folder of a checkpoint, as transformers names it."""
+    return f"checkpoint-{step}"
+
+
+def step_of(name: str) -> int | None:
+    """The optimiser step of a checkpoint's folder, none if it is no such folder."""
+    match = _NAME.fullmatch(name)
+    return int(match.group(1)) if match else None
+
+
+def steps_among(names: Iterable[str]) -> set[int]:
+    """The steps of all names that are a checkpoint's."""
+    return {step for name in names if (step := step_of(name)) is not None}
 
 
 def mark_complete(checkpoint: Path, layout: Layout) -> None:
@@ -32,38 +50,33 @@ def mark_complete(checkpoint: Path, layout: Layout) -> None:
     _sync(checkpoint)
 
 
-def newest(folder: Path, layout: Layout) -> Path | None:
-    """The complete checkpoint of the highest step, if there is one.
+def complete_steps(folder: Path) -> set[int]:
+    """The steps of the complete checkpoints in a folder."""
+    return steps_among(path.name for path in folder.iterdir() if (path / _MARK).is_file())
 
-    Raises `UserError` if it was written by another number of processes or ZeRO stage.
-    """
-    complete = [path for path in _by_step(folder) if (path / _MARK).is_file()]
-    if not complete:
-        return None
-    written = Layout.model_validate(json.loads((complete[-1] / _MARK).read_text(encoding="utf-8")))
+
+def check_layout(checkpoint: Path, layout: Layout) -> None:
+    """Raise `UserError` if it was written by another number of processes or nodes, or another ZeRO stage."""
+    written = Layout.model_validate(json.loads((checkpoint / _MARK).read_text(encoding="utf-8")))
     if written != layout:
         raise UserError(
-            f"{complete[-1]} was written by {_words(written)} and can't be resumed by {_words(layout)}",
-            hint=f"set processes and zero_stage as they were, or delete {folder} to train from the start",
+            f"{checkpoint} was written by {_words(written)} and can't be resumed by {_words(layout)}",
+            hint="set processes, zero_stage and the number of nodes as they were, or delete"
+            f" {checkpoint.parent} to train from the start",
         )
-    return complete[-1]
 
 
 def prune(folder: Path, keep: Path | None) -> None:
     """Delete every checkpoint but `keep`, unfinished ones included."""
-    for path in _by_step(folder):
-        if path != keep:
+    for path in list(folder.iterdir()):
+        if step_of(path.name) is not None and path != keep:
             shutil.rmtree(path)
-
-
-def _by_step(folder: Path) -> list[Path]:
-    steps = {path: int(match.group(1)) for path in folder.iterdir() if (match := _NAME.fullmatch(path.name))}
-    return sorted(steps, key=steps.__getitem__)
 
 
 def _words(layout: Layout) -> str:
     mode = f"ZeRO-{layout.zero_stage}" if layout.zero_stage else "no ZeRO"
-    return f"{layout.world_size} process{'es' if layout.world_size > 1 else ''} with {mode}"
+    over = f" on {layout.nodes} nodes" if layout.nodes > 1 else ""
+    return f"{layout.world_size} process{'es' if layout.world_size > 1 else ''}{over} with {mode}"
 
 
 def _sync(path: Path) -> None:

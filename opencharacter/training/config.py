@@ -40,7 +40,7 @@ class SftConfig(BaseModel):
     per_device_batch_size: int = Field(default=1, ge=1)
     dtype: Literal["bfloat16", "float32"] = Field(default="bfloat16", description="on CPU always float32")
     gradient_checkpointing: bool = True
-    processes: int = Field(default=1, ge=1, description="training processes (GPUs) in this pod")
+    processes: int = Field(default=1, ge=1, description="training processes (GPUs), over all nodes")
     zero_stage: Literal[0, 2, 3] = Field(default=3, description="DeepSpeed ZeRO; used when processes > 1")
     save_steps: int = Field(default=200, ge=1, description="optimiser steps between checkpoints")
     logging_steps: int = Field(default=5, ge=1)

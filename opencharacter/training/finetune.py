@@ -1,17 +1,22 @@
 """The training itself, with TRL's `SFTTrainer`. Runs in every worker process."""
 
 import os
+import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from opencharacter.engines.hardware import usable_cores
 from opencharacter.errors import OpenCharacterError
-from opencharacter.training.callbacks import CheckpointMarker, LastStepLogger, Reporter, loss_points
-from opencharacter.training.checkpoints import Layout
+from opencharacter.storage.workspace import Workspace
+from opencharacter.training.callbacks import CheckpointKeeper, LastStepLogger, Reporter, loss_points
+from opencharacter.training.checkpoints import Layout, step_of
 from opencharacter.training.dataset import encode_rows, load_encoded
 from opencharacter.training.job import Event, Job, Result
 from opencharacter.training.models import load_base, save_tuned
+from opencharacter.training.resuming import agree, gather_in_group
 from opencharacter.training.settings import Precision, lora_config, trainer_settings
-from opencharacter.training.tracking import URI_VARIABLE, MlflowRun
+from opencharacter.training.tracking import RUN_ID_NAME, URI_VARIABLE, MlflowRun
+from opencharacter.training.uploads import Uploader
 
 if TYPE_CHECKING:
     from trl import SFTConfig
@@ -43,9 +48,19 @@ def finetune(job: Job) -> None:
     first = settings.process_index == 0
     if first and on_cpu and job.config.dtype != "float32":
         Event(kind="warning", message="no GPU here: training in float32, bfloat16 is many times slower").emit()
+    mirror = Workspace(job.workspace).mirror("checkpoints", job.checkpoints)
+    resume_from = agree(
+        job.folder,
+        mirror,
+        _layout(job),
+        fetches=settings.local_process_index == 0,
+        gather=gather_in_group,
+    )
+    if first and resume_from and (resume_from / RUN_ID_NAME).is_file():
+        shutil.copy(resume_from / RUN_ID_NAME, job.folder)
     mlflow_run = MlflowRun(job) if first and os.environ.get(URI_VARIABLE) else None
     try:
-        result = _train(job, settings, precision, mlflow_run)
+        result = _train(job, settings, precision, mlflow_run, resume_from, Uploader(mirror))
     except BaseException:
         if mlflow_run:
             mlflow_run.fail()
@@ -57,7 +72,18 @@ def finetune(job: Job) -> None:
     job.result.write_text(result.model_dump_json(), encoding="utf-8")
 
 
-def _train(job: Job, settings: "SFTConfig", precision: Precision, mlflow_run: MlflowRun | None) -> Result | None:
+def _layout(job: Job) -> Layout:
+    return Layout(world_size=job.config.processes, zero_stage=job.config.deepspeed_stage, nodes=job.nodes.count)
+
+
+def _train(
+    job: Job,
+    settings: "SFTConfig",
+    precision: Precision,
+    mlflow_run: MlflowRun | None,
+    resume_from: Path | None,
+    uploader: Uploader,
+) -> Result | None:
     """Train and save; the first process gets the result."""
     from opencharacter.training.trainer import CharacterTrainer
 
@@ -72,7 +98,6 @@ def _train(job: Job, settings: "SFTConfig", precision: Precision, mlflow_run: Ml
             processes=len(usable_cores()),
         )
     rows, counts = load_encoded(encoded)
-    layout = Layout(world_size=job.config.processes, zero_stage=job.config.deepspeed_stage)
     reporter = Reporter(mlflow_run)
     trainer = CharacterTrainer(
         model=model,
@@ -83,18 +108,18 @@ def _train(job: Job, settings: "SFTConfig", precision: Precision, mlflow_run: Ml
         floor=job.config.min_learning_rate / job.config.learning_rate,
         callbacks=[
             LastStepLogger(),
-            CheckpointMarker(job.folder, layout),
+            CheckpointKeeper(job.folder, _layout(job), uploader),
             *([reporter] if settings.process_index == 0 else []),
         ],
     )
-    trainer.train(resume_from_checkpoint=str(job.resume_from) if job.resume_from else None)
+    trainer.train(resume_from_checkpoint=str(resume_from) if resume_from else None)
     save_tuned(trainer, job, precision)
     if settings.process_index != 0:
         return None
     return Result(
         world_size=settings.world_size,
         steps=trainer.state.global_step,
-        resumed_from_step=int(job.resume_from.name.rpartition("-")[2]) if job.resume_from else 0,
+        resumed_from_step=(step_of(resume_from.name) or 0) if resume_from else 0,
         train_s=reporter.trained_s,
         tokens_per_s=reporter.tokens / reporter.trained_s if reporter.trained_s else 0.0,
         dtype=precision.saved,

@@ -1,5 +1,6 @@
 """What passes between `train` and its worker processes: a job file in, events on standard output, a result file out."""
 
+import sys
 from pathlib import Path
 from typing import Literal
 
@@ -7,6 +8,7 @@ from pydantic import BaseModel
 
 from opencharacter.storage.workspace import Ref
 from opencharacter.training.config import SftConfig
+from opencharacter.training.nodes import Nodes
 
 LOG_NAME = "train.log"
 """What the workers print, in the job's folder."""
@@ -44,9 +46,11 @@ class Job(BaseModel):
     rows: Path
     """The mixture's training rows (`TrainingRow`)."""
     folder: Path
-    """Where checkpoints and encoded rows live; the same in every attempt."""
-    resume_from: Path | None
-    """The checkpoint to go on from."""
+    """Where checkpoints and encoded rows live; the same in every attempt, and another one on each node."""
+    workspace: str
+    checkpoints: str
+    """Key of this node's checkpoints in the workspace."""
+    nodes: Nodes
     model: Path
     """Where the trained model is saved."""
     result: Path
@@ -110,7 +114,9 @@ class Event(BaseModel):
 
     def emit(self) -> None:
         """Print the event. Raises `BrokenPipeError` once nobody listens, which ends an orphaned worker."""
-        print(f"{_MARK}{self.model_dump_json(exclude_unset=True)}", flush=True)
+        # One write, so that the lines of several processes stay whole.
+        sys.stdout.write(f"{_MARK}{self.model_dump_json(exclude_unset=True)}\n")
+        sys.stdout.flush()
 
     @classmethod
     def parse(cls, line: str) -> "Event | None":

@@ -7,58 +7,51 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections import deque
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import yaml
 
 from opencharacter.engines.hardware import usable_cores
-from opencharacter.errors import OpenCharacterError, UserError
-from opencharacter.progress import Progress, progress
-from opencharacter.training.job import LOG_NAME, Event, Job, Result
+from opencharacter.errors import OpenCharacterError
+from opencharacter.training.job import LOG_NAME, Job, Result
+from opencharacter.training.nodes import Nodes
+from opencharacter.training.watching import Watcher, named_failure
 
 _log = logging.getLogger(__name__)
 
-_TAIL_LINES = 25
 _GRACE_S = 40
 """torchrun gives its workers 30 s to end before it kills them."""
+_MEETING_S = 3600
+"""How long nodes wait for each other: images are pulled and volumes attached at different speeds."""
 
 
-def run_workers(job: Job, lock: int) -> Result:
-    """Run a job to its end and read its result.
+def run_workers(job: Job, lock: int, *, relay: bool = False) -> Result | None:
+    """Run a job to its end and read its result; there is none on a node that is not the first.
 
     `lock` is a file descriptor that the launcher inherits: a lock on it is held until the last worker has ended, also
-    when this process is killed. Raises the worker's own error where it named one, otherwise an `OpenCharacterError`
-    with the end of the log. Workers are ended before an exception (Ctrl-C too) leaves this function.
+    when this process is killed. With `relay`, the workers' output, events included, is printed for a watcher elsewhere.
+    Raises the worker's own error where it named one, otherwise an `OpenCharacterError` with the end of the log. Workers
+    are ended before an exception (Ctrl-C too) leaves this function.
     """
     job_file = job.folder / "job.json"
     job_file.write_text(job.model_dump_json(indent=2), encoding="utf-8")
     log_file = job.folder / LOG_NAME
-    failure: Event | None = None
-    tail: deque[str] = deque(maxlen=_TAIL_LINES)
-    with _started(_command(job, job_file), _environment(job), lock) as child, ExitStack() as display:
+    with _started(_command(job, job_file), _environment(job), lock) as child, Watcher(show=not relay) as watcher:
         assert child.stdout is not None
-        bar: Progress | None = None
         with log_file.open("a", encoding="utf-8") as log:
             for line in child.stdout:
-                event = Event.parse(line)
-                if event is None:
+                if relay:
+                    print(line, end="", flush=True)
+                if watcher.feed(line):
                     log.write(line)
-                    tail.append(line)
-                elif event.kind == "failure":
-                    failure = failure or event
-                elif event.kind == "warning":
-                    _log.warning(event.message)
-                else:
-                    if bar is None:
-                        bar = display.enter_context(progress("training", total=event.total_steps, done=event.step))
-                    _advance(bar, event)
         code = child.wait()
+    if code == 0 and job.nodes.rank > 0:
+        return None
     if code == 0 and job.result.is_file():
         return Result.model_validate_json(job.result.read_text(encoding="utf-8"))
-    raise _explain(failure, code, list(tail), log_file)
+    raise _explain(watcher, code, log_file)
 
 
 @contextmanager
@@ -83,9 +76,12 @@ def _command(job: Job, job_file: Path) -> list[str]:
         "compute_environment": "LOCAL_MACHINE",
         "distributed_type": "MULTI_GPU" if job.config.processes > 1 else "NO",
         "num_processes": job.config.processes,
-        "num_machines": 1,
-        "machine_rank": 0,
-        "main_process_port": 0,
+        "num_machines": job.nodes.count,
+        "machine_rank": job.nodes.rank,
+        "main_process_ip": job.nodes.address,
+        "main_process_port": job.nodes.port,
+        "rdzv_backend": "static",
+        "same_network": True,
         "mixed_precision": "no",
         "use_cpu": False,
     }
@@ -96,6 +92,7 @@ def _command(job: Job, job_file: Path) -> list[str]:
     return [
         *(sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(launch_file)),
         *("--num_cpu_threads_per_process", threads),
+        *("--rdzv_conf", f"timeout={_MEETING_S}"),
         *module,
     ]
 
@@ -103,7 +100,7 @@ def _command(job: Job, job_file: Path) -> list[str]:
 def _environment(job: Job) -> dict[str, str]:
     return {
         "OMP_WAIT_POLICY": "PASSIVE",  # spinning threads cost a training 2/3 of its speed where cores are shared
-        **os.environ,
+        **Nodes.without_variables(dict(os.environ)),
         "OMP_NUM_THREADS": str(_threads(job)),
         "HF_HUB_OFFLINE": "1",  # the base model is a folder by now; nothing else is to be asked of the hub
         "PYTHONUNBUFFERED": "1",
@@ -111,7 +108,7 @@ def _environment(job: Job) -> dict[str, str]:
 
 
 def _threads(job: Job) -> int:
-    return max(1, len(usable_cores()) // job.config.processes)
+    return max(1, len(usable_cores()) // (job.config.processes // job.nodes.count))
 
 
 @contextmanager
@@ -146,17 +143,10 @@ def _end(child: "subprocess.Popen[str]") -> None:
         child.stdout.close()
 
 
-def _advance(bar: Progress, event: Event) -> None:
-    bar.advance(rows=event.step - bar.done_before - bar.rows, tokens=event.tokens)
-    if event.loss is not None:
-        _log.info("step %d of %d: loss %.4f", event.step, event.total_steps, event.loss)
-
-
-def _explain(failure: Event | None, code: int, tail: list[str], log_file: Path) -> OpenCharacterError:
-    if failure:
-        kind = UserError if failure.exit_code == UserError.exit_code else OpenCharacterError
-        return kind(failure.message, hint=failure.hint)
-    text = "".join(tail)
+def _explain(watcher: Watcher, code: int, log_file: Path) -> OpenCharacterError:
+    if watcher.failure:
+        return named_failure(watcher.failure)
+    text = watcher.tail
     if "SIGKILL" in text or "exitcode: -9" in text or code == -signal.SIGKILL:
         return OpenCharacterError(
             f"a training process was killed, most likely because memory ran out; log: {log_file}",

@@ -33,6 +33,7 @@ def save_tuned(trainer: "SFTTrainer", job: Job, precision: Precision) -> None:
 
     Called by every process: ZeRO-3 gathers the weights from all of them.
     """
+    trainer.args.save_on_each_node = False  # unlike checkpoints, the result is the first node's
     if job.config.lora:
         from peft import PeftModel
 

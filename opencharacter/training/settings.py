@@ -65,6 +65,8 @@ def trainer_settings(job: Job, precision: Precision, *, on_cpu: bool) -> "trl.SF
         save_steps=config.save_steps,
         logging_steps=config.logging_steps,
         logging_first_step=True,
+        # Without a common disk, each node's checkpoint has to hold all that its own processes read.
+        save_on_each_node=job.nodes.count > 1,
         disable_tqdm=True,
         report_to="none",
         trust_remote_code=False,

@@ -11,7 +11,8 @@ from opencharacter.training.job import Job, LossPoint, Result
 _log = logging.getLogger(__name__)
 
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
-_RUN_ID = "mlflow_run_id"
+RUN_ID_NAME = "mlflow_run_id"
+"""File in the job's folder, and in its checkpoints, that names the run."""
 
 
 class MlflowRun:
@@ -28,7 +29,7 @@ class MlflowRun:
         self._mlflow = mlflow
         self._exception = MlflowException
         try:
-            self.id = self._open(job.folder / _RUN_ID, job)
+            self.id = self._open(job.folder / RUN_ID_NAME, job)
         except MlflowException as error:
             raise OpenCharacterError(
                 f"MLflow at {os.environ[URI_VARIABLE]} can't be used: {error}",

@@ -11,6 +11,7 @@ from opencharacter.errors import OpenCharacterError, UserError
 from opencharacter.training.config import SftConfig
 from opencharacter.training.job import Event, Job, Tracking
 from opencharacter.training.launch import exclusive, run_workers
+from opencharacter.training.nodes import Nodes
 from opencharacter.training.worker import explain
 
 
@@ -21,7 +22,9 @@ def job(tmp_path: Path) -> Job:
         base_model=tmp_path,
         rows=tmp_path / "none.jsonl.zst",
         folder=tmp_path,
-        resume_from=None,
+        workspace=str(tmp_path),
+        checkpoints="job",
+        nodes=Nodes(),
         model=tmp_path / "model",
         result=tmp_path / "result.json",
         seed=1,
@@ -87,7 +90,7 @@ def test_ctrl_c_ends_the_workers(job: Job, monkeypatch: pytest.MonkeyPatch) -> N
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("opencharacter.training.launch._advance", interrupt)
+    monkeypatch.setattr("opencharacter.training.watching.Watcher._advance", interrupt)
     with exclusive(job.folder) as lock, pytest.raises(KeyboardInterrupt):
         run_workers(job, lock)
     assert _ends(int(pid_file.read_text()))

@@ -13,6 +13,7 @@ from opencharacter.storage.jsonl import write_jsonl
 from opencharacter.training import SftConfig
 from opencharacter.training.dataset import encode_rows, load_encoded
 from opencharacter.training.job import Job, Result, Tracking
+from opencharacter.training.nodes import Nodes
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,9 @@ def _job(folder: Path, base: Path, **fields: Any) -> Job:
         base_model=base,
         rows=rows,
         folder=folder / "work",
-        resume_from=None,
+        workspace=str(folder),
+        checkpoints="job",
+        nodes=Nodes(),
         model=folder / "model",
         result=folder / "result.json",
         seed=3,

@@ -3,23 +3,30 @@
 import itertools
 import json
 import os
+import secrets
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 import pytest
+from support.object_store import BUCKET, ObjectStore
 from support.small_mixture import make_mixture, small_rows
 from support.tiny_llama import save_tiny_llama
 
 from opencharacter.errors import UserError
+from opencharacter.storage.cache import CACHE_VARIABLE
 from opencharacter.storage.jsonl import read_models
 from opencharacter.storage.workspace import Ref, Workspace
 from opencharacter.templates import load_template
 from opencharacter.training import SftConfig, train
-from opencharacter.training.job import LossPoint
+from opencharacter.training.job import LossPoint, NodeArguments
+from opencharacter.training.sft import output_key
+from opencharacter.training.trainjob import TrainJobSettings
+from opencharacter.training.trainjob.manifest import train_job
 
 # float32 sums in another order; a wrong batch, mask or learning rate moves the loss by far more.
 LOSS_TOLERANCE = 2e-3
@@ -89,12 +96,90 @@ def resumed(base: Path, mixture: Ref, tmp_path_factory: pytest.TempPathFactory) 
     return train(config, mixture, workspace=Workspace(root), seed=SEED)
 
 
-@pytest.fixture(scope="module", params=[2, 3], ids=["zero2", "zero3"])
-def distributed(
-    request: pytest.FixtureRequest, base: Path, mixture: Ref, tmp_path_factory: pytest.TempPathFactory
-) -> Ref:
-    config = _config(base, processes=2, zero_stage=request.param)
+@pytest.fixture(scope="module")
+def distributed(base: Path, mixture: Ref, tmp_path_factory: pytest.TempPathFactory) -> Ref:
+    """Two processes of one pod, with ZeRO-2; two nodes train with ZeRO-3."""
+    config = _config(base, processes=2, zero_stage=2)
     return train(config, mixture, workspace=Workspace(tmp_path_factory.mktemp("distributed")), seed=SEED)
+
+
+class _Node:
+    """One node's launcher as Kubeflow Trainer would start it, with a disk of its own, and what it prints."""
+
+    def __init__(self, job: dict[str, Any], rank: int, port: int, environment: dict[str, str], disk: Path) -> None:
+        trainer = job["spec"]["trainer"]
+        pet = {"NNODES": "2", "NODE_RANK": str(rank), "NPROC_PER_NODE": "1"}
+        pet |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        environment = environment | {f"PET_{name}": value for name, value in pet.items()} | {CACHE_VARIABLE: str(disk)}
+        self.process = subprocess.Popen(
+            [sys.executable, *trainer["command"][1:], *trainer["args"]],
+            env=os.environ | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.lines: list[str] = []
+
+    def read(self, until: str | None = None) -> bool:
+        """Follow the output up to a line with `until` in it. Says whether there was one."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.lines.append(line)
+            if until and until in line:
+                return True
+        return False
+
+    def end(self) -> str:
+        """What the node printed, once it has ended."""
+        self.read()
+        self.process.wait()
+        self.process.stdout.close()
+        return "".join(self.lines)
+
+
+class _Ended(NamedTuple):
+    stats: dict[str, Any]
+    curve: list[LossPoint]
+    checkpoints_left: list[str]
+
+
+@pytest.fixture(scope="module")
+def over_nodes(base: Path, mixture: Ref, s3_server: ObjectStore, tmp_path_factory: pytest.TempPathFactory) -> _Ended:
+    """Two nodes of one process each, killed by SIGKILL after step 7 and started anew, on other machines."""
+    root = f"s3://{BUCKET}/{secrets.token_hex(6)}"
+    config = _config(base, processes=2, zero_stage=3)
+    key = output_key(config, mixture, SEED)
+    task = NodeArguments(config=config, mixture=mixture, workspace=root, seed=SEED, experiment=None, key=key)
+
+    job = train_job(TrainJobSettings(namespace="team", image="training:1", nodes=2), task)
+
+    def start() -> list[_Node]:
+        with socket.socket() as held:
+            held.bind(("127.0.0.1", 0))
+            port = held.getsockname()[1]
+        disks = [tmp_path_factory.mktemp("disk") for _ in range(2)]
+        return [_Node(job, rank, port, s3_server.environment(), disk) for rank, disk in enumerate(disks)]
+
+    nodes = start()
+    assert nodes[0].read(until=f'"step":7,"total_steps":{STEPS}'), "".join(nodes[0].lines)
+    workers = [child for node in nodes for child in psutil.Process(node.process.pid).children(recursive=True)]
+    for node in nodes:
+        node.process.kill()
+    for node in nodes:
+        node.end()
+    _, orphans = psutil.wait_procs(workers, timeout=60)
+    assert not orphans
+    nodes = start()
+    printed = [node.end() for node in nodes]
+    assert [node.process.returncode for node in nodes] == [0, 0], "\n".join(printed)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in s3_server.environment().items():
+            patch.setenv(name, value)
+        patch.setenv(CACHE_VARIABLE, str(tmp_path_factory.mktemp("reader")))
+        model = Workspace(root).lookup("model", key)
+        assert model is not None
+        left = s3_server.client().list_objects_v2(Bucket=BUCKET, Prefix=f"{root.rpartition('/')[2]}/checkpoints")
+        return _Ended(model.stats, _curve(model), [entry["Key"] for entry in left.get("Contents", [])])
 
 
 def _curve(model: Ref) -> list[LossPoint]:
@@ -169,3 +254,13 @@ def test_what_is_no_mixture_is_refused(base: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"train\.jsonl\.zst"):
         train(_config(base), wrong, workspace=Workspace(tmp_path / "w"), seed=1)
     assert os.listdir(tmp_path) == []
+
+
+def test_two_nodes_lose_their_disks_and_go_on_along_the_same_curve(resumed: Ref, over_nodes: _Ended) -> None:
+    """Each had pushed its own part of the checkpoints to the object store while they trained."""
+    assert over_nodes.stats["world_size"] == 2
+    assert over_nodes.stats["resumed_from_step"] in (3, 6), "6, if its push had ended by step 7"
+    alone, together = _curve(resumed), over_nodes.curve
+    assert [point.step for point in together] == list(range(1, STEPS + 1))
+    assert [point.loss for point in together] == pytest.approx([point.loss for point in alone], abs=LOSS_TOLERANCE)
+    assert over_nodes.checkpoints_left == [], "both nodes' checkpoints are dropped once the model is committed"

@@ -7,6 +7,7 @@ import pytest
 from opencharacter.errors import OpenCharacterError
 from opencharacter.training.config import LoraSettings, SftConfig
 from opencharacter.training.job import Job, LossPoint, Result, RowCounts, Tracking
+from opencharacter.training.nodes import Nodes
 from opencharacter.training.tracking import MlflowRun
 
 POINT = LossPoint(step=3, epoch=0.5, loss=2.5, learning_rate=1e-4, grad_norm=1.0, tokens_per_s=80.0)
@@ -30,7 +31,9 @@ def job(tmp_path: Path) -> Job:
         base_model=tmp_path,
         rows=tmp_path / "rows",
         folder=tmp_path,
-        resume_from=None,
+        workspace=str(tmp_path),
+        checkpoints="job",
+        nodes=Nodes(),
         model=tmp_path / "model",
         result=tmp_path / "result.json",
         seed=7,

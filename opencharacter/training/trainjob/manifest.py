@@ -2,8 +2,11 @@
 
 from typing import Any
 
+from opencharacter.engines.hardware import GPUS_VARIABLE
 from opencharacter.errors import UserError
 from opencharacter.hashing import digest
+from opencharacter.storage.cache import CACHE_VARIABLE
+from opencharacter.templates import OVERRIDE_VARIABLE
 from opencharacter.training.config import SftConfig
 from opencharacter.training.job import NodeArguments
 from opencharacter.training.trainjob.settings import SecretVariable, TrainJobSettings
@@ -83,10 +86,15 @@ def _trainer(settings: TrainJobSettings, arguments: NodeArguments) -> dict[str, 
 
 
 def _environment(settings: TrainJobSettings) -> list[dict[str, Any]]:
-    plain = {"HOME": WORK_FOLDER, "OPENCHARACTER_CACHE": f"{WORK_FOLDER}/cache"} | settings.env
+    # TMPDIR: the model is written there before it is uploaded. USER: torch asks who it is, and a numeric user need not
+    # stand in the image's passwd.
+    plain = {"HOME": WORK_FOLDER, "USER": "opencharacter", "TMPDIR": WORK_FOLDER}
+    plain |= {CACHE_VARIABLE: f"{WORK_FOLDER}/cache"} | settings.env
+    if settings.gpus_per_node:
+        plain[GPUS_VARIABLE] = str(settings.gpus_per_node)
     if settings.prompts_config_map:
-        plain["OPENCHARACTER_PROMPTS"] = _PROMPTS_FOLDER
-    secret = [{"name": variable.name, "valueFrom": {"secretKeyRef": _key(variable)}} for variable in settings.secrets]
+        plain[OVERRIDE_VARIABLE] = _PROMPTS_FOLDER
+    secret = [{"name": each.name, "valueFrom": {"secretKeyRef": _key(each)}} for each in settings.secrets]
     return [{"name": name, "value": value} for name, value in plain.items()] + secret
 
 

@@ -1,0 +1,126 @@
+"""Training on this machine: alone, or as one of the nodes of a training."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from opencharacter import library
+from opencharacter.engines import localize_model
+from opencharacter.engines.hardware import visible_gpus
+from opencharacter.errors import UserError
+from opencharacter.storage.jsonl import write_jsonl
+from opencharacter.storage.workspace import Draft, Ref, Workspace
+from opencharacter.templates import Template, load_template
+from opencharacter.training.card import Lineage, model_card
+from opencharacter.training.job import Job, NodeArguments, Result, Tracking
+from opencharacter.training.launch import exclusive, run_workers
+from opencharacter.training.nodes import Nodes
+
+PROMPT = "system.md"
+"""The prompt template that travels inside the model folder (DESIGN decision 6)."""
+_ROWS = "train.jsonl.zst"
+
+
+def train_here(task: NodeArguments, workspace: Workspace, nodes: Nodes, *, relay: bool = False) -> Ref | None:
+    """Do this machine's part. The first node commits the output and gets its reference, the others get none.
+
+    `relay` prints what the workers print, for a watcher elsewhere. Raises as `train` does.
+    """
+    config = task.config
+    if not task.mixture.file(_ROWS).is_file():
+        raise UserError(f"{task.mixture.uri} is no mixture: it has no {_ROWS}", hint="run the mix step again")
+    processes = _processes_here(config.processes, nodes)
+    gpus = visible_gpus()
+    if 0 < gpus < processes:
+        raise UserError(f"{processes} training processes are asked for, but {gpus} GPU(s) are here")
+    mirror = workspace.mirror("checkpoints", _part(task.key, nodes.rank))
+    with exclusive(mirror.folder) as lock:
+        if found := workspace.lookup("model", task.key):
+            return found
+        if nodes.rank > 0:
+            run_workers(_job(task, nodes, mirror.folder, mirror.folder), lock, relay=relay)
+            return None
+        began = time.monotonic()
+        with workspace.produce("model", task.key) as draft:
+            job = _job(task, nodes, mirror.folder, draft.path)
+            result = run_workers(job, lock, relay=relay)
+            assert result is not None, "the first node has the result"
+            job.result.unlink()
+            _describe(draft, result, task)
+            draft.stats |= {"wall_s": round(time.monotonic() - began, 3)}
+        _forget_checkpoints(workspace, task.key, nodes)
+    return draft.committed()
+
+
+def _processes_here(processes: int, nodes: Nodes) -> int:
+    here, rest = divmod(processes, nodes.count)
+    if rest:
+        raise UserError(
+            f"{processes} training processes can't be spread evenly over {nodes.count} nodes",
+            hint="make sft.processes a multiple of the number of nodes",
+        )
+    return here
+
+
+def _part(key: str, rank: int) -> str:
+    """Key of a node's own checkpoints: its part of each, with all that its processes read of it."""
+    return key if rank == 0 else f"{key}-node{rank}"
+
+
+def _forget_checkpoints(workspace: Workspace, key: str, nodes: Nodes) -> None:
+    for rank in range(nodes.count):
+        workspace.mirror("checkpoints", _part(key, rank)).clear()
+
+
+def _job(task: NodeArguments, nodes: Nodes, folder: Path, output: Path) -> Job:
+    prompt = load_template(PROMPT)
+    return Job(
+        config=task.config,
+        base_model=localize_model(task.config.base_model),
+        rows=task.mixture.file(_ROWS),
+        folder=folder,
+        workspace=task.workspace,
+        checkpoints=_part(task.key, nodes.rank),
+        nodes=nodes,
+        model=output / "model",
+        result=output / "result.json",
+        seed=task.seed,
+        tracking=Tracking(
+            experiment=task.experiment,
+            dataset_uri=task.mixture.uri,
+            dataset_digest=task.mixture.digest,
+            tags={"dataset_digest": task.mixture.digest, "prompt_hash": prompt.hash, "output_key": task.key},
+        ),
+    )
+
+
+def _describe(draft: Draft, result: Result, task: NodeArguments) -> None:
+    prompt = load_template(PROMPT)
+    lineage = Lineage(
+        base_model=task.config.base_model,
+        mixture_uri=task.mixture.uri,
+        mixture_digest=task.mixture.digest,
+        licences=_licences(task.mixture),
+        prompt_hash=prompt.hash,
+        library=library.fingerprint(),
+        seed=task.seed,
+        config=task.config,
+    )
+    _write_model_folder(draft, lineage, prompt)
+    write_jsonl(draft.path / "loss.jsonl", result.losses)
+    (draft.path / "README.md").write_text(model_card(lineage, result), encoding="utf-8")
+    draft.counts |= result.rows.model_dump()
+    draft.stats |= result.model_dump(exclude={"rows", "losses"}) | {"final_loss": result.losses[-1].loss}
+
+
+def _write_model_folder(draft: Draft, lineage: Lineage, prompt: Template) -> None:
+    inside = draft.path / "model" / "opencharacter"
+    inside.mkdir()
+    (inside / PROMPT).write_text(prompt.text, encoding="utf-8")
+    (inside / "model.json").write_text(lineage.model_dump_json(indent=2), encoding="utf-8")
+
+
+def _licences(mixture: Ref) -> dict[str, int]:
+    statistics: dict[str, Any] = json.loads(mixture.file("statistics.json").read_text(encoding="utf-8"))
+    return dict(statistics.get("licences", {}))

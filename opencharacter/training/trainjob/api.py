@@ -1,0 +1,174 @@
+"""The few calls to the Kubernetes API that a training over several nodes needs. Hiccups are waited out."""
+
+import json
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from opencharacter.errors import OpenCharacterError, UserError
+from opencharacter.training.trainjob.manifest import GROUP, NODE, PLURAL, VERSION
+
+if TYPE_CHECKING:
+    from kubernetes.client import ApiClient
+
+_DELAYS_S = [1, 2, 4, 8, 15] + [30] * 28
+"""Pauses between attempts: a control plane may be away for some minutes while it is upgraded."""
+_TRANSIENT = {0, 408, 429, 500, 502, 503, 504}
+_CONNECT_S, _READ_S = 10, 60
+_DOCS = "see docs/multi-gpu-training.md for the rules that the step's service account needs"
+
+Object = dict[str, Any]
+
+
+class ClusterApi:
+    """TrainJobs, pods, logs and workflows of one namespace. Raises `UserError` where the cluster refuses for good."""
+
+    def __init__(self, connection: "ApiClient", namespace: str, pause: Callable[[float], None]) -> None:
+        """`pause` waits so many seconds."""
+        from kubernetes import client
+
+        self.namespace = namespace
+        self._pause = pause
+        self._objects = client.CustomObjectsApi(connection)
+        self._core = client.CoreV1Api(connection)
+
+    def create(self, manifest: Object) -> bool:
+        """Create a TrainJob. Says whether it did: not so if there is one of that name."""
+        create = self._objects.create_namespaced_custom_object
+        return self._ask(
+            "create trainjobs",
+            lambda: create(GROUP, VERSION, self.namespace, PLURAL, manifest, _request_timeout=_READ_S) is not None,
+            instead={409: False},
+        )
+
+    def get(self, name: str) -> Object | None:
+        """The TrainJob, if there is one."""
+        get = self._objects.get_namespaced_custom_object
+        return self._ask(
+            "get trainjobs",
+            lambda: get(GROUP, VERSION, self.namespace, PLURAL, name, _request_timeout=_READ_S),
+            absent=name,
+        )
+
+    def delete(self, name: str) -> None:
+        """Delete the TrainJob, once its pods are gone. It is no error if it is not there."""
+        delete = self._objects.delete_namespaced_custom_object
+        self._ask(
+            "delete trainjobs",
+            lambda: delete(
+                GROUP,
+                VERSION,
+                self.namespace,
+                PLURAL,
+                name,
+                propagation_policy="Foreground",
+                _request_timeout=_READ_S,
+            ),
+            absent=name,
+        )
+
+    def pods(self, job: str) -> list[Object]:
+        """The job's pods."""
+        selector = f"jobset.sigs.k8s.io/jobset-name={job},jobset.sigs.k8s.io/replicatedjob-name={NODE}"
+        listed = self._ask(
+            "list pods",
+            lambda: self._raw(self._core.list_namespaced_pod, self.namespace, label_selector=selector),
+        )
+        return list(listed["items"])
+
+    def pod(self, name: str) -> Object | None:
+        """A pod, if there is one."""
+        return self._ask(
+            "get pods", lambda: self._raw(self._core.read_namespaced_pod, name, self.namespace), absent=name
+        )
+
+    def workflow(self, name: str) -> Object | None:
+        """An Argo Workflow, if there is one."""
+        get = self._objects.get_namespaced_custom_object
+        return self._ask(
+            "get workflows",
+            lambda: get("argoproj.io", "v1alpha1", self.namespace, "workflows", name, _request_timeout=_READ_S),
+            absent=name,
+        )
+
+    def log(self, pod: str, *, follow: bool, since_s: int | None = None, tail: int | None = None) -> Iterator[bytes]:
+        """The pod's log as it arrives, in pieces, each line after its time. Raises whatever breaks it."""
+        optional = {"since_seconds": since_s, "tail_lines": tail}
+        response = self._core.read_namespaced_pod_log(
+            pod,
+            self.namespace,
+            container=NODE,
+            follow=follow,
+            timestamps=True,
+            _preload_content=False,
+            _request_timeout=(_CONNECT_S, _READ_S),
+            **{name: value for name, value in optional.items() if value is not None},
+        )
+        try:
+            yield from response.stream(amt=None, decode_content=True)
+        finally:
+            response.close()
+
+    def _raw(self, call: Callable[..., Any], *arguments: Any, **fields: Any) -> Any:
+        """The answer as JSON: the client's classes fail on fields that are newer than they are."""
+        response = call(*arguments, **fields, _preload_content=False, _request_timeout=_READ_S)
+        return json.loads(response.data)
+
+    def _ask(
+        self, doing: str, call: Callable[[], Any], *, absent: str | None = None, instead: dict[int, Any] | None = None
+    ) -> Any:
+        """Call until there is an answer. `absent`: the name of an object that need not be there (gives none)."""
+        from kubernetes.client import ApiException
+        from urllib3.exceptions import HTTPError
+
+        last: Exception | None = None
+        for delay in _DELAYS_S:
+            try:
+                return call()
+            except ApiException as error:
+                if instead and error.status in instead:
+                    return instead[error.status]
+                if error.status == 404 and absent and _is_about(error.body, absent):
+                    return None
+                if error.status not in _TRANSIENT:
+                    raise _refusal(error, doing, self.namespace) from error
+                last = error
+            except (HTTPError, OSError) as error:
+                last = error
+            self._pause(delay)
+        raise OpenCharacterError(
+            f"the cluster's API can't be used ({doing} in namespace {self.namespace}): {last}",
+            hint="the TrainJob goes on; run the step again to attach to it",
+        )
+
+
+def _status(body: Any) -> Object:
+    """The `Status` object of an answer, empty if it is none."""
+    try:
+        status = json.loads(body)
+    except (TypeError, ValueError):
+        return {}
+    return status if isinstance(status, dict) else {}
+
+
+def _is_about(body: Any, name: str) -> bool:
+    return (_status(body).get("details") or {}).get("name") == name
+
+
+def _refusal(error: Any, doing: str, namespace: str) -> OpenCharacterError:
+    status = _status(error.body)
+    message = status.get("message") or error.reason
+    if error.status in (401, 403):
+        return UserError(f"the cluster does not let this step {doing} in namespace {namespace}: {message}", hint=_DOCS)
+    if error.status == 404 and (status.get("details") or {}).get("kind") == "namespaces":
+        return UserError(f"the cluster has no namespace {namespace}", hint="set `namespace` in the cluster profile")
+    if error.status == 404:
+        return UserError(
+            "Kubeflow Trainer is not installed in this cluster: it has no trainjobs (trainer.kubeflow.org/v1alpha1)",
+            hint="install Kubeflow Trainer 2, or train in one pod: steps.sft.nodes 1 in the cluster profile",
+        )
+    if error.status in (400, 422):
+        return UserError(
+            f"the cluster refuses the TrainJob: {message}",
+            hint="check steps.sft and trainer.runtime of the cluster profile",
+        )
+    return OpenCharacterError(f"the cluster's API answers {error.status} ({doing}): {message}")

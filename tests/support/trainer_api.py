@@ -1,0 +1,217 @@
+"""A stand-in of a cluster with Kubeflow Trainer, for there is none in the tests: it speaks the Kubernetes REST API.
+
+Nothing trains in it: a test moves jobs and pods on, from `TrainerCluster.pause`, which the code under test calls where
+it would wait. No time passes.
+"""
+
+import json
+import re
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+import yaml
+
+NAMESPACE = "team"
+OWN_POD, WORKFLOW = "run-1-sft", "run-1"
+
+_JOBS = f"/apis/trainer.kubeflow.org/v1alpha1/namespaces/{NAMESPACE}/trainjobs"
+_PODS = f"/api/v1/namespaces/{NAMESPACE}/pods"
+_WORKFLOWS = f"/apis/argoproj.io/v1alpha1/namespaces/{NAMESPACE}/workflows"
+
+
+class TrainerCluster:
+    """One namespace: its TrainJobs and their pods and logs, and the workflow of the run that the tests play."""
+
+    def __init__(self) -> None:
+        self.installed = True
+        self.jobs: dict[str, dict[str, Any]] = {}
+        self.created: list[dict[str, Any]] = []
+        self.deleted: list[str] = []
+        self.workflows: dict[str, dict[str, Any]] = {
+            WORKFLOW: {"metadata": {"name": WORKFLOW, "uid": "workflow-uid"}, "spec": {}}
+        }
+        labels = {"workflows.argoproj.io/workflow": WORKFLOW}
+        self.own_pods: dict[str, dict[str, Any]] = {OWN_POD: {"metadata": {"name": OWN_POD, "labels": labels}}}
+        self.pods: list[dict[str, Any]] = []
+        self.logs: dict[str, list[str]] = {}
+        """By pod: lines as the kubelet stores them, each after its time."""
+        self.cuts: list[int] = []
+        """After how many bytes the next log streams break, in order; the others end by themselves."""
+        self.refusals: list[tuple[str, str, int, dict[str, Any] | None]] = []
+        """Method, part of the path, status and body of the answers to come; status 0 closes the connection."""
+        self.script: list[Callable[[], object]] = []
+        """What happens in the cluster each time the code under test waits."""
+        self.pauses: list[float] = []
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+
+    def pause(self, seconds: float) -> None:
+        """Stands for `time.sleep`: the next thing of the script happens."""
+        self.pauses.append(seconds)
+        if not self.script:
+            pytest.fail("the code under test waits for something that will not happen")
+        self.script.pop(0)()
+
+    def job(self) -> dict[str, Any]:
+        """The one job."""
+        (job,) = self.jobs.values()
+        return job
+
+    def start(self, *lines: str, index: int = 0, pod: str | None = None) -> None:
+        """Let a pod of the job run and print."""
+        name = pod or f"{self.job()['metadata']['name']}-node-0-{index}"
+        self.pods.append(
+            {
+                "metadata": {
+                    "name": name,
+                    "uid": f"uid-{name}",
+                    "creationTimestamp": f"2026-01-01T00:00:{len(self.pods):02d}Z",
+                    "labels": {"batch.kubernetes.io/job-completion-index": str(index)},
+                },
+                "status": {"containerStatuses": [{"name": "node", "restartCount": 0, "state": {"running": {}}}]},
+            }
+        )
+        self.logs[name] = []
+        self.say(*lines, pod=name)
+
+    def say(self, *lines: str, pod: str | None = None) -> None:
+        """Let a pod print more; the first one, if none is named."""
+        log = self.logs[pod or self.pods[0]["metadata"]["name"]]
+        log += [f"2026-01-01T00:00:00.{len(log) + number:09d}Z {line}" for number, line in enumerate(lines, 1)]
+
+    def finish(self, kind: str = "Complete", **words: str) -> None:
+        """Give the job its last condition."""
+        self.job()["status"] = {"conditions": [{"type": kind, "status": "True", **words}]}
+
+    def end_container(self, index: int, **terminated: Any) -> None:
+        """Let the container of a node end."""
+        self.pods[index]["status"]["containerStatuses"][0]["state"] = {"terminated": terminated}
+
+    def kubeconfig(self) -> dict[str, Any]:
+        """How a client finds the stand-in."""
+        return {
+            "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{self._server.server_address[1]}"}}],
+            "users": [{"name": "u", "user": {"token": "t"}}],
+            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+            "current-context": "c",
+        }
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def _status(code: int, message: str, **details: str) -> dict[str, Any]:
+    return {"kind": "Status", "apiVersion": "v1", "code": code, "message": message, "details": details}
+
+
+def _handler(cluster: TrainerCluster) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            url = urlsplit(self.path)
+            if self._refused("GET"):
+                return
+            if found := re.fullmatch(f"{_PODS}/([^/]+)/log", url.path):
+                self._log(found.group(1), parse_qs(url.query))
+            elif url.path == _PODS:
+                self._answer(200, {"kind": "PodList", "items": cluster.pods})
+            else:
+                self._object(url.path)
+
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            if self._refused("POST"):
+                return
+            if not cluster.installed:
+                self._text(404, "404 page not found\n")
+            elif (name := body["metadata"]["name"]) in cluster.jobs:
+                self._answer(409, _status(409, f"{name} already exists", name=name))
+            else:
+                cluster.jobs[name] = body
+                cluster.created.append(body)
+                self._answer(201, body)
+
+        def do_DELETE(self) -> None:
+            name = self.path.partition("?")[0].rpartition("/")[2]
+            if self._refused("DELETE"):
+                return
+            cluster.deleted.append(name)
+            if cluster.jobs.pop(name, None):
+                cluster.pods.clear()
+                self._answer(200, _status(200, "deleted"))
+            else:
+                self._missing(name)
+
+        def _refused(self, method: str) -> bool:
+            for refusal in cluster.refusals:
+                verb, part, code, body = refusal
+                if verb == method and part in self.path:
+                    cluster.refusals.remove(refusal)
+                    if code == 0:
+                        self.close_connection = True
+                    else:
+                        self._answer(code, body or _status(code, "the API server is not well"))
+                    return True
+            return False
+
+        def _object(self, path: str) -> None:
+            folder, _, name = path.rpartition("/")
+            if folder == _JOBS and not cluster.installed:
+                self._text(404, "404 page not found\n")
+                return
+            objects = {_JOBS: cluster.jobs, _PODS: cluster.own_pods, _WORKFLOWS: cluster.workflows}[folder]
+            if name in objects:
+                self._answer(200, objects[name])
+            else:
+                self._missing(name)
+
+        def _log(self, pod: str, query: dict[str, list[str]]) -> None:
+            if pod not in cluster.logs:
+                self._missing(pod)
+                return
+            lines = cluster.logs[pod]
+            if "tailLines" in query:
+                lines = lines[-int(query["tailLines"][0]) :]
+            payload = "".join(line + "\n" for line in lines).encode()
+            cut = cluster.cuts.pop(0) if cluster.cuts and query.get("follow") else None
+            self.send_response(200)
+            self.send_header("Content-Type", "text/plain")
+            self.send_header("Content-Length", str(len(payload)))
+            self.end_headers()
+            self.wfile.write(payload[:cut])
+            self.close_connection = self.close_connection or cut is not None
+
+        def _missing(self, name: str) -> None:
+            self._answer(404, _status(404, f'"{name}" not found', name=name))
+
+        def _answer(self, code: int, body: dict[str, Any]) -> None:
+            self._text(code, json.dumps(body), "application/json")
+
+        def _text(self, code: int, text: str, kind: str = "text/plain") -> None:
+            payload = text.encode()
+            self.send_response(code)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(payload)))
+            self.end_headers()
+            self.wfile.write(payload)
+
+        def log_message(self, *_: object) -> None: ...
+
+    return Handler
+
+
+@pytest.fixture
+def trainer_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TrainerCluster]:
+    """The stand-in, named by this test's kubeconfig; this process is the pod `OWN_POD` in it."""
+    made = TrainerCluster()
+    path = tmp_path / "kubeconfig"
+    path.write_text(yaml.safe_dump(made.kubeconfig()))
+    monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(path))
+    monkeypatch.setenv("HOSTNAME", OWN_POD)
+    yield made
+    made.close()
