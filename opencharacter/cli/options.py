@@ -52,7 +52,7 @@ Prompts = Annotated[
 ]
 WorkspaceRoot = Annotated[
     str | None,
-    typer.Option("--workspace", help="Where data and models go: a folder or s3://BUCKET/PREFIX [default: in WORKDIR]."),
+    typer.Option("--workspace", help="Where data go: a folder or s3://BUCKET/PREFIX; by default in WORKDIR."),
 ]
 
 

@@ -8,6 +8,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from opencharacter.storage.s3 import ObjectStore
 FLUSH_S = 2.0
 """Journalled calls become durable after so many seconds at the latest (and the time of one request)."""
 
+_THREADS = 8
 _LOG = ".log/"
 _PARTS = "parts/"
 
@@ -55,7 +57,8 @@ class ObjectRowFiles:
                 stream.seek(start)
                 return stream.read() if length is None else stream.read(length)
         pieces = [name, *(each.key for each in self._store.below(f"{name}{_LOG}"))]
-        data = b"".join(stored.data for piece in pieces if (stored := self._store.get(piece)))
+        with ThreadPoolExecutor(_THREADS) as threads:  # an hour's journal is many small objects
+            data = b"".join(stored.data for stored in threads.map(self._store.get, pieces) if stored)
         return data[start:] if length is None else data[start : start + length]
 
     def put(self, name: str, data: bytes) -> None:

@@ -188,7 +188,7 @@ def worker_forge() -> Iterator[WorkerForge]:
 
 def _forge() -> None:
     # What a worker would import on its way to the first call; the larger part of its life otherwise.
-    for module in ("anyio._backends._asyncio", "json_repair", "numpy", "openai.resources"):
+    for module in ("anyio._backends._asyncio", "boto3.s3.transfer", "json_repair", "numpy", "openai.resources"):
         importlib.import_module(module)
     fingerprint()
     for line in sys.stdin:

@@ -16,7 +16,7 @@ from opencharacter.storage import Ref, Workspace
 from opencharacter.storage.journal import decode_calls
 
 KILLS = 2
-SMALLER: dict[str, Any] = {"personas": PERSONAS[:6], "conversations": CONVERSATIONS[:3]}
+SMALLER: dict[str, Any] = {"personas": PERSONAS[:5], "conversations": CONVERSATIONS[:2]}
 _CALLS_OF_AN_INTERVAL = 40
 """More than the teacher below can answer to four askers in a flush interval and the time of a request."""
 
