@@ -116,6 +116,15 @@ def _training(config: RunConfig, profile: ClusterProfile) -> Iterator[Lack]:
 def _accelerators(config: RunConfig, profile: ClusterProfile) -> Iterator[Lack]:
     for step in steps_of(config):
         gpus = gpus_of(profile, step)
+        # The pod of evaluate measures models of its own.
+        asked = engines_of(config, step).values() if step != "evaluate" else ()
+        if gpus and asked and not any(map(serves_itself, asked)):
+            yield Lack(
+                step=step,
+                key=f"steps.{step}.accelerator",
+                message=f"its models are asked over the network, so the {gpus} GPU{'s' * (gpus > 1)} of each pod stand"
+                " idle; null takes them back",
+            )
         for name, engine in engines_of(config, step).items():
             if not serves_itself(engine):
                 continue

@@ -1,7 +1,9 @@
 """Making a plan out of its parts."""
 
+from collections.abc import Iterator
+
 from opencharacter.pipelines.cluster import ClusterProfile, StepName
-from opencharacter.pipelines.cluster_checks import find_lacks, serves_itself, steps_of
+from opencharacter.pipelines.cluster_checks import Lack, find_lacks, serves_itself, steps_of
 from opencharacter.pipelines.config import RunConfig
 from opencharacter.pipelines.plan.capacity import capacity_lacks
 from opencharacter.pipelines.plan.figures import Figures, Ledger
@@ -39,7 +41,7 @@ def plan_of(
     by_step = {work.step: work for work in works}
     stages = [_stage(step, by_step.get(step), config, clock, bill) for step in steps_of(config)]
     kept = storage(config, works, ledger)
-    lacks = find_lacks(config, profile) if profile else []
+    lacks = [*_data_lacks(config, inputs, works), *(find_lacks(config, profile) if profile else [])]
     if profile:
         lacks += capacity_lacks(config, profile, stages, kept, figures)
     return Plan(
@@ -61,7 +63,7 @@ def plan_of(
         unpriced=bill.unpriced,
         storage=kept,
         assumptions=_assumptions(profile, ledger, stages),
-        lacks=lacks,
+        lacks=sorted(lacks, key=lambda lack: not lack.impossible),
     )
 
 
@@ -89,6 +91,23 @@ def _stage(step: StepName, work: Work | None, config: RunConfig, clock: Clock, b
         gpu_hours=gpu_hours,
         cost=bill.cost(work, where, gpu_hours),
     )
+
+
+def _data_lacks(config: RunConfig, inputs: list[InputCount], works: list[Work]) -> Iterator[Lack]:
+    for count in inputs:
+        section = "mix" if count.what == "general" else "inputs"
+        most = config.mix.max_bad_share if section == "mix" else config.inputs.max_bad_share
+        read = count.rows + count.bad + count.duplicates
+        if count.bad > most * read:
+            yield Lack(
+                step="mix" if section == "mix" else steps_of(config)[0],
+                key=f"run: {section}.max_bad_share",
+                message=f"{count.bad} of {read} rows of {count.uri} are bad; the step stops above a share of {most:g}",
+                impossible=True,
+            )
+    if not next(work.rows for work in works if work.step == "sft"):
+        message = "no row to train on; R makes rows of sessions with answers only"
+        yield Lack(step="sft", key="run: inputs", message=message, impossible=True)
 
 
 class _Bill:

@@ -11,15 +11,21 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
+_WIDE = 120
+"""Columns that the table takes with where each step runs; narrower, that is a list of its own."""
+
+
 def show_plan(plan: Plan, console: "Console") -> None:
     """Print all of a plan."""
     from rich.text import Text
 
     place = f"cluster profile {plan.profile}" if plan.profile else "no cluster profile (--profile)"
     console.print(Text.assemble((plan.name, "bold"), f"  {place}  ", (f"figures of {plan.as_of}", "dim")))
-    console.print(_stages(plan))
+    wide = console.width >= _WIDE
+    console.print(_stages(plan, where=wide))
     console.print(Text(_references_only(plan), style="dim"))
     for title, lines in (
+        ("Where", [] if wide else [f"{stage.step}: {_where(stage, plan)}" for stage in _shown(plan)]),
         ("Inputs", list(_inputs(plan.inputs))),
         ("Storage", list(_storage(plan))),
         ("Assumed", [f"{one.name} {one.value}: {one.source}" for one in plan.assumptions]),
@@ -34,7 +40,11 @@ def show_plan(plan: Plan, console: "Console") -> None:
         console.print(Text(f"\nThe profile {plan.profile} lacks nothing that can be told from here.", style="green"))
 
 
-def _stages(plan: Plan) -> "Table":
+def _shown(plan: Plan) -> list[Stage]:
+    return [stage for stage in plan.stages if stage.rows is not None]
+
+
+def _stages(plan: Plan, *, where: bool) -> "Table":
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold", show_footer=True, footer_style="bold")
@@ -47,19 +57,20 @@ def _stages(plan: Plan) -> "Table":
         ("out", amount_text(totals.tokens_out)),
     ):
         table.add_column(title, footer, justify="right", no_wrap=True)
-    table.add_column("where")
+    if where:
+        table.add_column("where")
     cost = money_text(totals.cost) if totals.cost else "–"
     if plan.unpriced:
-        cost = f"{cost} + no price" if totals.cost else "no price"
+        cost = f"> {cost}" if totals.cost else "no price"
     for title, footer in (
         ("time", hours_text(totals.hours)),
         ("GPU-hours", f"{totals.gpu_hours:,.1f}" if totals.gpu_hours else "–"),
         (plan.currency, cost),
     ):
         table.add_column(title, footer, justify="right", no_wrap=True)
-    for stage in plan.stages:
-        if stage.rows is not None:
-            table.add_row(*_row(stage, on_cluster=plan.profile is not None))
+    for stage in _shown(plan):
+        before, after = _row(stage)
+        table.add_row(*before, *([_where(stage, plan)] if where else []), *after)
     return table
 
 
@@ -68,26 +79,29 @@ def _references_only(plan: Plan) -> str:
     return f"{', '.join(steps)}: references only, some minutes each"
 
 
-def _row(stage: Stage, *, on_cluster: bool) -> list[str]:
+def _row(stage: Stage) -> tuple[list[str], list[str]]:
+    """The cells before and after the column `where`."""
     asks = stage.calls > 0
-    works = asks or stage.trained_tokens > 0 or stage.hours > 0
-    return [
+    tokens = stage.tokens_in or stage.trained_tokens
+    before = [
         stage.step,
-        "–" if stage.rows is None else f"{stage.rows:,}",
+        f"{stage.rows:,}",
         f"{stage.calls:,}" if asks else "–",
-        amount_text(stage.tokens_in or stage.trained_tokens) if works else "–",
+        amount_text(tokens) if tokens else "–",
         amount_text(stage.tokens_out) if asks else "–",
-        _where(stage, on_cluster=on_cluster),
+    ]
+    after = [
         hours_text(stage.hours),
         f"{stage.gpu_hours:,.1f}" if stage.gpu_hours else "–",
         money_text(stage.cost) if stage.cost != 0 else "–",
     ]
+    return before, after
 
 
-def _where(stage: Stage, *, on_cluster: bool) -> str:
+def _where(stage: Stage, plan: Plan) -> str:
     where = stage.where
     pods = f"{where.pods} x " if where.pods > 1 else ""
-    cores = f"{where.cores:g} cores" if on_cluster else "this machine"
+    cores = f"{where.cores:g} cores" if plan.profile else "this machine"
     unit = f"{where.gpus} {where.gpu}" if where.gpu else cores
     parts = [f"{where.image}: {pods}{unit}", *(model.rpartition("/")[2] for model in stage.models)]
     parts += [f"queue {where.queue}"] if where.queue else []

@@ -54,6 +54,18 @@ def test_own_prices_give_a_cost(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert "no price" not in out
 
 
+def test_a_narrow_terminal_loses_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    from rich.console import Console
+
+    from opencharacter.pipelines.loading import load_run_config
+    from opencharacter.pipelines.plan import load_figures, make_plan, show_plan
+
+    show_plan(make_plan(load_run_config(preset="final"), None, load_figures()), Console(width=80))
+    out = capsys.readouterr().out
+    assert "…" not in out
+    assert "  responses: synthesis: 8 x 4 H100, Meta-Llama-3-70B-Instruct" in out
+
+
 def test_the_shipped_prices_are_a_start(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--show-prices", capsys=capsys)[:2] == (0, shipped_text())
 

@@ -51,6 +51,15 @@ def test_what_a_step_lacks_names_the_key(steps: dict[str, Any], key: str, imposs
     assert lack.step in steps
 
 
+def test_gpus_that_only_wait_for_an_api_are_told() -> None:
+    found = lacks(preset="a1")
+    assert {(lack.step, lack.key) for lack in found} == {
+        ("profiles", "steps.profiles.accelerator"),
+        ("responses", "steps.responses.accelerator"),
+    }
+    assert lacks(preset="a1", steps={"profiles": {}, "responses": {}}) == []
+
+
 def test_gpus_of_all_nodes_count() -> None:
     assert lacks(steps={"sft": {**POOL, "nodes": 2, "queue": "gpus"}}) == []
 

@@ -171,6 +171,15 @@ def test_a_release_is_counted_in_place_of_synthesis() -> None:
     assert not any(count.read for count in made.inputs)
 
 
+def test_data_that_cannot_be_trained_on_are_told(tmp_path: Path) -> None:
+    unanswered = tmp_path / "asked.jsonl"
+    unanswered.write_text('{"messages": [{"role": "user", "content": "Who are you?"}]}\nno JSON\n')
+    made = plan("demo", f"inputs.corpora.0.uri={unanswered}", "inputs.corpora.0.strategies=[R]")
+    assert [lack.key for lack in made.lacks if lack.impossible] == ["run: inputs.max_bad_share", "run: inputs"]
+    assert "1 of 2 rows" in made.lacks[0].message
+    assert plan("demo").lacks == []
+
+
 def test_what_was_not_read_is_marked(tmp_path: Path) -> None:
     assert [(count.rows, count.read) for count in plan("final").inputs] == [
         (20_000, False),
