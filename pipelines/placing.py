@@ -35,12 +35,8 @@ def place_tasks(tasks: Iterable[Any], config: RunConfig, profile: ClusterProfile
         _ask_for_resources(task, placement)
         _choose_nodes(task, placement)
         _mount(task, profile, placement)
-        _set_environment(task, profile, step, placement)
-        if step == "sft":
-            for name, value in trainjob_environment(profile, config.sft).items():
-                task.set_env_variable(name, value)
-        if overridden_prompts():
-            _mount_prompts(task, profile)
+        task.container_spec.env = _environment(config, profile, step, placement)
+        _use_secrets(task, profile, step)
         _secure(task, profile)
         _retry(task, placement)
 
@@ -92,30 +88,35 @@ def _mount(task: Any, profile: ClusterProfile, placement: Placement) -> None:
         kubernetes.empty_dir_mount(task, "scratch", HOME)
     if placement.shm:
         kubernetes.empty_dir_mount(task, "shm", "/dev/shm", medium="Memory", size_limit=placement.shm)
+    if overridden_prompts():
+        assert profile.prompts_config_map, "compile refuses overridden prompts without it"
+        kubernetes.use_config_map_as_volume(task, profile.prompts_config_map, PROMPTS)
 
 
-def _set_environment(task: Any, profile: ClusterProfile, step: StepName, placement: Placement) -> None:
-    from kfp import kubernetes
-
-    # USER: torch asks who it is, and a numeric user need not stand in the image's passwd.
-    variables = {"HOME": HOME, "USER": "opencharacter", "TMPDIR": HOME, CACHE_VARIABLE: f"{HOME}/cache"}
-    variables[GPUS_VARIABLE] = str(placement.gpus)
+def _environment(config: RunConfig, profile: ClusterProfile, step: StepName, placement: Placement) -> dict[str, str]:
+    variables = {
+        "HOME": HOME,
+        "USER": "opencharacter",  # torch asks who it is, and a numeric user need not stand in the image's passwd
+        "TMPDIR": HOME,
+        CACHE_VARIABLE: f"{HOME}/cache",
+        GPUS_VARIABLE: str(placement.gpus),
+    }
     if not placement.gpus:
         # CUDA's images ask for all GPUs of the node, and some nodes give them to a pod that has requested none.
         variables["NVIDIA_VISIBLE_DEVICES"] = "void"
-    for name, value in (variables | profile.env).items():
-        task.set_env_variable(name, value)
+    if overridden_prompts():
+        variables[OVERRIDE_VARIABLE] = PROMPTS
+    if step == "sft":
+        variables |= trainjob_environment(profile, config.sft)
+    return variables | profile.env
+
+
+def _use_secrets(task: Any, profile: ClusterProfile, step: StepName) -> None:
+    from kfp import kubernetes
+
     for secret in profile.secrets:
         if secret.serves(step):
             kubernetes.use_secret_as_env(task, secret.secret, secret.keys, optional=secret.optional)
-
-
-def _mount_prompts(task: Any, profile: ClusterProfile) -> None:
-    from kfp import kubernetes
-
-    assert profile.prompts_config_map, "compile refuses overridden prompts without it"
-    kubernetes.use_config_map_as_volume(task, profile.prompts_config_map, PROMPTS)
-    task.set_env_variable(OVERRIDE_VARIABLE, PROMPTS)
 
 
 def _secure(task: Any, profile: ClusterProfile) -> None:
