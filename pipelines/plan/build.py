@@ -40,7 +40,8 @@ def plan_of(
     clock, bill = Clock(config, profile, ledger), _Bill(config, figures)
     by_step = {work.step: work for work in works}
     stages = [_stage(step, by_step.get(step), config, clock, bill) for step in steps_of(config)]
-    kept = storage(config, works, ledger)
+    nodes = next(stage.where.pods for stage in stages if stage.step == "sft")
+    kept = storage(config, works, ledger, nodes=nodes)
     lacks = [*_data_lacks(config, inputs, works), *(find_lacks(config, profile) if profile else [])]
     if profile:
         lacks += capacity_lacks(config, profile, stages, kept, figures)

@@ -20,8 +20,8 @@ _ROW_STORES = ("profiles", "responses")
 """Stages that keep rows in the row store, which does not compress."""
 
 
-def storage(config: RunConfig, stages: Sequence[Work], ledger: Ledger) -> list[Storage]:
-    """Bytes in the workspace, and in the scratch volume of each pod that holds a model."""
+def storage(config: RunConfig, stages: Sequence[Work], ledger: Ledger, *, nodes: int) -> list[Storage]:
+    """Bytes in the workspace, and in the scratch volume of each pod that holds a model; training runs on `nodes`."""
     figures, ratio = ledger.figures, ledger("compression")
     rows = sum(work.stored_bytes for work in stages if work.step in _ROW_STORES)
     files = sum(work.stored_bytes for work in stages if work.step not in _ROW_STORES) * ratio
@@ -39,7 +39,8 @@ def storage(config: RunConfig, stages: Sequence[Work], ledger: Ledger) -> list[S
     scratch: dict[StepName, float] = {
         # The rows on their way, written twice; the student's folder is fetched for its tokenizer.
         "mix": 2 * by_step["mix"].stored_bytes + base,
-        "sft": base + encoded + checkpoints + model,
+        # Each node holds its processes' parts of a checkpoint.
+        "sft": base + encoded + checkpoints / nodes + model,
         "evaluate": base + model + _served(config, "evaluate", figures),
     }
     for step in ("profiles", "responses"):

@@ -81,3 +81,6 @@ def test_nodes_share_the_training() -> None:
     assert (shared.where.pods, shared.where.gpus) == (2, 4)
     assert shared.hours == pytest.approx(whole.hours)
     assert shared.gpu_hours == pytest.approx(whole.gpu_hours)
+    here, there = (next(item.bytes for item in made.storage if item.place == "scratch of sft") for made in (one, two))
+    # 14 bytes a parameter, twice, of which the second node takes half.
+    assert here - there == pytest.approx(8e9 * 14, rel=0.01)
