@@ -1,0 +1,78 @@
+"""The images' definitions agree with one another: bake file, Dockerfiles, lock files, library."""
+
+import importlib.util
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from opencharacter import __version__
+from opencharacter.components.images import image_reference
+
+ROOT = Path(__file__).parents[2]
+IMAGES = ["serving", "tools", "training", "synthesis"]
+LOCKS = sorted(ROOT.glob("requirements/*.lock"))
+
+
+@pytest.fixture(scope="module")
+def build() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("build_images", ROOT / "docker" / "build.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_an_image_is_built_under_the_name_that_the_pipeline_asks_for(build: ModuleType, name: str) -> None:
+    assert build.Bake({}).target(name)["tags"] == [image_reference(name)]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_a_dockerfile_alone_builds_what_the_bake_file_builds(build: ModuleType, name: str) -> None:
+    target = build.Bake({}).target(name)
+    declared = dict(re.findall(r"^ARG (\w+)(?:=(\S+))?$", (ROOT / target["dockerfile"]).read_text(), re.MULTILINE))
+    assert {key: declared[key] for key in target["args"]} == target["args"]
+
+
+def test_the_environment_overrides_registry_tag_bases_and_index(build: ModuleType) -> None:
+    environment = {
+        "REGISTRY": "registry.example.com/oc",
+        "TAG": "7",
+        "INDEX_URL": "https://m/simple",
+        "PYTHON_IMAGE": "own:1",
+    }
+    command = build.build_command("docker", build.Bake(environment).target("tools"), ["--network", "host"])
+    assert command[-5:-3] == ["--tag", "registry.example.com/oc/tools:7"]
+    assert command[-3:] == ["--network", "host", "."]
+    assert {"INDEX_URL=https://m/simple", "PYTHON_IMAGE=own:1"} <= set(command)
+    assert "org.opencontainers.image.version=7" in command
+
+
+def test_every_version_is_the_library_s_or_a_locked_one(build: ModuleType) -> None:
+    bake = build.Bake({})
+    assert bake.value("TAG") == __version__
+    engine = re.search(r"^vllm==(\S+)$", (ROOT / "requirements/synthesis-cuda.lock").read_text(), re.MULTILINE)
+    assert engine is not None
+    assert bake.value("VLLM_IMAGE").endswith(f":v{engine[1]}")
+    assert ":latest" not in " ".join(bake.value(name) for name in ("PYTHON_IMAGE", "CUDA_IMAGE", "CUDA_BUILD_IMAGE"))
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.stem)
+def test_a_lock_holds_exact_versions_and_no_place(lock: Path) -> None:
+    lines = lock.read_text().splitlines()
+    assert lines
+    for line in lines:
+        assert re.fullmatch(r"[\w.-]+(\[[\w,-]+\])?==[\w.!-]+( ; .+)?", line), line
+
+
+@pytest.mark.parametrize("name", ["serving", "synthesis", "tools", "training"])
+def test_an_image_holds_the_versions_that_the_tests_run_with(name: str) -> None:
+    def pins(lock: str) -> dict[str, str]:
+        return dict(re.findall(r"^([\w.-]+)==([\w.]+)", (ROOT / f"requirements/{lock}.lock").read_text(), re.MULTILINE))
+
+    tested = pins("dev")
+    differing = {package for package, version in pins(name).items() if tested.get(package, version) != version}
+    assert differing <= {"triton"}, "torch's own, for CUDA"
