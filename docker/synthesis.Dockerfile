@@ -25,9 +25,13 @@ LABEL org.opencontainers.image.title="opencharacter synthesis" \
       org.opencontainers.image.description="Pipeline steps: synthesis and evaluation, with vLLM" \
       org.opencontainers.image.licenses="Apache-2.0"
 USER 0
-RUN command -v gcc || { apt-get update \
-    && apt-get install --yes --no-install-recommends gcc libc6-dev libgomp1 python3-dev \
-    && rm -rf /var/lib/apt/lists/*; }
+# The official image has what vLLM needs. libnuma is the CPU build's.
+ARG VLLM_IN_BASE=1
+RUN if [ "$VLLM_IN_BASE" != 1 ]; then \
+        apt-get update \
+        && apt-get install --yes --no-install-recommends gcc libc6-dev libgomp1 libnuma1 python3-dev \
+        && rm -rf /var/lib/apt/lists/*; \
+    fi
 RUN groupadd --gid 65532 opencharacter \
     && useradd --uid 65532 --gid 65532 --no-log-init --create-home --home-dir /var/opencharacter opencharacter
 ENV PATH=/opt/opencharacter/bin:$PATH \
