@@ -1,6 +1,7 @@
 """The real components in their images, through `kfp.local.DockerRunner`: what `opencharacter run --containers` does."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
@@ -21,6 +22,7 @@ DEMO = resources.files("opencharacter.data") / "demo"
 
 def write_run(folder: Path, small_model: Path) -> RunConfig:
     """Six characters and four sessions of the demo's, with the small model as a teacher that the steps serve."""
+    model = shutil.copytree(small_model, folder / "model")  # a cache in /root is closed to the containers' user
     for name, rows in (("personas", 6), ("sessions", 4)):
         lines = (DEMO / f"{name}.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
         (folder / f"{name}.jsonl").write_text("".join(lines[:rows]), encoding="utf-8")
@@ -29,14 +31,12 @@ def write_run(folder: Path, small_model: Path) -> RunConfig:
         "name": "contained",
         "seed": 20250127,
         "inputs": {"personas": [{"uri": "personas.jsonl", "licence": "CC0-1.0"}], "corpora": [corpus]},
-        "engines": {
-            "teacher": {"model": "small", "weights": str(small_model), "concurrency": 8, "max_model_len": 2048}
-        },
+        "engines": {"teacher": {"model": "small", "weights": str(model), "concurrency": 8, "max_model_len": 2048}},
         "profiles": {"sampling": {"temperature": 0.8, "max_tokens": 256}},
         "responses": {"rewrite_sampling": {"temperature": 0.7, "max_tokens": 96}},
         "mix": {"held_out": {"characters": 0.3, "sessions": 0.3}, "answer_similarity": 1.0, "max_tokens": 1024},
         "sft": {
-            "base_model": str(small_model),
+            "base_model": str(model),
             "max_steps": 2,
             "max_length": 512,
             "packing": False,

@@ -16,7 +16,7 @@ from pathlib import Path
 from opencharacter.engines.vllm_server import start_supervised
 
 _START_S = 90
-_KEPT = "12GB"
+_KEPT = "14GB"
 """Build cache that is kept between runs."""
 
 
