@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from opencharacter.errors import UserError
 from opencharacter.storage.local_place import LocalPlace
 from opencharacter.storage.mirror import Mirror
 from opencharacter.storage.object_place import ObjectPlace
@@ -58,19 +57,6 @@ class Workspace:
     def uri(self) -> str:
         """Its address: what `Workspace` is made from."""
         return self._place.uri
-
-    @property
-    def root(self) -> Path:
-        """The folder of a local workspace. Raises `UserError` for another one."""
-        if isinstance(self._place, LocalPlace):
-            return self._place.root
-        raise UserError(f"'{self.uri}' is no local workspace")
-
-    def folder(self, *parts: str) -> Path:
-        """A folder below the root, made if absent."""
-        path = self.root.joinpath(*parts)
-        path.mkdir(parents=True, exist_ok=True)
-        return path
 
     def check(self) -> None:
         """Raise `UserError` if it cannot be written to: no such bucket, no permission, a store without conditions."""

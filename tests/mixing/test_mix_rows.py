@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
@@ -89,7 +90,7 @@ def test_nothing_is_left_of_a_mixture_that_failed(run_mix, workspace):
     with pytest.raises(UserError):
         run_mix([], [make_character(1)])
 
-    assert list((workspace.root / "outputs" / "mixture").iterdir()) == []
+    assert list((Path(workspace.uri) / "outputs" / "mixture").iterdir()) == []
 
 
 def test_rows_of_unknown_characters_are_counted(run_mix):

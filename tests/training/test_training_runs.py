@@ -246,7 +246,9 @@ def test_a_finished_training_is_not_repeated(
     workspace = Workspace(Path(resumed.uri).parents[2])
     spread = _config(base, processes=2, per_device_batch_size=2, save_steps=1)
     assert train(spread, mixture, workspace=workspace, seed=SEED) == resumed
-    assert not any((workspace.root / "checkpoints").iterdir()), "checkpoints are dropped once the model is committed"
+    assert not any((Path(workspace.uri) / "checkpoints").iterdir()), (
+        "checkpoints are dropped once the model is committed"
+    )
 
 
 def test_what_is_no_mixture_is_refused(base: Path, tmp_path: Path) -> None:
