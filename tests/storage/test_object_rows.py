@@ -22,7 +22,7 @@ from opencharacter.storage.journal import Call, decode_calls, encode_call
 
 @pytest.fixture(autouse=True)
 def short_times(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lease, "LEASE_S", 3.0)
+    monkeypatch.setattr(lease, "LEASE_S", 4.0)
     monkeypatch.setattr(object_rows, "FLUSH_S", 0.1)
     monkeypatch.setattr(rowstore, "_FLUSH_ROWS", 20)
 
@@ -190,7 +190,7 @@ def test_a_kill_costs_one_flush_interval(s3_root: str) -> None:
     worker = multiprocessing.get_context("fork").Process(target=_work_until_killed, args=(s3_root, theirs))
     worker.start()
     theirs.close()
-    told = [ours.recv() for _ in range(200)]
+    told = [ours.recv() for _ in range(300)]
     assert worker.pid is not None
     os.kill(worker.pid, signal.SIGKILL)
     killed = time.monotonic()
@@ -206,7 +206,7 @@ def test_a_kill_costs_one_flush_interval(s3_root: str) -> None:
     assert len(durable) > 0
     assert lost == list(range(len(durable), len(told))), "the last ones"
     # The interval, and the time of a request on a busy machine.
-    assert all(when > killed - object_rows.FLUSH_S - 2 for number, when in told if number in lost)
+    assert all(when > killed - object_rows.FLUSH_S - 3 for number, when in told if number in lost)
     began = time.monotonic()
     assert asyncio.run(make(files, range(len(told)), finish=False)) == len(lost)
     assert time.monotonic() - began < 4 * lease.LEASE_S, "the killed worker's lease has run out"

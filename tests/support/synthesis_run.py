@@ -205,7 +205,7 @@ def _work(run: SmallRun) -> None:
     # Small parts, so that a short run commits and rewrites its journal many times.
     rowstore._FLUSH_ROWS = 5
     # In an object store: a successor that need not wait long, and several flushes of a short run.
-    lease.LEASE_S, object_rows.FLUSH_S = 3.0, 0.1
+    lease.LEASE_S, object_rows.FLUSH_S = 4.0, 0.1
     status = 1
     try:
         run.run()
