@@ -70,12 +70,29 @@ def read_text(path: Path, *, hint: str | None = None) -> str:
 
 
 def compose(text: str, label: str) -> yaml.Node | None:
-    """The nodes of a YAML text, which know their lines. Raises `UserError` if it is no YAML."""
+    """The nodes of a YAML text, which know their lines. Raises `UserError` if it is no YAML, or has a key twice."""
     try:
-        return yaml.compose(text, Loader=yaml.SafeLoader)
+        root: yaml.Node | None = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise UserError(f"{label}:{line}: not valid YAML: {error.problem}") from error
+    _refuse_twins(root, label)
+    return root
+
+
+def _refuse_twins(node: yaml.Node | None, label: str) -> None:
+    """YAML's reader would take the last of two equal keys, and drop the other without a word."""
+    if isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            _refuse_twins(item, label)
+    if isinstance(node, yaml.MappingNode):
+        seen: dict[str, int] = {}
+        for key, value in node.value:
+            line, name = key.start_mark.line + 1, str(key.value)
+            if name in seen:
+                raise UserError(f"{label}:{line}: the key '{name}' is there already, at line {seen[name]}")
+            seen[name] = line
+            _refuse_twins(value, label)
 
 
 def explain(

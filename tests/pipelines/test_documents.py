@@ -26,8 +26,13 @@ def test_a_sound_document_is_read() -> None:
         ("count: 8", "count: 3", "lab.yaml:6: steps.sft.accelerator.count"),
         ("accelerator", "acelerator", "lab.yaml:6: steps.sft.acelerator: unknown key; did you mean 'accelerator'?"),
         ("  sft:", "  stf:", "lab.yaml:5: steps.stf"),
-        ('"1.2"', "latest", "'latest' names no version"),
+        ('"1.2"', "latest", "never 'latest'"),
         ("steps:", "steps: [", "lab.yaml:"),
+        (
+            "    accelerator",
+            "    cpu: 4\n    accelerator: {count: 1}\n    accelerator",
+            "lab.yaml:8: the key 'accelerator'",
+        ),
         ("name: lab", "", "lab.yaml:2: name: is missing"),
     ],
 )
