@@ -165,6 +165,9 @@ def _local_files(config: RunConfig) -> Iterator[Lack]:
         if uri.startswith(("/", "./", "../", "~", "file://")) or ("://" not in uri and not is_model):
             message = f"{uri} is on this machine; expected what a pod reaches: s3://, hf:// or, for models, a hub id"
             yield Lack(key=f"run: {key}", message=message, impossible=True)
+        elif is_model and uri.startswith("package:"):
+            message = f"{uri} is in none of our images; name a hub id or an s3:// prefix, or build images that hold it"
+            yield Lack(key=f"run: {key}", message=message)
 
 
 def _interruptions(config: RunConfig, profile: ClusterProfile) -> Iterator[Lack]:

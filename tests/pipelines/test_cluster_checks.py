@@ -97,5 +97,7 @@ def test_registry_and_object_store() -> None:
 def test_the_demo_on_cpus_lacks_gpus_for_nothing_but_speed() -> None:
     """float32 is what a CPU does anyway; served weights are told."""
     found = lacks(preset="demo", steps={step: {} for step in STEPS})
-    assert {lack.step for lack in found} == {"profiles", "responses", "evaluate"}
+    assert {lack.step for lack in found if lack.step} == {"profiles", "responses", "evaluate"}
+    packaged = ["engines.judge.weights", "engines.teacher.weights", "sft.base_model"]
+    assert sorted(lack.key for lack in found if not lack.step) == [f"run: {key}" for key in packaged]
     assert not any(lack.impossible for lack in found)
