@@ -12,6 +12,11 @@ import opencharacter
 from opencharacter.registry import RegisteredModel
 from opencharacter.serving import DeployConfig, deployment_manifest
 from opencharacter.serving.manifest import MODEL_FORMAT, MODEL_FORMAT_VERSION
+from opencharacter.storage.workspace import Ref
+from opencharacter.training import SftConfig
+from opencharacter.training.job import NodeArguments
+from opencharacter.training.trainjob import TrainJobSettings
+from opencharacter.training.trainjob.manifest import train_job
 
 PRODUCTION = "values-production.yaml"
 
@@ -113,8 +118,8 @@ def test_the_pipelines_rights_are_the_ones_that_steps_use() -> None:
         for resource in rule["resources"]
     }
     assert rights == {
-        ("serving.kserve.io", "inferenceservices"): {"get", "list", "watch", "create", "patch"},
-        ("trainer.kubeflow.org", "trainjobs"): {"get", "list", "watch", "create", "delete"},
+        ("serving.kserve.io", "inferenceservices"): {"get", "create", "patch"},
+        ("trainer.kubeflow.org", "trainjobs"): {"get", "create", "delete"},
         ("", "pods"): {"get", "list"},
         ("", "pods/log"): {"get"},
         ("argoproj.io", "workflows"): {"get"},
@@ -147,6 +152,25 @@ def test_servers_are_denied_all_but_what_they_need() -> None:
     assert {"podSelector": {}} in entry["from"]
     world = one("NetworkPolicy", "opencharacter-server")["spec"]["egress"][1]
     assert world["to"] == [{"ipBlock": {"cidr": "0.0.0.0/0", "except": ["169.254.169.254/32"]}}]
+
+
+def test_the_nodes_of_a_trainjob_reach_one_another_only() -> None:
+    arguments = NodeArguments(
+        config=SftConfig(base_model="org/model", processes=2, global_batch_size=32),
+        mixture=Ref(kind="mixture", key="m", uri="s3://bucket/outputs/mixture/m", digest="d"),
+        workspace="s3://bucket/run",
+        seed=1,
+        experiment="characters",
+        key="0" * 64,
+    )
+    job = train_job(TrainJobSettings(namespace=NAMESPACE, image="oc/training:1", nodes=2), arguments)
+    (patch,) = job["spec"]["runtimePatches"]
+    (replicated,) = patch["trainingRuntimeSpec"]["template"]["spec"]["replicatedJobs"]
+    labels = replicated["template"]["spec"]["template"]["metadata"]["labels"]
+    policy = one("NetworkPolicy", "opencharacter-training")
+    assert selects(policy, labels)
+    assert policy["spec"]["ingress"] == [{"from": [{"podSelector": policy["spec"]["podSelector"]}]}]
+    assert not selects(one("NetworkPolicy", "opencharacter-default-deny"), labels)
 
 
 def test_every_pod_of_the_chart_is_under_the_default_deny() -> None:
