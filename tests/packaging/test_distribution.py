@@ -35,6 +35,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
 def test_the_wheel_holds_all_data_files(wheel: set[str]) -> None:
     expected = {f"opencharacter/prompts/{path.name}" for path in (ROOT / "prompts").glob("*.md")}
     expected |= {f"opencharacter/recipes/{path.name}" for path in (ROOT / "recipes").glob("*.yaml")}
+    expected |= {f"opencharacter/{path.relative_to(ROOT)}" for path in (ROOT / "pipelines").rglob("*.yaml")}
     for folder in ("opencharacter/data", "opencharacter/reporting/templates"):
         expected |= {path.relative_to(ROOT).as_posix() for path in (ROOT / folder).rglob("*") if path.is_file()}
     expected = {name for name in expected if "__pycache__" not in name}
