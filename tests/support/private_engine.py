@@ -5,6 +5,7 @@ The folder outlives the tests, so that images and build layers need not be made 
 
 import contextlib
 import fcntl
+import json
 import os
 import shutil
 import signal
@@ -17,7 +18,7 @@ from opencharacter.engines.vllm_server import start_supervised
 
 _START_S = 90
 _KEPT = "14GB"
-"""Build cache that is kept between runs."""
+"""Build cache beyond which the engine forgets the oldest."""
 
 
 def engine_folder() -> Path:
@@ -41,8 +42,11 @@ def private_engine() -> Iterator[dict[str, str]]:
         run.mkdir()
         socket = run / "docker.sock"
         log = run / "dockerd.log"
-        command = ["dockerd", "--data-root", str(root / "data"), "--exec-root", str(run / "exec")]
-        command += ["--pidfile", str(run / "docker.pid"), "--host", f"unix://{socket}"]
+        settings = run / "daemon.json"
+        settings.write_text(json.dumps({"builder": {"gc": {"enabled": True, "defaultKeepStorage": _KEPT}}}))
+        command = ["dockerd", "--config-file", str(settings), "--data-root", str(root / "data")]
+        command += ["--exec-root", str(run / "exec"), "--pidfile", str(run / "docker.pid")]
+        command += ["--host", f"unix://{socket}"]
         # Containers have the host's network or none.
         command += ["--bridge", "none", "--iptables=false", "--ip6tables=false"]
         process = start_supervised(command, owner_pid=os.getpid(), log=log)
@@ -51,8 +55,8 @@ def private_engine() -> Iterator[dict[str, str]]:
             environment = {"DOCKER_HOST": f"unix://{socket}", "DOCKER_CONFIG": str(run), "DOCKER": client}
             _wait(process, [client, "version"], environment, log)
             yield environment
-            for prune in (["container"], ["image"], ["builder", "--keep-storage", _KEPT]):
-                command = [client, prune[0], "prune", "--force", *prune[1:]]
+            for kind in ("container", "image"):
+                command = [client, kind, "prune", "--force"]
                 subprocess.run(command, env=os.environ | environment, check=True, stdout=subprocess.DEVNULL)
         finally:
             process.send_signal(signal.SIGTERM)
