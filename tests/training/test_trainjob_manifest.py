@@ -88,6 +88,7 @@ def test_every_node_is_started_with_all_that_the_step_was_asked_for() -> None:
     env = {each["name"]: each for each in trainer["env"]}
     assert env["MLFLOW_TRACKING_URI"]["value"] == "http://mlflow"
     assert env["AWS_SECRET_ACCESS_KEY"]["valueFrom"]["secretKeyRef"]["name"] == "opencharacter-s3"
+    assert env["OPENCHARACTER_GPUS"]["value"] == "8"
     assert TRAINJOB_VARIABLE not in env
     assert not any(name.startswith("PET_") for name in env), "Trainer refuses its own variables"
 

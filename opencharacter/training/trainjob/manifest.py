@@ -89,9 +89,11 @@ def _environment(settings: TrainJobSettings) -> list[dict[str, Any]]:
     # TMPDIR: the model is written there before it is uploaded. USER: torch asks who it is, and a numeric user need not
     # stand in the image's passwd.
     plain = {"HOME": WORK_FOLDER, "USER": "opencharacter", "TMPDIR": WORK_FOLDER}
-    plain |= {CACHE_VARIABLE: f"{WORK_FOLDER}/cache"} | settings.env
-    if settings.gpus_per_node:
-        plain[GPUS_VARIABLE] = str(settings.gpus_per_node)
+    plain |= {CACHE_VARIABLE: f"{WORK_FOLDER}/cache", GPUS_VARIABLE: str(settings.gpus_per_node)}
+    if not settings.gpus_per_node:
+        # CUDA's images ask for all GPUs of the node, and some nodes give them to a pod that has requested none.
+        plain["NVIDIA_VISIBLE_DEVICES"] = "void"
+    plain |= settings.env
     if settings.prompts_config_map:
         plain[OVERRIDE_VARIABLE] = _PROMPTS_FOLDER
     secret = [{"name": each.name, "valueFrom": {"secretKeyRef": _key(each)}} for each in settings.secrets]
