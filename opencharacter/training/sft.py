@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from opencharacter import library
-from opencharacter.errors import OpenCharacterError
+from opencharacter.errors import OpenCharacterError, UserError
 from opencharacter.hashing import digest, tree_digest
+from opencharacter.storage.s3 import OBJECT_SCHEME
 from opencharacter.storage.workspace import Ref, Workspace
 from opencharacter.templates import load_template
 from opencharacter.training.config import SftConfig
@@ -42,6 +43,11 @@ def train(config: SftConfig, mixture: Ref, *, workspace: Workspace, seed: int, e
         key=key,
     )
     if settings := TrainJobSettings.from_environment():
+        if not workspace.uri.startswith(OBJECT_SCHEME):
+            raise UserError(
+                f"training over several nodes needs a workspace that all of them reach, and '{workspace.uri}' is local",
+                hint="give the run a workspace in an object store: --workspace s3://BUCKET/PREFIX",
+            )
         run_train_job(settings, task, committed=lambda: workspace.lookup("model", key) is not None)
         ref = workspace.lookup("model", key)
     else:
@@ -49,7 +55,7 @@ def train(config: SftConfig, mixture: Ref, *, workspace: Workspace, seed: int, e
     if ref is None:
         raise OpenCharacterError(
             f"the training ended well, but {workspace.uri} has no model {key[:12]}",
-            hint="do all pods see the same workspace? An s3:// workspace is needed to train in a TrainJob",
+            hint="was it deleted meanwhile? Run again",
         )
     return ref
 

@@ -325,10 +325,10 @@ def test_what_the_cluster_refuses_is_the_users_to_mend(
 
 @pytest.mark.parametrize("trained", [True, False])
 def test_the_step_gives_the_model_that_the_job_has_committed(
-    trainer_cluster: TrainerCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trained: bool
+    trainer_cluster: TrainerCluster, s3_root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trained: bool
 ) -> None:
-    cluster, workspace = trainer_cluster, Workspace(tmp_path / "workspace")
-    mixture = make_mixture(workspace, small_rows())
+    cluster, workspace = trainer_cluster, Workspace(s3_root)
+    mixture = make_mixture(Workspace(tmp_path / "local"), small_rows())
     monkeypatch.setenv(TRAINJOB_VARIABLE, SETTINGS.model_dump_json())
     monkeypatch.setattr("opencharacter.training.trainjob.launcher.time.sleep", cluster.pause)
 
@@ -347,3 +347,13 @@ def test_the_step_gives_the_model_that_the_job_has_committed(
     else:
         with pytest.raises(OpenCharacterError, match=r"ended well, but .* has no model"):
             train(TASK.config, mixture, workspace=workspace, seed=3, experiment="characters")
+
+
+def test_a_workspace_that_the_nodes_cannot_reach_is_refused(
+    trainer_cluster: TrainerCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(TRAINJOB_VARIABLE, SETTINGS.model_dump_json())
+    mixture = make_mixture(Workspace(tmp_path), small_rows())
+    with pytest.raises(UserError, match=f"{tmp_path}' is local"):
+        train(TASK.config, mixture, workspace=Workspace(tmp_path), seed=3)
+    assert trainer_cluster.created == []
