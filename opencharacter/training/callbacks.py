@@ -7,7 +7,7 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from opencharacter.training.checkpoints import Layout, checkpoint_name, mark_complete, prune
+from opencharacter.training.checkpoints import Layout, checkpoint_name, mark_complete, name_shards, prune
 from opencharacter.training.job import Event, LossPoint
 from opencharacter.training.tracking import RUN_ID_NAME, MlflowRun
 from opencharacter.training.uploads import Uploader
@@ -90,6 +90,7 @@ class CheckpointKeeper(TrainerCallback):
         if first:
             if (run_id := self._folder / RUN_ID_NAME).is_file():
                 shutil.copy(run_id, checkpoint)
+            name_shards(checkpoint)
             mark_complete(checkpoint, self._layout)
         stored = torch.tensor(self._uploader.finish() if first else state.global_step, device=args.device)
         if self._layout.world_size > 1:

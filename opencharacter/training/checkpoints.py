@@ -39,6 +39,12 @@ def steps_among(names: Iterable[str]) -> set[int]:
     return {step for name in names if (step := step_of(name)) is not None}
 
 
+def name_shards(checkpoint: Path) -> None:
+    """Let DeepSpeed find its shards: it writes their folder's name on the first node only, and looks for it on each."""
+    for shards in checkpoint.glob("global_step*"):
+        (checkpoint / "latest").write_text(shards.name, encoding="utf-8")
+
+
 def mark_complete(checkpoint: Path, layout: Layout) -> None:
     """Declare a checkpoint complete, durably. Call it when every process has written its part."""
     for path in [*checkpoint.rglob("*"), checkpoint]:
