@@ -28,6 +28,9 @@ from opencharacter.training.sft import output_key
 from opencharacter.training.trainjob import TrainJobSettings
 from opencharacter.training.trainjob.manifest import train_job
 
+# A fixture starts up to eight processes that import torch; on a busy machine that alone takes minutes.
+pytestmark = pytest.mark.timeout(900)
+
 # float32 sums in another order; a wrong batch, mask or learning rate moves the loss by far more.
 LOSS_TOLERANCE = 2e-3
 WEIGHT_TOLERANCE = 2e-3
