@@ -1,8 +1,6 @@
 """What a cluster lacks for a run, told in plain words before anything is installed or submitted."""
 
 import base64
-import os
-import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -11,8 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from opencharacter.engines.cluster import API_TIMEOUT_S, cluster_client
+from opencharacter.errors import OpenCharacterError
 from opencharacter.pipelines.cluster import STEPS, ClusterProfile
 from opencharacter.serving.manifest import MODEL_FORMAT
+from opencharacter.storage.workspace import Workspace
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient
@@ -34,8 +34,6 @@ _APIS: dict[Part, tuple[str, dict[str, str]]] = {
     ),
     "kueue": ("Kueue", {"kueue.x-k8s.io/v1beta2": "localqueues"}),
 }
-
-_CONNECT_TIMEOUT_S = 5
 
 
 class SecretNeed(BaseModel):
@@ -91,7 +89,7 @@ class Finding:
 
 
 def check_cluster(needs: Needs) -> list[Finding]:
-    """Look for everything that is needed; nothing is changed but one object of the bucket, written and deleted.
+    """Look for everything that is needed; nothing is changed but one small object, `.conditional-writes` in the bucket.
 
     Raises `UserError` where no cluster is configured, `OpenCharacterError` where it cannot be reached. The bucket is
     reached with the `AWS_*` variables of this process.
@@ -195,25 +193,9 @@ def _runtime(api: "ApiClient", namespace: str, name: str) -> Finding:
 
 
 def _bucket(uri: str) -> Finding:
-    import boto3
-    from botocore.config import Config
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    name, _, prefix = uri.removeprefix("s3://").partition("/")
-    key = "/".join(part for part in (prefix.strip("/"), f".preflight-{uuid.uuid4()}") if part)
-    store = os.environ.get("AWS_ENDPOINT_URL", "AWS")
-    settings = Config(connect_timeout=_CONNECT_TIMEOUT_S, read_timeout=API_TIMEOUT_S, retries={"max_attempts": 2})
+    subject = f"Bucket {uri}"
     try:
-        client = boto3.Session().client("s3", config=settings)
-        client.head_bucket(Bucket=name)  # some stores make a bucket that is written to
-        client.put_object(Bucket=name, Key=key, Body=b"preflight")
-        client.delete_object(Bucket=name, Key=key)
-    except ClientError as error:
-        code, status = error.response["Error"].get("Code"), error.response["ResponseMetadata"]["HTTPStatusCode"]
-        reason = "there is no such bucket" if status == 404 else f"the bucket refuses a write ({status} {code})"
-        return Finding(f"Bucket {uri}", "missing", f"{reason} at {store}", "check the name, and the S3 Secret's keys")
-    except (BotoCoreError, ValueError) as error:
-        return Finding(
-            f"Bucket {uri}", "missing", f"cannot be used: {error}", "check AWS_ENDPOINT_URL and the S3 Secret"
-        )
-    return Finding(f"Bucket {uri}", "ok", f"can be written at {store}")
+        Workspace(uri).check()
+    except OpenCharacterError as error:
+        return Finding(subject, "missing", str(error), error.hint)
+    return Finding(subject, "ok", "takes writes, and obeys their conditions")

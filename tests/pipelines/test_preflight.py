@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 from support.kubernetes_api import KubernetesApi
-from support.object_store import BUCKET, ObjectStore
 
 from opencharacter.cli import main
 
@@ -102,19 +101,16 @@ def test_what_it_may_not_see_is_no_fault(cluster: KubernetesApi, capsys: pytest.
 
 def test_the_bucket_must_take_a_write(
     cluster: KubernetesApi,
-    s3_server: ObjectStore,
     s3_root: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert run("--bucket", s3_root, capsys=capsys)[0] == 0
-    prefix = s3_root.removeprefix(f"s3://{BUCKET}/")
-    assert s3_server.client().list_objects_v2(Bucket=BUCKET, Prefix=prefix)["KeyCount"] == 0, "nothing is left behind"
     code, out, _ = run("--bucket", "s3://absent/a", capsys=capsys)
-    assert (code, "there is no such bucket" in out) == (2, True)
+    assert (code, "no such bucket" in out) == (2, True)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     code, out, _ = run("--bucket", s3_root, capsys=capsys)
-    assert (code, "refuses a write (403" in out) == (2, True)
+    assert (code, "refuses these credentials" in out) == (2, True)
 
 
 @pytest.mark.parametrize(
