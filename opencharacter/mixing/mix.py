@@ -35,7 +35,7 @@ def mix(config: MixConfig, dialogues: Ref, characters: Ref, *, base_model: str, 
     Memory: all profiles, the keys of all sessions and 1/64 of the rows (more where one character has more than that).
     Disk while it runs: about twice the size of the rows, not compressed.
     """
-    student = localize_model(base_model)
+    student = localize_model(base_model, weights=False)
     general = [GeneralSet.fetched(source) for source in config.general]
     key = digest(
         {

@@ -37,8 +37,8 @@ def storage(config: RunConfig, stages: Sequence[Work], ledger: Ledger, *, nodes:
     encoded = by_step["sft"].trained_tokens / config.sft.epochs * _ENCODED_BYTES
     base = parameters_of(figures, config.sft.base_model) * 2
     scratch: dict[StepName, float] = {
-        # The rows on their way, written twice; the student's folder is fetched for its tokenizer.
-        "mix": 2 * by_step["mix"].stored_bytes + base,
+        # The rows on their way, written twice.
+        "mix": 2 * by_step["mix"].stored_bytes,
         # Each node holds its processes' parts of a checkpoint.
         "sft": base + encoded + checkpoints / nodes + model,
         "evaluate": base + model + _served(config, "evaluate", figures),

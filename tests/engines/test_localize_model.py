@@ -61,6 +61,22 @@ def test_a_hub_model_without_network_says_what_to_do(monkeypatch: pytest.MonkeyP
     assert "local folder" in str(caught.value.hint)
 
 
+def test_a_hub_model_is_there_without_its_weights_where_none_are_asked_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    repository, commit = tmp_path / "models--owner--model", "0" * 40  # as the hub's client lays out what it has fetched
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text(commit, encoding="utf-8")
+    snapshot = repository / "snapshots" / commit
+    snapshot.mkdir(parents=True)
+    (snapshot / "tokenizer.json").write_text("{}", encoding="utf-8")
+    assert localize_model("owner/model", weights=False) == snapshot
+    with pytest.raises(UserError, match="holds no safetensors"):
+        localize_model("owner/model")
+
+
 def test_a_failed_conversion_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = tmp_path / "site" / "broken_model"
     package.mkdir(parents=True)
