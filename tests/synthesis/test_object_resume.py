@@ -33,8 +33,13 @@ def journalled(root: str) -> set[int]:
     return {seed64(SmallRun.seed, call.row_id, call.key) % 2**31 for call in calls}
 
 
+def ended(pid: int) -> bool:
+    """Whether a child of another process is a zombie."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+
+
 def test_a_killed_run_equals_an_unbroken_local_one(tmp_path: Path, s3_root: str, s3_server: ObjectStore) -> None:
-    with FakeLLM(delay_s=0.02) as server, worker_forge() as forge:
+    with FakeLLM(delay_s=0.15) as server, worker_forge() as forge:
         unbroken = SmallRun(str(tmp_path / "unbroken"), server.base_url, **SMALLER).run()
         asked = Counter(call.digest for call in server.calls)
         run = SmallRun(s3_root, server.base_url, **SMALLER)
@@ -44,6 +49,7 @@ def test_a_killed_run_equals_an_unbroken_local_one(tmp_path: Path, s3_root: str,
             before = len(server.calls)
             pid = forge.start(run)
             while not journalled(s3_root) - durable:
+                assert not ended(pid), "the run is over before anything was flushed"
                 threading.Event().wait(0.02)
             os.kill(pid, signal.SIGKILL)
             assert forge.wait(pid) == -signal.SIGKILL
