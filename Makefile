@@ -26,8 +26,8 @@ lint: install
 	MYPYPATH=build/whole $(BIN)/mypy
 	cd build/whole && $(CURDIR)/$(BIN)/lint-imports --config $(CURDIR)/.importlinter
 
-unit: install
-	$(BIN)/pytest
+unit: install  ## in two workers, each with its own files
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # Where the tools of tests/charts/install.sh lie.
 CHARTS := $(CURDIR)/.tools/charts/bin

@@ -13,10 +13,10 @@ def fetch_object(uri: str) -> Path:
 
     Raises `UserError` for a wrong bucket, key or credential, `OpenCharacterError` if the store cannot be reached.
     """
-    folder, _, name = uri.rpartition("/")
-    if not name or not folder.removeprefix(OBJECT_SCHEME).strip("/"):
+    folder, _, name = uri.removeprefix(OBJECT_SCHEME).rpartition("/")
+    if not folder or not name:
         raise UserError(f"'{uri}': expected one object, s3://BUCKET/KEY")
-    store = ObjectStore(folder)
+    store = ObjectStore(f"{OBJECT_SCHEME}{folder}")
     told = store.head(name)
     if told is None:
         raise UserError(f"'{uri}': the object store has no such key")
