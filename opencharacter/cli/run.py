@@ -1,11 +1,15 @@
 """`opencharacter run` and `opencharacter report`."""
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from opencharacter.cli.options import ConfigFile, Overrides, Preset, Prompts, Workdir, WorkspaceRoot
+
+if TYPE_CHECKING:
+    from opencharacter.reporting import ReportInputs
 
 
 def run(
@@ -35,15 +39,30 @@ def run_and_tell(
     workspace: str | None = None,
     containers: bool = False,
 ) -> None:
-    """Run, showing the stages, and print where the report is."""
+    """Run, showing the stages, and print what became of the model and where the report is."""
     from opencharacter.cli.display import RunDisplay
     from opencharacter.pipelines.loading import load_run_config
     from opencharacter.pipelines.local import run_local
+    from opencharacter.reporting import ReportInputs
 
     loaded = load_run_config(config, preset=preset, overrides=overrides or ())
     with RunDisplay() as display:
         ref = run_local(loaded, workdir, workspace=workspace, on_line=display.line, containers=containers)
-    typer.echo(f"\nreport: {ref.file('report.html')}")
+    typer.echo()
+    for line in outcome(ReportInputs.model_validate(ref.stats["run"])):
+        typer.echo(line)
+    typer.echo(f"report: {ref.file('report.html')}")
+
+
+def outcome(run: "ReportInputs") -> Iterator[str]:
+    """The registered version, and the gate's verdict with its reason."""
+    from opencharacter.reporting import verdict
+
+    if run.registered:
+        yield f"model:  models:/{run.registered['name']}/{run.registered['version']}"
+    if run.decision:
+        told = verdict(run.decision)
+        yield f"gate:   {told.headline} ({told.text})"
 
 
 def report(workdir: Workdir = Path("work")) -> None:

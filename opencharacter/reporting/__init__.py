@@ -2,6 +2,7 @@
 
 from opencharacter.reporting.inputs import ReportInputs, ServedAnswer
 from opencharacter.reporting.report import write_report
+from opencharacter.reporting.scores import verdict
 from opencharacter.reporting.step import REPORT_FILE, make_report
 
-__all__ = ["REPORT_FILE", "ReportInputs", "ServedAnswer", "make_report", "write_report"]
+__all__ = ["REPORT_FILE", "ReportInputs", "ServedAnswer", "make_report", "verdict", "write_report"]
