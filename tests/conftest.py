@@ -8,15 +8,25 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from support.fake_llm import FakeLLM
 from support.faulty_proxy import FaultyProxy, faulty_proxy
 from support.kubernetes_api import cluster  # noqa: F401
 from support.object_store import BUCKET, ObjectStore, object_store
+from support.registry_api import registry  # noqa: F401
 from support.small_model import SMALL_MODEL_CONTEXT, SMALL_MODEL_NAME, SMALL_MODEL_REF
 from support.trainer_api import trainer_cluster  # noqa: F401
 
 from opencharacter.engines import localize_model, stop_servers
 from opencharacter.engines.shared_servers import shared_server
+
+# How fast this machine is, with what else runs on it, is no property of the code.
+settings.register_profile(
+    "any machine",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.load_profile("any machine")
 
 # The session's first process sets these; pytest-xdist's workers inherit them and so share the server.
 _FOLDER_VARIABLE = "OPENCHARACTER_TEST_SERVERS"

@@ -5,12 +5,12 @@ from typing import Annotated
 
 import typer
 
+from opencharacter.cli.findings import show_findings
 from opencharacter.cli.options import ConfigFile, Overrides, Preset, ProfileOverrides
 
 app = typer.Typer(help="Cluster profiles, and a look at the cluster itself.", no_args_is_help=True)
 
 _Source = Annotated[str, typer.Argument(metavar="NAME_OR_FILE", help="A shipped profile, or a YAML file.")]
-_COLOURS = {"ok": "green", "missing": "red", "unknown": "yellow"}
 
 
 @app.command("list", epilog="Example: opencharacter cluster list")
@@ -100,12 +100,13 @@ def preflight(
     ] = None,
     warn_only: Annotated[bool, typer.Option("--warn-only", help="Exit code 0 although something is missing.")] = False,
 ) -> None:
-    """Say what a cluster lacks: platform parts, a GPU, Secrets, the bucket. Exit code 2 if something is missing."""
+    """Say what is missing: platform parts, a GPU, Secrets, images, the bucket. Exit code 2 if something is."""
     from pydantic import ValidationError
 
     from opencharacter.errors import UserError
     from opencharacter.pipelines.loading import load_cluster_profile
-    from opencharacter.pipelines.preflight import Needs, check_cluster, needs_of
+    from opencharacter.pipelines.preflight.check import check_all, refuse_missing
+    from opencharacter.pipelines.preflight.needs import Needs, needs_of
 
     named = needs_of(load_cluster_profile(profile, profile_overrides or ())) if profile else Needs()
     settings = {
@@ -115,6 +116,8 @@ def preflight(
         "gpu_type": gpu_type or named.gpu_type,
         "secrets": [*named.secrets, *(_secret(text) for text in secret or ())],
         "runtime": runtime,
+        "queues": named.queues,
+        "images": named.images,
         "bucket": bucket,
     }
     try:
@@ -123,15 +126,10 @@ def preflight(
         first = error.errors()[0]
         option = {"parts": "need", "secrets": "secret"}.get(str(first["loc"][0]), str(first["loc"][0]))
         raise UserError(f"--{option.replace('_', '-')}: {first['msg']} (got {first['input']!r})") from error
-    findings = check_cluster(needs)
-    for finding in findings:
-        typer.secho(f"{finding.state:8}", fg=_COLOURS[finding.state], nl=False)
-        typer.echo(f"{finding.subject}: {finding.message}")
-        if finding.hint:
-            typer.echo(f"         → {finding.hint}")
-    missing = [finding.subject for finding in findings if finding.state == "missing"]
-    if missing and not warn_only:
-        raise UserError(f"the cluster lacks: {', '.join(missing)}")
+    findings = check_all(needs)
+    show_findings(findings)
+    if not warn_only:
+        refuse_missing(findings)
 
 
 def _secret(text: str) -> dict[str, object]:

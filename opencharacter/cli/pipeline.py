@@ -92,31 +92,49 @@ def submit(
         str | None, typer.Option(envvar="KF_PIPELINES_TOKEN", help="Bearer token, where the API asks for one.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be submitted, and send nothing.")] = False,
+    preflight: Annotated[
+        bool,
+        typer.Option(
+            "--preflight/--no-preflight",
+            help="First look for the images, and for what this machine can see of the cluster (kubeconfig) and bucket.",
+        ),
+    ] = True,
 ) -> None:
     """Compile the run and start it on a Kubeflow Pipelines server.
 
     Submitting again continues a run: what the workspace holds is not made twice.
     """
+    from opencharacter.pipelines.compile import check_placement, check_workspace
     from opencharacter.pipelines.loading import load_run_config
     from opencharacter.pipelines.submit import submit_pipeline
 
     loaded = load_run_config(config, preset=preset, overrides=overrides or ())
     placed = chosen_profile(profile, profile_overrides)
+    if host is None and not dry_run:
+        raise typer.BadParameter("give --host, the address of the Kubeflow Pipelines API, or --dry-run")
+    check_workspace(workspace)
+    if placed:
+        check_placement(loaded, placed)
     if dry_run:
-        from opencharacter.pipelines.compile import check_placement, check_workspace
-
-        check_workspace(workspace)
-        if placed:
-            check_placement(loaded, placed)
         _show_pods(loaded, placed)
+    if preflight:
+        _look_ahead(loaded, placed, workspace=workspace, write=not dry_run)
+    if dry_run or host is None:
         typer.echo(f"data: {workspace}\nnothing was sent")
         return
-    if host is None:
-        raise typer.BadParameter("give --host, the address of the Kubeflow Pipelines API, or --dry-run")
     submitted = submit_pipeline(
         loaded, host=host, workspace=workspace, profile=placed, experiment=experiment, token=token
     )
     typer.echo(f"run {submitted.run_id}\n{submitted.url}")
+
+
+def _look_ahead(config: "RunConfig", profile: "ClusterProfile | None", *, workspace: str, write: bool) -> None:
+    from opencharacter.cli.findings import show_findings
+    from opencharacter.pipelines.preflight.check import check_before_run, refuse_missing
+
+    findings = check_before_run(config, profile, workspace=workspace, write=write)
+    show_findings(findings)
+    refuse_missing(findings, hint="nothing was sent; --no-preflight submits all the same")
 
 
 def _show_pods(config: "RunConfig", profile: "ClusterProfile | None") -> None:

@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from opencharacter.characters import ATTRIBUTES, CharacterProfile, parse_profile, render_profile
@@ -33,7 +33,6 @@ _profiles = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(_profiles)
 @example(CharacterProfile(name="\x1c", age="\x1f\nName: other"))
 def test_every_profile_is_read_back_as_it_was(profile: CharacterProfile) -> None:

@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from opencharacter.characters import CharacterProfile, PromptView, system_prompt
@@ -40,7 +40,6 @@ _hostile = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(deadline=None)
 @given(name=_hostile, persona=_hostile, personality=_hostile)
 def test_profile_text_is_data_and_arrives_byte_for_byte(name: str, persona: str, personality: str) -> None:
     profile = CharacterProfile(name=name, persona=persona, appearance=personality)

@@ -40,7 +40,7 @@ def test_the_seed_decides_the_sample(mixture) -> None:
     assert len(samples) == 3
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 2**53))
 def test_the_wrong_profile_is_of_another_character_of_the_same_side(tmp_path_factory, seed: int) -> None:
     from opencharacter.storage.workspace import Workspace

@@ -29,7 +29,7 @@ def test_no_interval_without_two_values() -> None:
     assert bootstrap([4.0]) == (1, 4.0, None, None)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=40))
 def test_interval_lies_within_the_values_and_is_repeatable(values: list[float]) -> None:
     estimate = bootstrap(values, resamples=200)

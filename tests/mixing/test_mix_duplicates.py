@@ -117,7 +117,7 @@ def test_near_duplicate_personas(one, other, expected):
 
 
 @given(st.integers(0, 2**32), st.sampled_from([0.7, 0.8, 0.9, 1.0]))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_index_and_all_pairs_agree(seed, threshold):
     draw = random.Random(seed)
     texts = [words(30, seed, n) for n in range(60)]

@@ -21,7 +21,7 @@ def question(*texts: str) -> str:
 
 
 @given(characters=names, sessions=names, shares=shares, seed=st.integers(0, 2**53))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_every_pair_has_one_cell_and_both_sides_have_members(characters, sessions, shares, seed):
     split = make_split(characters, sessions, shares, seed=seed)
 

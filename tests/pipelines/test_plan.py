@@ -104,7 +104,7 @@ def test_totals_are_sums_and_the_plan_survives_json(preset: str) -> None:
     assert Plan.model_validate_json(made.model_dump_json()) == made
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     n=st.integers(1, 40),
     more=st.integers(0, 40),

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from support.kubernetes_api import KubernetesApi
+from support.registry_api import RegistryApi
 
 from opencharacter.cli import main
 
@@ -40,24 +41,30 @@ def test_a_cluster_that_has_everything(cluster: KubernetesApi, capsys: pytest.Ca
     cluster.objects["/api/v1/namespaces/play/secrets/s3"] = {"kind": "Secret", "data": {"ID": key, "KEY": key}}
     code, out, _ = run(*PLATFORM, "--gpus", "4", "--namespace", "play", "--secret", "s3:ID,KEY", capsys=capsys)
     assert code == 0
-    assert [line.split()[0] for line in out.splitlines()] == ["ok"] * 6
+    assert [line.split()[0] for line in out.splitlines()] == ["ok"] * 7
     assert "value" not in out
 
 
-def test_a_profile_says_what_to_look_for(cluster: KubernetesApi, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_profile_says_what_to_look_for(
+    cluster: KubernetesApi, registry: RegistryApi, capsys: pytest.CaptureFixture[str]
+) -> None:
+    registry.images = {"oc/tools:0.1.0"}
     cluster.serve_group("argoproj.io/v1alpha1", "workflows")
     cluster.serve_group("kubeflow.org/v1beta1", "scheduledworkflows")
     add_node(cluster, 4)
     key = base64.b64encode(b"value").decode()
     secret = {"kind": "Secret", "data": {"AWS_ACCESS_KEY_ID": key}}
     cluster.objects["/api/v1/namespaces/play/secrets/opencharacter-s3"] = secret
-    code, out, _ = run("--profile", "pool", "--profile-set", "namespace=play", capsys=capsys)
+    images = ("--profile-set", f"images.registry={registry.address}/oc")
+    code, out, _ = run("--profile", "pool", "--profile-set", "namespace=play", *images, capsys=capsys)
     assert code == 2
-    told = {line[8:].split(":")[0]: line for line in out.splitlines() if not line.startswith(" ")}
+    told = {line[8:].split(": ")[0]: line for line in out.splitlines() if not line.startswith(" ")}
     assert told["Kubeflow Pipelines"].startswith("ok")
-    for subject in ("Kubeflow Trainer", "Kueue", "Secret play/opencharacter-s3"):
+    for subject in ("Kubeflow Trainer", "Kueue", "LocalQueue play/opencharacter", "Secret play/opencharacter-s3"):
         assert told[subject].startswith("missing")
     assert "AWS_SECRET_ACCESS_KEY" in told["Secret play/opencharacter-s3"]
+    assert told[f"Image {registry.address}/oc/tools:0.1.0"].startswith("ok")
+    assert told[f"Image {registry.address}/oc/training:0.1.0"].startswith("missing")
     assert "Secret play/opencharacter-hub" not in told, "it may be absent"
 
 
@@ -95,7 +102,7 @@ def test_what_it_may_not_see_is_no_fault(cluster: KubernetesApi, capsys: pytest.
     cluster.denied.add("/api/v1/nodes")
     code, out, _ = run("--gpus", "1", capsys=capsys)
     assert code == 0
-    assert out.startswith("unknown")
+    assert "unknown GPU" in out
     assert "may not look (403 Forbidden)" in out
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import zstandard
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from opencharacter.errors import UserError
@@ -128,7 +128,6 @@ _json = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(_json, max_size=6), st.sampled_from([None, 1]), st.booleans())
 def test_an_array_read_in_pieces_equals_the_array(values: list[Any], indent: int | None, ascii_only: bool) -> None:
     text = json.dumps(values, indent=indent, ensure_ascii=ascii_only)
@@ -151,7 +150,6 @@ _fragment = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(deadline=None)
 @given(st.lists(_fragment | st.binary(max_size=4), max_size=8).map(b"".join), st.sampled_from([None, True, False]))
 def test_whatever_a_file_holds_its_fault_is_told_as_one(content: bytes, text: bool | None) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -245,7 +245,7 @@ def test_what_was_told_durable_outlives_a_kill(tmp_path: Path) -> None:
     assert {digest(number) for number in numbers} <= {call.row_id for call in decode_calls("journal", data)}
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(st.lists(st.tuples(st.integers(0, 40), st.integers(1, 5), st.booleans()), max_size=6))
 def test_any_history_of_runs_keeps_every_row(tmp_path_factory: pytest.TempPathFactory, runs: list[Any]) -> None:
     root = tmp_path_factory.mktemp("rows")

@@ -4,17 +4,14 @@ Nothing trains in it: a test moves jobs and pods on, from `TrainerCluster.pause`
 it would wait. No time passes.
 """
 
-import json
 import re
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-import yaml
+from support import stand_in
 
 NAMESPACE = "team"
 OWN_POD, WORKFLOW = "run-1-sft", "run-1"
@@ -47,8 +44,6 @@ class TrainerCluster:
         self.script: list[Callable[[], object]] = []
         """What happens in the cluster each time the code under test waits."""
         self.pauses: list[float] = []
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
     def pause(self, seconds: float) -> None:
         """Stands for `time.sleep`: the next thing of the script happens."""
@@ -92,26 +87,13 @@ class TrainerCluster:
         """Let the container of a node end."""
         self.pods[index]["status"]["containerStatuses"][0]["state"] = {"terminated": terminated}
 
-    def kubeconfig(self) -> dict[str, Any]:
-        """How a client finds the stand-in."""
-        return {
-            "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{self._server.server_address[1]}"}}],
-            "users": [{"name": "u", "user": {"token": "t"}}],
-            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
-            "current-context": "c",
-        }
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
 
 def _status(code: int, message: str, **details: str) -> dict[str, Any]:
     return {"kind": "Status", "apiVersion": "v1", "code": code, "message": message, "details": details}
 
 
-def _handler(cluster: TrainerCluster) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
+def _handler(cluster: TrainerCluster) -> type[stand_in.Handler]:
+    class Handler(stand_in.Handler):
         def do_GET(self) -> None:
             url = urlsplit(self.path)
             if self._refused("GET"):
@@ -119,22 +101,22 @@ def _handler(cluster: TrainerCluster) -> type[BaseHTTPRequestHandler]:
             if found := re.fullmatch(f"{_PODS}/([^/]+)/log", url.path):
                 self._log(found.group(1), parse_qs(url.query))
             elif url.path == _PODS:
-                self._answer(200, {"kind": "PodList", "items": cluster.pods})
+                self.answer(200, {"kind": "PodList", "items": cluster.pods})
             else:
                 self._object(url.path)
 
         def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            body = self.body()
             if self._refused("POST"):
                 return
             if not cluster.installed:
-                self._text(404, "404 page not found\n")
+                self.text(404, "404 page not found\n")
             elif (name := body["metadata"]["name"]) in cluster.jobs:
-                self._answer(409, _status(409, f"{name} already exists", name=name))
+                self.answer(409, _status(409, f"{name} already exists", name=name))
             else:
                 cluster.jobs[name] = body
                 cluster.created.append(body)
-                self._answer(201, body)
+                self.answer(201, body)
 
         def do_DELETE(self) -> None:
             name = self.path.partition("?")[0].rpartition("/")[2]
@@ -143,7 +125,7 @@ def _handler(cluster: TrainerCluster) -> type[BaseHTTPRequestHandler]:
             cluster.deleted.append(name)
             if cluster.jobs.pop(name, None):
                 cluster.pods.clear()
-                self._answer(200, _status(200, "deleted"))
+                self.answer(200, _status(200, "deleted"))
             else:
                 self._missing(name)
 
@@ -155,18 +137,18 @@ def _handler(cluster: TrainerCluster) -> type[BaseHTTPRequestHandler]:
                     if code == 0:
                         self.close_connection = True
                     else:
-                        self._answer(code, body or _status(code, "the API server is not well"))
+                        self.answer(code, body or _status(code, "the API server is not well"))
                     return True
             return False
 
         def _object(self, path: str) -> None:
             folder, _, name = path.rpartition("/")
             if folder == _JOBS and not cluster.installed:
-                self._text(404, "404 page not found\n")
+                self.text(404, "404 page not found\n")
                 return
             objects = {_JOBS: cluster.jobs, _PODS: cluster.own_pods, _WORKFLOWS: cluster.workflows}[folder]
             if name in objects:
-                self._answer(200, objects[name])
+                self.answer(200, objects[name])
             else:
                 self._missing(name)
 
@@ -187,20 +169,7 @@ def _handler(cluster: TrainerCluster) -> type[BaseHTTPRequestHandler]:
             self.close_connection = self.close_connection or cut is not None
 
         def _missing(self, name: str) -> None:
-            self._answer(404, _status(404, f'"{name}" not found', name=name))
-
-        def _answer(self, code: int, body: dict[str, Any]) -> None:
-            self._text(code, json.dumps(body), "application/json")
-
-        def _text(self, code: int, text: str, kind: str = "text/plain") -> None:
-            payload = text.encode()
-            self.send_response(code)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(payload)))
-            self.end_headers()
-            self.wfile.write(payload)
-
-        def log_message(self, *_: object) -> None: ...
+            self.answer(404, _status(404, f'"{name}" not found', name=name))
 
     return Handler
 
@@ -209,9 +178,7 @@ def _handler(cluster: TrainerCluster) -> type[BaseHTTPRequestHandler]:
 def trainer_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TrainerCluster]:
     """The stand-in, named by this test's kubeconfig; this process is the pod `OWN_POD` in it."""
     made = TrainerCluster()
-    path = tmp_path / "kubeconfig"
-    path.write_text(yaml.safe_dump(made.kubeconfig()))
-    monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(path))
     monkeypatch.setenv("HOSTNAME", OWN_POD)
-    yield made
-    made.close()
+    with stand_in.serving(_handler(made)) as url:
+        stand_in.use_kubeconfig(url, tmp_path, monkeypatch)
+        yield made

@@ -16,7 +16,7 @@ def draws(identities: list[str], n: int, seed: int = 3) -> dict[str, list[str]]:
     return {session: [identities[place] for place in pool.draw(session, n)] for session in SESSIONS}
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(IDENTITIES, st.integers(1, 6), st.randoms(use_true_random=False))
 def test_without_replacement_and_whatever_the_order(identities: list[str], n: int, rng: object) -> None:
     shuffled = list(identities)
@@ -26,7 +26,7 @@ def test_without_replacement_and_whatever_the_order(identities: list[str], n: in
     assert all(len(set(cast)) == len(cast) == min(n, len(identities)) for cast in drawn.values())
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(IDENTITIES, st.integers(1, 4), st.data())
 def test_exchanged_character_touches_only_its_sessions(identities: list[str], n: int, data: st.DataObject) -> None:
     place = data.draw(st.integers(0, len(identities) - 1))

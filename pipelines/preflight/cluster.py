@@ -1,0 +1,140 @@
+"""What the Kubernetes API tells: platform parts, GPUs, Secrets, the serving runtime."""
+
+import base64
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from opencharacter.engines.cluster import API_TIMEOUT_S, cluster_client
+from opencharacter.pipelines.preflight.findings import Finding
+from opencharacter.pipelines.preflight.needs import Needs, Part, SecretNeed
+from opencharacter.serving.manifest import MODEL_FORMAT
+
+if TYPE_CHECKING:
+    from kubernetes.client import ApiClient
+
+_RUNTIMES = "serving.kserve.io/v1alpha1"
+_KUEUE = "kueue.x-k8s.io/v1beta2"
+
+_APIS: dict[Part, tuple[str, dict[str, str]]] = {
+    "kserve": (
+        "KServe",
+        {"serving.kserve.io/v1beta1": "inferenceservices", _RUNTIMES: "servingruntimes"},
+    ),
+    "pipelines": (
+        "Kubeflow Pipelines",
+        {"argoproj.io/v1alpha1": "workflows", "kubeflow.org/v1beta1": "scheduledworkflows"},
+    ),
+    "trainer": (
+        "Kubeflow Trainer",
+        {"trainer.kubeflow.org/v1alpha1": "trainjobs", "jobset.x-k8s.io/v1alpha2": "jobsets"},
+    ),
+    "kueue": ("Kueue", {_KUEUE: "localqueues"}),
+}
+
+
+def check_cluster(needs: Needs) -> list[Finding]:
+    """Look at the cluster for what is needed of it; nothing is changed.
+
+    Raises `UserError` where no cluster is configured, `OpenCharacterError` where it cannot be reached.
+    """
+    with cluster_client("preflight") as api:
+        findings = [Finding("Cluster", "ok", f"asked at {api.configuration.host}")]
+        for subject, wanted in (_APIS[part] for part in needs.parts):
+            findings.append(_guarded(subject, partial(_part, api, wanted)))
+        if needs.gpus:
+            findings.append(_guarded("GPU", partial(_gpus, api, needs)))
+        here = needs.namespace
+        for secret in needs.secrets:
+            findings.append(_guarded(f"Secret {here}/{secret.name}", partial(_secret, api, here, secret)))
+        for queue in needs.queues:
+            findings.append(_guarded(f"LocalQueue {here}/{queue}", partial(_queue, api, here, queue)))
+        if needs.runtime:
+            findings.append(_guarded(f"ServingRuntime {here}/{needs.runtime}", partial(_runtime, api, needs)))
+        return findings
+
+
+def _guarded(subject: str, check: Callable[[str], Finding]) -> Finding:
+    from kubernetes.client import ApiException
+
+    try:
+        return check(subject)
+    except ApiException as error:
+        if error.status in (401, 403):
+            return Finding(subject, "unknown", f"this account may not look ({error.status} {error.reason})")
+        return Finding(subject, "unknown", f"the cluster answers {error.status} {error.reason}")
+
+
+def _read(api: "ApiClient", path: str) -> Any:
+    """The object at a path; none if there is no such thing."""
+    from kubernetes.client import ApiException
+
+    try:
+        answer = api.call_api(
+            path, "GET", response_type="object", auth_settings=["BearerToken"], _request_timeout=API_TIMEOUT_S
+        )
+    except ApiException as error:
+        if error.status == 404:
+            return None
+        raise
+    return answer[0]
+
+
+def _part(api: "ApiClient", wanted: dict[str, str], subject: str) -> Finding:
+    """Discovery, which every account may read, tells which custom resources are served."""
+    absent = []
+    for group_version, resource in wanted.items():
+        served = _read(api, f"/apis/{group_version}") or {"resources": []}
+        if resource not in {each["name"] for each in served["resources"]}:
+            absent.append(f"{resource} ({group_version})")
+    if absent:
+        return Finding(
+            subject, "missing", f"the cluster does not serve {' and '.join(absent)}", "docs/install.md, step 'Platform'"
+        )
+    return Finding(subject, "ok", f"serves {' and '.join(wanted.values())}")
+
+
+def _gpus(api: "ApiClient", needs: Needs, subject: str) -> Finding:
+    most = max(_allocatable(_read(api, "/api/v1/nodes"), needs.gpu_type), default=0)
+    if most >= needs.gpus:
+        return Finding(subject, "ok", f"a node offers {most} of {needs.gpu_type}")
+    offered = f"the best node offers {most}" if most else "no node offers any"
+    return Finding(
+        subject,
+        "missing",
+        f"{needs.gpus} of {needs.gpu_type} on one node are needed; {offered}",
+        "is the GPU's device plugin installed, and does the autoscaler keep a node of the pool?",
+    )
+
+
+def _allocatable(nodes: Any, gpu_type: str) -> Iterator[int]:
+    for node in (nodes or {}).get("items", []):
+        yield int(node.get("status", {}).get("allocatable", {}).get(gpu_type, 0))
+
+
+def _secret(api: "ApiClient", namespace: str, need: SecretNeed, subject: str) -> Finding:
+    found = _read(api, f"/api/v1/namespaces/{namespace}/secrets/{need.name}")
+    literals = " ".join(f"--from-literal={key}=…" for key in need.keys)
+    hint = f"kubectl create secret generic {need.name} --namespace {namespace} {literals}".strip()
+    if found is None:
+        return Finding(subject, "missing", "there is no such Secret", hint)
+    data = found.get("data") or {}
+    if absent := [key for key in need.keys if not base64.b64decode(data.get(key, ""))]:
+        return Finding(subject, "missing", f"lacks {', '.join(absent)}", hint)
+    return Finding(subject, "ok", "is there" + (f", with {', '.join(need.keys)}" if need.keys else ""))
+
+
+def _queue(api: "ApiClient", namespace: str, name: str, subject: str) -> Finding:
+    if _read(api, f"/apis/{_KUEUE}/namespaces/{namespace}/localqueues/{name}") is None:
+        hint = "the chart makes it (kueue.enabled), in its own namespace; or: --profile-set defaults.queue=NAME"
+        return Finding(subject, "missing", "there is no such queue: pods would wait for ever", hint)
+    return Finding(subject, "ok", "is there")
+
+
+def _runtime(api: "ApiClient", needs: Needs, subject: str) -> Finding:
+    found = _read(api, f"/apis/{_RUNTIMES}/namespaces/{needs.namespace}/servingruntimes/{needs.runtime}")
+    formats = [each["name"] for each in (found or {}).get("spec", {}).get("supportedModelFormats", [])]
+    if MODEL_FORMAT in formats:
+        return Finding(subject, "ok", f"serves the model format '{MODEL_FORMAT}'")
+    message = "there is no such runtime" if found is None else f"serves {', '.join(formats) or 'no format'} only"
+    return Finding(subject, "missing", message, "helm upgrade --install opencharacter charts/opencharacter")

@@ -1,0 +1,15 @@
+"""What a check has found."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The outcome of one check."""
+
+    subject: str
+    state: Literal["ok", "missing", "unknown"]
+    """`unknown`: it cannot be told from here."""
+    message: str
+    hint: str | None = None

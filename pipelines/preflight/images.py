@@ -1,0 +1,119 @@
+"""Asking a container registry whether it holds an image.
+
+OCI distribution specification 1.1, with the registries' basic and token authentication. Credentials are Docker's own:
+its configuration file and the helpers that it names.
+"""
+
+import base64
+import ipaddress
+import warnings
+from collections.abc import Generator
+from urllib.request import parse_http_list, parse_keqv_list
+
+import httpx
+
+from opencharacter.pipelines.preflight.findings import Finding
+
+_ACCEPTED = ", ".join(
+    (
+        "application/vnd.oci.image.index.v1+json",
+        "application/vnd.oci.image.manifest.v1+json",
+        "application/vnd.docker.distribution.manifest.list.v2+json",
+        "application/vnd.docker.distribution.manifest.v2+json",
+    )
+)
+_TIMEOUT_S = 15
+_DOCKER_HUB = "registry-1.docker.io"
+
+
+def find_image(reference: str) -> Finding:
+    """Whether its registry holds an image, such as `registry.example.com/oc/tools:0.1.0`; nothing is pulled.
+
+    `unknown` where the registry cannot be reached, or does not show it to this machine's credentials.
+    """
+    from docker.auth import resolve_repository_name
+    from docker.errors import DockerException
+
+    subject = f"Image {reference}"
+    registry, _ = resolve_repository_name(reference)
+    try:
+        status = _ask(reference)
+    except (httpx.HTTPError, DockerException) as error:
+        return Finding(subject, "unknown", f"{registry} cannot be asked from here: {error or type(error).__name__}")
+    if status == 200:
+        return Finding(subject, "ok", "is in the registry")
+    if status == 404:
+        return Finding(
+            subject,
+            "missing",
+            f"{registry} holds no such image",
+            "make images PUSH=images.yaml writes the profile's `images` (registry, tag, digests); "
+            "for images that the nodes hold already: images.pull_policy=Never",
+        )
+    if status in (401, 403):
+        message = f"{registry} does not show it to this machine ({status}): it is private, or not there"
+        return Finding(subject, "unknown", message, f"docker login {registry}")
+    return Finding(subject, "unknown", f"{registry} answers {status}")
+
+
+def _ask(reference: str) -> int:
+    """The status that the registry answers with when it is asked for the image's manifest."""
+    from docker.auth import load_config, resolve_repository_name
+    from docker.utils import parse_repository_tag
+
+    registry, path = resolve_repository_name(reference)
+    repository, tag = parse_repository_tag(path)
+    host = _DOCKER_HUB if registry == "docker.io" else registry
+    local = _is_loopback(host)
+    with warnings.catch_warnings(action="ignore"):  # what they tell of is raised, too
+        known = load_config().resolve_authconfig(registry) or {}
+    login = (known["username"], known["password"]) if known.get("username") and known.get("password") else None
+    with httpx.Client(timeout=_TIMEOUT_S, follow_redirects=True, trust_env=not local) as client:
+        url = f"{'http' if local else 'https'}://{host}/v2/{repository}/manifests/{tag or 'latest'}"
+        return client.head(url, headers={"Accept": _ACCEPTED}, auth=_RegistryAuth(login)).status_code
+
+
+class _RegistryAuth(httpx.Auth):
+    """Answers a registry's challenge: with the login, or with a token from the server that the challenge names."""
+
+    requires_response_body = True
+
+    def __init__(self, login: tuple[str, str] | None) -> None:
+        self._basic = None
+        if login:
+            text = ":".join(login).encode()
+            self._basic = f"Basic {base64.b64encode(text).decode()}"
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        refused = yield request
+        scheme, _, told = refused.headers.get("WWW-Authenticate", "").partition(" ")
+        if refused.status_code != 401:
+            return
+        authorization = self._basic if scheme.lower() == "basic" else None
+        challenge = parse_keqv_list(parse_http_list(told)) if scheme.lower() == "bearer" else {}
+        if "realm" in challenge:
+            wanted: dict[str, str] = {key: challenge[key] for key in ("service", "scope") if key in challenge}
+            headers = {"Authorization": self._basic} if self._basic else {}
+            answer = yield httpx.Request("GET", challenge["realm"], params=wanted, headers=headers)
+            authorization = _bearer(answer)
+        if authorization:
+            request.headers["Authorization"] = authorization
+        yield request
+
+
+def _bearer(answer: httpx.Response) -> str | None:
+    try:
+        told = answer.json() if answer.is_success else {}
+    except ValueError:
+        return None
+    token = told.get("token") or told.get("access_token")
+    return f"Bearer {token}" if token else None
+
+
+def _is_loopback(host: str) -> bool:
+    """Registries of this machine speak plain HTTP, as Docker takes for granted too."""
+    name = host.rpartition(":")[0] or host
+    try:
+        return ipaddress.ip_address(name.strip("[]")).is_loopback
+    except ValueError:
+        return name == "localhost"

@@ -1,0 +1,105 @@
+"""`opencharacter pipeline submit`: what is looked for before a run is sent."""
+
+import base64
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from support.kfp_api import KfpApi, kfp_api
+from support.kubernetes_api import KubernetesApi
+from support.object_store import ObjectStore
+from support.registry_api import RegistryApi
+
+from opencharacter.cli import main
+
+Submit = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def api() -> Iterator[KfpApi]:
+    with kfp_api() as state:
+        yield state
+
+
+@pytest.fixture
+def submit(
+    api: KfpApi,
+    registry: RegistryApi,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> Submit:
+    """Submits a run that fits the profile `cpu`, whose images the registry holds."""
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(tmp_path / "absent"))
+    for variable in ("AWS_ACCESS_KEY_ID", "AWS_PROFILE"):
+        monkeypatch.delenv(variable, raising=False)
+    registry.images = {f"oc/{name}:0.1.0" for name in ("synthesis", "training", "tools")}
+
+    def run(*arguments: str, workspace: str = "s3://models/oc") -> tuple[int, str, str]:
+        named = ("--preset", "demo", "--profile", "cpu", "--profile-set", f"images.registry={registry.address}/oc")
+        with pytest.raises(SystemExit) as caught:
+            main(["pipeline", "submit", *named, "--host", api.url, "--workspace", workspace, *arguments])
+        streams = capsys.readouterr()
+        return int(caught.value.code or 0), streams.out, streams.err
+
+    return run
+
+
+def test_a_run_whose_images_are_there_is_sent(submit: Submit, api: KfpApi, registry: RegistryApi) -> None:
+    code, told, _ = submit()
+    assert (code, len(api.runs)) == (0, 1)
+    assert f"ok      Image {registry.address}/oc/tools:0.1.0: is in the registry" in told
+    assert "unknown Cluster: preflight: no cluster to talk to" in told
+    assert "unknown Bucket s3://models/oc: not asked: this process has no keys" in told
+
+
+@pytest.mark.parametrize("more", [(), ("--dry-run",)])
+def test_a_run_with_an_image_that_no_registry_holds_is_refused(
+    submit: Submit, api: KfpApi, registry: RegistryApi, more: tuple[str, ...]
+) -> None:
+    registry.images.remove("oc/training:0.1.0")
+    code, told, error = submit(*more)
+    assert code == 2
+    assert f"missing Image {registry.address}/oc/training:0.1.0" in told
+    assert "the cluster lacks: Image" in error
+    assert (api.runs, api.experiments) == ([], [])
+
+
+def test_images_that_nodes_never_pull_are_not_asked_for(submit: Submit, api: KfpApi, registry: RegistryApi) -> None:
+    registry.images.clear()
+    code, told, _ = submit("--profile-set", "images.pull_policy=Never")
+    assert (code, len(api.runs), "Image" in told) == (0, 1, False)
+
+
+def test_no_preflight_sends_all_the_same(submit: Submit, api: KfpApi, registry: RegistryApi) -> None:
+    registry.images.clear()
+    assert submit("--no-preflight")[0] == 0
+    assert len(api.runs) == 1
+
+
+def test_a_secret_that_the_cluster_lacks_stops_the_run(submit: Submit, api: KfpApi, cluster: KubernetesApi) -> None:
+    cluster.serve_group("argoproj.io/v1alpha1", "workflows")
+    cluster.serve_group("kubeflow.org/v1beta1", "scheduledworkflows")
+    code, told, error = submit()
+    assert (code, api.runs) == (2, [])
+    assert "kubectl create secret generic opencharacter-s3 --namespace kubeflow" in told
+    assert "the cluster lacks: Secret kubeflow/opencharacter-s3" in error
+    value = base64.b64encode(b"value").decode()
+    keys = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+    cluster.objects["/api/v1/namespaces/kubeflow/secrets/opencharacter-s3"] = {"data": dict.fromkeys(keys, value)}
+    assert submit()[0] == 0
+    assert len(api.runs) == 1
+
+
+def test_a_bucket_that_is_not_there_stops_the_run(
+    submit: Submit, api: KfpApi, s3_root: str, s3_server: ObjectStore
+) -> None:
+    endpoint = ("--profile-set", f"env.AWS_ENDPOINT_URL={s3_server.url}")
+    code, _, error = submit(*endpoint, workspace="s3://absent/runs")
+    assert (code, api.runs) == (2, [])
+    assert "the cluster lacks: Bucket s3://absent/runs" in error
+    code, told, _ = submit(*endpoint, workspace=s3_root)
+    assert (code, f"ok      Bucket {s3_root}" in told, len(api.runs)) == (0, True, 1)
+    code, told, _ = submit(workspace="s3://absent/runs")
+    assert (code, "the pods look for it at AWS, this process at http" in told) == (0, True)

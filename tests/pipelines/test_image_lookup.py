@@ -1,0 +1,80 @@
+"""Whether a registry holds an image, against a stand-in of a registry."""
+
+import base64
+import json
+from pathlib import Path
+
+import pytest
+from support.registry_api import LOGIN, RegistryApi
+
+from opencharacter.pipelines.preflight.images import find_image
+
+DIGEST = "sha256:" + "a" * 64
+
+
+@pytest.fixture(autouse=True)
+def docker_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Docker's configuration of these tests, in place of the user's."""
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    return tmp_path / "config.json"
+
+
+def log_in(docker_config: Path, registry: RegistryApi, login: tuple[str, str] = LOGIN) -> None:
+    secret = base64.b64encode(":".join(login).encode()).decode()
+    docker_config.write_text(json.dumps({"auths": {registry.address: {"auth": secret}}}))
+
+
+def test_tags_and_digests_are_found_or_missing(registry: RegistryApi) -> None:
+    registry.images = {"oc/tools:0.1.0", f"oc/tools@{DIGEST}"}
+    assert find_image(f"{registry.address}/oc/tools:0.1.0").state == "ok"
+    assert find_image(f"{registry.address}/oc/tools@{DIGEST}").state == "ok"
+    missing = find_image(f"{registry.address}/oc/tools:0.2.0")
+    assert (missing.state, missing.subject) == ("missing", f"Image {registry.address}/oc/tools:0.2.0")
+    assert "make images PUSH=" in (missing.hint or "")
+
+
+def test_an_anonymous_token_is_fetched_where_the_registry_wants_one(registry: RegistryApi) -> None:
+    registry.asks, registry.images = "token", {"oc/tools:1"}
+    assert find_image(f"{registry.address}/oc/tools:1").state == "ok"
+    assert registry.scopes == ["repository:oc/tools:pull,push"]
+    assert find_image(f"{registry.address}/oc/tools:2").state == "missing"
+    registry.token = {"access_token": "t-1"}
+    assert find_image(f"{registry.address}/oc/tools:1").state == "ok"
+
+
+@pytest.mark.parametrize("asks", ["basic", "token of ada"])
+def test_docker_s_login_is_used(registry: RegistryApi, docker_config: Path, asks: str) -> None:
+    registry.asks, registry.images = asks, {"oc/tools:1"}  # type: ignore[assignment]
+    stranger = find_image(f"{registry.address}/oc/tools:1")
+    assert (stranger.state, stranger.hint) == ("unknown", f"docker login {registry.address}")
+    log_in(docker_config, registry, ("ada", "old"))
+    assert find_image(f"{registry.address}/oc/tools:1").state == "unknown"
+    log_in(docker_config, registry)
+    assert find_image(f"{registry.address}/oc/tools:1").state == "ok"
+    assert find_image(f"{registry.address}/oc/tools:2").state == "missing"
+
+
+@pytest.mark.parametrize("token", [{}, {"token": ""}, {"token": "another"}])
+def test_a_token_that_opens_nothing_leaves_it_unknown(registry: RegistryApi, token: dict[str, str]) -> None:
+    registry.asks, registry.token = "token", token
+    assert find_image(f"{registry.address}/oc/tools:1").state == "unknown"
+
+
+@pytest.mark.parametrize("status", [403, 429, 500])
+def test_a_registry_that_does_not_say_is_no_fault(registry: RegistryApi, status: int) -> None:
+    registry.status = status
+    found = find_image(f"{registry.address}/oc/tools:1")
+    assert found.state == "unknown"
+    assert str(status) in found.message
+
+
+def test_a_registry_out_of_reach_is_no_fault() -> None:
+    found = find_image("127.0.0.1:9/oc/tools:1")
+    assert (found.state, "127.0.0.1:9 cannot be asked from here" in found.message) == ("unknown", True)
+
+
+def test_a_credential_helper_that_is_absent_leaves_it_unknown(registry: RegistryApi, docker_config: Path) -> None:
+    docker_config.write_text(json.dumps({"credHelpers": {registry.address: "absent"}}))
+    found = find_image(f"{registry.address}/oc/tools:1")
+    assert found.state == "unknown"
+    assert "docker-credential-absent" in found.message

@@ -1,0 +1,63 @@
+"""A stand-in of a container registry, which the default tests have none of: it tells of images, and asks who comes.
+
+The real one of Docker is asked in tests/containers/test_push.py.
+"""
+
+import base64
+from collections.abc import Iterator
+from typing import Literal
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from support import stand_in
+
+LOGIN = ("ada", "pa:ss")
+_BASIC = "Basic " + base64.b64encode(":".join(LOGIN).encode()).decode()
+
+
+class RegistryApi:
+    """`images` are `REPOSITORY:TAG` or `REPOSITORY@DIGEST`; `asks` is how a caller must tell who it is."""
+
+    def __init__(self) -> None:
+        self.images: set[str] = set()
+        self.asks: Literal["nothing", "basic", "token", "token of ada"] = "nothing"
+        self.status = 0
+        """Every question is answered so, unless it is 0."""
+        self.token = {"token": "t-1"}
+        self.scopes: list[str] = []
+        self.address = ""
+
+    def handler(self) -> type[stand_in.Handler]:
+        api = self
+
+        class Handler(stand_in.Handler):
+            def do_HEAD(self) -> None:
+                if api.status:
+                    self.answer(api.status, {})
+                elif api.asks == "basic" and self.headers["Authorization"] != _BASIC:
+                    self.answer(401, {}, WWW_Authenticate='Basic realm="here"')
+                elif api.asks.startswith("token") and self.headers["Authorization"] != "Bearer t-1":
+                    told = f'realm="http://{api.address}/token",service="here",scope="repository:oc/tools:pull,push"'
+                    self.answer(401, {}, WWW_Authenticate=f"Bearer {told}")
+                else:
+                    repository, _, tag = self.path.removeprefix("/v2/").partition("/manifests/")
+                    known = {f"{repository}:{tag}", f"{repository}@{tag}"} & api.images
+                    self.answer(200 if known else 404, {})
+
+            def do_GET(self) -> None:
+                api.scopes += parse_qs(urlsplit(self.path).query)["scope"]
+                if api.asks == "token of ada" and self.headers["Authorization"] != _BASIC:
+                    self.answer(401, {})
+                else:
+                    self.answer(200, api.token)
+
+        return Handler
+
+
+@pytest.fixture
+def registry() -> Iterator[RegistryApi]:
+    """The stand-in; `address` is what stands before the images' names."""
+    made = RegistryApi()
+    with stand_in.serving(made.handler()) as url:
+        made.address = url.removeprefix("http://")
+        yield made
