@@ -10,6 +10,7 @@ from pathlib import Path
 
 from opencharacter.errors import OpenCharacterError
 from opencharacter.hashing import tree_digest
+from opencharacter.storage.durable import sync, sync_tree
 from opencharacter.storage.mirror import LocalMirror
 from opencharacter.storage.refs import Draft, Ref
 from opencharacter.storage.rowfiles import LocalRowFiles
@@ -52,14 +53,14 @@ class LocalPlace:
         ref = draft.as_ref(kind, key, str(target), tree_digest(draft.path))
         (draft.path / _MANIFEST).write_text(ref.model_dump_json(indent=2), encoding="utf-8")
         draft.path.chmod(0o755)
-        _sync_tree(draft.path)
+        sync_tree(draft.path)
         try:
             draft.path.rename(target)
         except OSError:
             # Another worker committed the same content address first: its output is as good as ours.
             if self._read_manifest(target) is None:
                 raise
-        _sync(target.parent)
+        sync(target.parent)
 
     def rows(self, name: str) -> LocalRowFiles:
         """See `Workspace.rows`."""
@@ -86,16 +87,3 @@ class LocalPlace:
                 f"{folder / _MANIFEST} is damaged: {error}", hint="delete that folder and run again"
             ) from error
         return Ref.model_validate(raw | {"uri": str(folder)})
-
-
-def _sync_tree(root: Path) -> None:
-    for path in [*root.rglob("*"), root]:
-        _sync(path)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

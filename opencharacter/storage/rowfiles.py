@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from opencharacter.errors import OpenCharacterError
+from opencharacter.storage.durable import sync
 
 _PARTIAL = ".partial-"
 
@@ -99,7 +100,7 @@ class LocalRowFiles:
                 with suppress(FileNotFoundError):
                     os.unlink(partial)
                 raise
-            _sync_folder(path.parent)
+            sync(path.parent)
 
     def create(self, name: str, data: bytes) -> None:
         """See `RowFiles.create`; the lock keeps others away."""
@@ -146,7 +147,7 @@ class LocalLog:
         with _told(path, "open"):
             self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
             self._length = os.fstat(self._descriptor).st_size
-            _sync_folder(path.parent)
+            sync(path.parent)
 
     def append(self, data: bytes) -> None:
         """See `Log.append`."""
@@ -177,11 +178,3 @@ def _told(path: Path, verb: str) -> Iterator[None]:
             f"cannot {verb} {path}: {error.strerror or error}",
             hint="nothing finished is lost: see to the disk and run the same command again",
         ) from error
-
-
-def _sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,7 +1,6 @@
 """Checkpoints that survive a kill at any moment: a folder counts once its mark is written, after all ranks are done."""
 
 import json
-import os
 import re
 import shutil
 from collections.abc import Iterable
@@ -10,6 +9,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from opencharacter.errors import UserError
+from opencharacter.storage.durable import sync, sync_tree
 
 _NAME = re.compile(r"checkpoint-(\d+)")
 _MARK = "complete.json"
@@ -47,13 +47,12 @@ def name_shards(checkpoint: Path) -> None:
 
 def mark_complete(checkpoint: Path, layout: Layout) -> None:
     """Declare a checkpoint complete, durably. Call it when every process has written its part."""
-    for path in [*checkpoint.rglob("*"), checkpoint]:
-        _sync(path)
+    sync_tree(checkpoint)
     partial = checkpoint / f".{_MARK}"
     partial.write_text(layout.model_dump_json(), encoding="utf-8")
-    _sync(partial)
+    sync(partial)
     partial.rename(checkpoint / _MARK)
-    _sync(checkpoint)
+    sync(checkpoint)
 
 
 def complete_steps(folder: Path) -> set[int]:
@@ -83,11 +82,3 @@ def _words(layout: Layout) -> str:
     mode = f"ZeRO-{layout.zero_stage}" if layout.zero_stage else "no ZeRO"
     over = f" on {layout.nodes} nodes" if layout.nodes > 1 else ""
     return f"{layout.world_size} process{'es' if layout.world_size > 1 else ''}{over} with {mode}"
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,14 +1,13 @@
 """An engine of our own, stand-in bases, and the images, built once a session by the README's command."""
 
-import importlib.util
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+from support.build_script import build_script
 from support.private_engine import engine_folder, private_engine
 from support.standin_bases import make_standins
 
@@ -21,15 +20,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "images" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.timeout(_BUILD_S))
-
-
-def _build_script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("build_images", ROOT / "docker" / "build.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="session")
@@ -45,7 +35,7 @@ def engine() -> Iterator[dict[str, str]]:
 @pytest.fixture(scope="session")
 def images(engine: dict[str, str]) -> dict[str, str]:
     """The built images' references by name."""
-    bake = _build_script().Bake({})
+    bake = build_script().Bake({})
     kinds = {"PYTHON_IMAGE": "python", "VLLM_IMAGE": "python", "CUDA_IMAGE": "bare", "CUDA_BUILD_IMAGE": "bare"}
     make_standins({bake.value(variable): kind for variable, kind in kinds.items()}, engine)
     # No GPU here, no vLLM in the stand-in, and no network but the host's.

@@ -1,11 +1,11 @@
 """The images' definitions agree with one another: bake file, Dockerfiles, lock files, library."""
 
-import importlib.util
 import re
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from support.build_script import build_script
 
 from opencharacter import __version__
 from opencharacter.components.images import image_reference
@@ -17,12 +17,7 @@ LOCKS = sorted(ROOT.glob("requirements/*.lock"))
 
 @pytest.fixture(scope="module")
 def build() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("build_images", ROOT / "docker" / "build.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return build_script()
 
 
 @pytest.mark.parametrize("name", IMAGES)
