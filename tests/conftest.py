@@ -32,14 +32,6 @@ settings.load_profile("any machine")
 _FOLDER_VARIABLE = "OPENCHARACTER_TEST_SERVERS"
 _OWNER_VARIABLE = "OPENCHARACTER_TEST_OWNER_PID"
 
-_LONGEST = ("test_training_runs.py", "test_local_run.py", "test_resume.py")
-"""Files that take minutes: begun first, so that two workers end together."""
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: item.path.name not in _LONGEST)
-
-
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="write the golden files anew")
 

@@ -9,7 +9,8 @@ from opencharacter.errors import OpenCharacterError, UserError
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient
 
-API_TIMEOUT_S = 30
+API_TIMEOUT_S = (5, 30)
+"""To connect, and to wait for an answer; the client tries three times more."""
 
 
 @contextmanager
