@@ -32,6 +32,7 @@ settings.load_profile("any machine")
 _FOLDER_VARIABLE = "OPENCHARACTER_TEST_SERVERS"
 _OWNER_VARIABLE = "OPENCHARACTER_TEST_OWNER_PID"
 
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="write the golden files anew")
 
