@@ -11,44 +11,60 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from support import standin_recipes
+
 _SUITE = "bookworm"
 _CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
+_STANDIN = "opencharacter-standin"
 
 
 def make_standins(names: dict[str, str], engine: dict[str, str]) -> None:
-    """Make the images: `names` says which name gets a base that is `bare`, and which one with `python`.
+    """Make the images: `names` says which name gets a base of which kind.
 
-    What an earlier run made from the same settings is used again.
+    `bare` is Debian; `python` has Python, too; `vllm` has vLLM (its CPU build) in the system's Python, as the official
+    image has it; `cuda` has NVIDIA's compiler and headers, and leaves torch to the package index. What an earlier run
+    made from the same settings is used again.
     """
-    environment = os.environ | engine
-    docker = engine["DOCKER"]
-    settings = _settings()
-    mark = f"opencharacter-standin:{_digest(settings)}"
-    if subprocess.run([docker, "image", "inspect", f"{mark}-python"], env=environment, capture_output=True).returncode:
-        with tempfile.TemporaryDirectory(dir=Path(engine["DOCKER_CONFIG"])) as scratch:
-            root = Path(scratch)
-            command = ["debootstrap", "--variant=minbase", "--include=ca-certificates", _SUITE, str(root)]
-            _run(command, environment)
-            for path, content in settings.items():
-                target = root / path.lstrip("/")
-                target.parent.mkdir(parents=True, exist_ok=True)
-                if isinstance(content, Path):
-                    shutil.copyfile(content, target)
-                else:
-                    target.write_text(content)
-            shutil.rmtree(root / "var/cache/apt/archives")
-            tar = subprocess.Popen(["tar", "--directory", scratch, "--create", "."], stdout=subprocess.PIPE)
-            subprocess.run([docker, "import", "-", f"{mark}-bare"], stdin=tar.stdout, env=environment, check=True)
-            if tar.wait():
-                raise RuntimeError("the stand-in's root could not be packed")
-        recipe = (
-            f"FROM {mark}-bare\nRUN apt-get update && apt-get install -y --no-install-recommends python3 python3-venv"
-        )
-        recipe += " && rm -rf /var/lib/apt/lists/*\n"
-        command = [docker, "build", "--network", "host", "--tag", f"{mark}-python", "-"]
-        _run(command, environment | {"DOCKER_BUILDKIT": "1"}, recipe)
+    environment = os.environ | engine | {"DOCKER_BUILDKIT": "1"}
+    docker, settings = engine["DOCKER"], _settings()
+    told = subprocess.check_output([docker, "image", "ls", "--format", "{{.Repository}}:{{.Tag}}"], env=environment)
+    present = told.decode().split()
+    bare = f"{_STANDIN}:bare-{_digest(settings)}"
+    if bare not in present:
+        _debootstrap(settings, bare, environment)
+    wheels = [path for path, content in settings.items() if isinstance(content, Path) and path.endswith(".whl")]
     for name, kind in names.items():
-        _run([docker, "tag", f"{mark}-{kind}", name], environment)
+        tag = bare
+        if kind != "bare":
+            recipe = standin_recipes.recipe(kind, bare, wheels)
+            tag = f"{_STANDIN}:{kind}-{_digest({**settings, **standin_recipes.context(), 'recipe': recipe})}"
+            if tag not in present:
+                command = [docker, "build", "--network", "host", "--tag", tag, "--file", "-", str(standin_recipes.ROOT)]
+                _run(command, environment, recipe)
+        _run([docker, "tag", tag, name], environment)
+        for old in present:
+            if old.startswith(f"{_STANDIN}:{kind}-") and old != tag:
+                _run([docker, "image", "rm", old], environment)
+
+
+def _debootstrap(settings: dict[str, str | Path], tag: str, environment: dict[str, str]) -> None:
+    docker = environment["DOCKER"]
+    with tempfile.TemporaryDirectory(dir=Path(environment["DOCKER_CONFIG"])) as scratch:
+        root = Path(scratch)
+        command = ["debootstrap", "--variant=minbase", "--include=ca-certificates", _SUITE, str(root)]
+        _run(command, environment)
+        for path, content in settings.items():
+            target = root / path.lstrip("/")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if isinstance(content, Path):
+                shutil.copyfile(content, target)
+            else:
+                target.write_text(content)
+        shutil.rmtree(root / "var/cache/apt/archives")
+        tar = subprocess.Popen(["tar", "--directory", scratch, "--create", "."], stdout=subprocess.PIPE)
+        subprocess.run([docker, "import", "-", tag], stdin=tar.stdout, env=environment, check=True)
+        if tar.wait():
+            raise RuntimeError("the stand-in's root could not be packed")
 
 
 def _settings() -> dict[str, str | Path]:
