@@ -134,7 +134,11 @@ def _look_ahead(config: "RunConfig", profile: "ClusterProfile | None", *, worksp
 
     findings = check_before_run(config, profile, workspace=workspace, write=write)
     show_findings(findings)
-    refuse_missing(findings, hint="nothing was sent; --no-preflight submits all the same")
+    refuse_missing(
+        findings,
+        hint="nothing was sent. Another cluster or namespace? KUBECONFIG, --profile-set namespace=NAME. "
+        "--no-preflight submits all the same",
+    )
 
 
 def _show_pods(config: "RunConfig", profile: "ClusterProfile | None") -> None:

@@ -6,9 +6,9 @@ its configuration file and the helpers that it names.
 
 import base64
 import ipaddress
+import re
 import warnings
 from collections.abc import Generator
-from urllib.request import parse_http_list, parse_keqv_list
 
 import httpx
 
@@ -22,6 +22,7 @@ _ACCEPTED = ", ".join(
         "application/vnd.docker.distribution.manifest.v2+json",
     )
 )
+_CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
 _TIMEOUT_S = 15
 _DOCKER_HUB = "registry-1.docker.io"
 
@@ -34,12 +35,13 @@ def find_image(reference: str) -> Finding:
     from docker.auth import resolve_repository_name
     from docker.errors import DockerException
 
-    subject = f"Image {reference}"
-    registry, _ = resolve_repository_name(reference)
+    subject, registry = f"Image {reference}", "the registry"
     try:
-        status = _ask(reference)
-    except (httpx.HTTPError, DockerException) as error:
-        return Finding(subject, "unknown", f"{registry} cannot be asked from here: {error or type(error).__name__}")
+        registry, path = resolve_repository_name(reference)
+        status = _ask(registry, path)
+    except (httpx.HTTPError, httpx.InvalidURL, DockerException) as error:
+        message = f"{registry} cannot be asked from here: {str(error) or type(error).__name__}"
+        return Finding(subject, "unknown", message)
     if status == 200:
         return Finding(subject, "ok", "is in the registry")
     if status == 404:
@@ -47,8 +49,8 @@ def find_image(reference: str) -> Finding:
             subject,
             "missing",
             f"{registry} holds no such image",
-            "make images PUSH=images.yaml writes the profile's `images` (registry, tag, digests); "
-            "for images that the nodes hold already: images.pull_policy=Never",
+            "make images PUSH=images.yaml writes the profile's `images`: registry, tag, digests. "
+            f"If only members see it: docker login {registry}. If the nodes hold it already: images.pull_policy=Never",
         )
     if status in (401, 403):
         message = f"{registry} does not show it to this machine ({status}): it is private, or not there"
@@ -56,21 +58,29 @@ def find_image(reference: str) -> Finding:
     return Finding(subject, "unknown", f"{registry} answers {status}")
 
 
-def _ask(reference: str) -> int:
+def _ask(registry: str, path: str) -> int:
     """The status that the registry answers with when it is asked for the image's manifest."""
-    from docker.auth import load_config, resolve_repository_name
     from docker.utils import parse_repository_tag
 
-    registry, path = resolve_repository_name(reference)
     repository, tag = parse_repository_tag(path)
     host = _DOCKER_HUB if registry == "docker.io" else registry
     local = _is_loopback(host)
-    with warnings.catch_warnings(action="ignore"):  # what they tell of is raised, too
-        known = load_config().resolve_authconfig(registry) or {}
-    login = (known["username"], known["password"]) if known.get("username") and known.get("password") else None
     with httpx.Client(timeout=_TIMEOUT_S, follow_redirects=True, trust_env=not local) as client:
         url = f"{'http' if local else 'https'}://{host}/v2/{repository}/manifests/{tag or 'latest'}"
-        return client.head(url, headers={"Accept": _ACCEPTED}, auth=_RegistryAuth(login)).status_code
+        return client.head(url, headers={"Accept": _ACCEPTED}, auth=_RegistryAuth(_login(registry))).status_code
+
+
+def _login(registry: str) -> tuple[str, str] | None:
+    from docker.auth import load_config
+    from docker.errors import InvalidConfigFile
+
+    try:
+        with warnings.catch_warnings(action="ignore"):  # what they tell of is raised, too
+            known = load_config().resolve_authconfig(registry) or {}
+    except (ValueError, AttributeError) as error:
+        raise InvalidConfigFile(f"Docker's configuration cannot be read ({error})") from error
+    user, password = known.get("username"), known.get("password")
+    return (user, password) if user and password else None
 
 
 class _RegistryAuth(httpx.Auth):
@@ -90,11 +100,11 @@ class _RegistryAuth(httpx.Auth):
         if refused.status_code != 401:
             return
         authorization = self._basic if scheme.lower() == "basic" else None
-        challenge = parse_keqv_list(parse_http_list(told)) if scheme.lower() == "bearer" else {}
+        challenge = dict(_CHALLENGE.findall(told)) if scheme.lower() == "bearer" else {}
         if "realm" in challenge:
-            wanted: dict[str, str] = {key: challenge[key] for key in ("service", "scope") if key in challenge}
+            wanted = {key: challenge[key] for key in ("service", "scope") if key in challenge}
             headers = {"Authorization": self._basic} if self._basic else {}
-            answer = yield httpx.Request("GET", challenge["realm"], params=wanted, headers=headers)
+            answer = yield httpx.Request("GET", challenge["realm"], params=wanted or None, headers=headers)
             authorization = _bearer(answer)
         if authorization:
             request.headers["Authorization"] = authorization
@@ -106,7 +116,7 @@ def _bearer(answer: httpx.Response) -> str | None:
         told = answer.json() if answer.is_success else {}
     except ValueError:
         return None
-    token = told.get("token") or told.get("access_token")
+    token = isinstance(told, dict) and (told.get("token") or told.get("access_token"))
     return f"Bearer {token}" if token else None
 
 

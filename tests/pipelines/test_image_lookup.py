@@ -54,10 +54,31 @@ def test_docker_s_login_is_used(registry: RegistryApi, docker_config: Path, asks
     assert find_image(f"{registry.address}/oc/tools:2").state == "missing"
 
 
-@pytest.mark.parametrize("token", [{}, {"token": ""}, {"token": "another"}])
-def test_a_token_that_opens_nothing_leaves_it_unknown(registry: RegistryApi, token: dict[str, str]) -> None:
+@pytest.mark.parametrize("token", [{}, {"token": ""}, {"token": "another"}, ["t-1"]])
+def test_a_token_that_opens_nothing_leaves_it_unknown(registry: RegistryApi, token: object) -> None:
     registry.asks, registry.token = "token", token
     assert find_image(f"{registry.address}/oc/tools:1").state == "unknown"
+
+
+@pytest.mark.parametrize(
+    "challenge",
+    ["Bearer", "Bearer realm", "Bearer realm=", 'Bearer realm="http://[half"', 'Bearer realm="ftp://x"', "Negotiate"],
+)
+def test_a_challenge_that_makes_no_sense_leaves_it_unknown(registry: RegistryApi, challenge: str) -> None:
+    registry.asks, registry.challenge = "token", challenge
+    assert find_image(f"{registry.address}/oc/tools:1").state == "unknown"
+
+
+def test_a_name_that_is_none_leaves_it_unknown() -> None:
+    found = find_image("-registry.example.com/oc/tools:1")
+    assert (found.state, "-registry.example.com" in found.message) == ("unknown", True)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"auths": {"REGISTRY": {"auth": "%"}}}'])
+def test_a_login_that_cannot_be_read_is_no_login(registry: RegistryApi, docker_config: Path, text: str) -> None:
+    registry.images = {"oc/tools:1"}
+    docker_config.write_text(text.replace("REGISTRY", registry.address))
+    assert find_image(f"{registry.address}/oc/tools:1").state in ("ok", "unknown")
 
 
 @pytest.mark.parametrize("status", [403, 429, 500])

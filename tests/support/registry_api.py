@@ -5,7 +5,7 @@ The real one of Docker is asked in tests/containers/test_push.py.
 
 import base64
 from collections.abc import Iterator
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -23,7 +23,8 @@ class RegistryApi:
         self.asks: Literal["nothing", "basic", "token", "token of ada"] = "nothing"
         self.status = 0
         """Every question is answered so, unless it is 0."""
-        self.token = {"token": "t-1"}
+        self.token: Any = {"token": "t-1"}
+        self.challenge = 'Bearer realm="http://{address}/token",service="here",scope="repository:oc/tools:pull,push"'
         self.scopes: list[str] = []
         self.address = ""
 
@@ -37,8 +38,7 @@ class RegistryApi:
                 elif api.asks == "basic" and self.headers["Authorization"] != _BASIC:
                     self.answer(401, {}, WWW_Authenticate='Basic realm="here"')
                 elif api.asks.startswith("token") and self.headers["Authorization"] != "Bearer t-1":
-                    told = f'realm="http://{api.address}/token",service="here",scope="repository:oc/tools:pull,push"'
-                    self.answer(401, {}, WWW_Authenticate=f"Bearer {told}")
+                    self.answer(401, {}, WWW_Authenticate=api.challenge.format(address=api.address))
                 else:
                     repository, _, tag = self.path.removeprefix("/v2/").partition("/manifests/")
                     known = {f"{repository}:{tag}", f"{repository}@{tag}"} & api.images
