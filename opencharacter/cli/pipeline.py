@@ -118,7 +118,7 @@ def submit(
     if dry_run:
         _show_pods(loaded, placed)
     if preflight:
-        _look_ahead(loaded, placed, workspace=workspace, write=not dry_run)
+        _look_ahead(placed, workspace=workspace, write=not dry_run)
     if dry_run or host is None:
         typer.echo(f"data: {workspace}\nnothing was sent")
         return
@@ -128,11 +128,11 @@ def submit(
     typer.echo(f"run {submitted.run_id}\n{submitted.url}")
 
 
-def _look_ahead(config: "RunConfig", profile: "ClusterProfile | None", *, workspace: str, write: bool) -> None:
+def _look_ahead(profile: "ClusterProfile | None", *, workspace: str, write: bool) -> None:
     from opencharacter.cli.findings import show_findings
     from opencharacter.pipelines.preflight.check import check_before_run, refuse_missing
 
-    findings = check_before_run(config, profile, workspace=workspace, write=write)
+    findings = check_before_run(profile, workspace=workspace, write=write)
     show_findings(findings)
     refuse_missing(
         findings,

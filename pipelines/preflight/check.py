@@ -4,13 +4,17 @@ import os
 
 from opencharacter.errors import OpenCharacterError, UserError
 from opencharacter.pipelines.cluster import ClusterProfile
-from opencharacter.pipelines.config import RunConfig
-from opencharacter.pipelines.pods import pods_of
 from opencharacter.pipelines.preflight.bucket import find_bucket
 from opencharacter.pipelines.preflight.cluster import check_cluster
 from opencharacter.pipelines.preflight.findings import Finding
 from opencharacter.pipelines.preflight.images import find_image
 from opencharacter.pipelines.preflight.needs import Needs, needs_of
+
+_PLACES = (
+    ("endpoint", ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"), "AWS"),
+    ("region", ("AWS_REGION", "AWS_DEFAULT_REGION"), "us-east-1"),
+)
+"""Where an object store is, the variables that say so, and what holds without them."""
 
 
 def check_all(needs: Needs) -> list[Finding]:
@@ -19,20 +23,18 @@ def check_all(needs: Needs) -> list[Finding]:
     return [*findings, find_bucket(needs.bucket)] if needs.bucket else findings
 
 
-def check_before_run(
-    config: RunConfig, profile: ClusterProfile | None, *, workspace: str, write: bool = True
-) -> list[Finding]:
+def check_before_run(profile: ClusterProfile | None, *, workspace: str, write: bool = True) -> list[Finding]:
     """What a run would miss, as far as this machine can tell; what it cannot reach is `unknown`.
 
-    GPUs are not asked for, since an autoscaler may have none before a pod waits for them. The bucket is asked only if
-    this process has keys for it and the pods would find it at the same endpoint, and not at all unless it may `write`.
+    Without a profile the pods have the default images, and nothing is known of their cluster. GPUs are not asked for,
+    since an autoscaler may have none before a pod waits for them. The bucket is asked only if this process has keys
+    for it and would look where the pods do, and not at all unless it may `write`.
     """
-    never = profile is not None and profile.images.pull_policy == "Never"
-    images = () if never else sorted({pod.image for pod in pods_of(config, profile)})
-    findings = [find_image(image) for image in images]
+    needs = needs_of(profile or ClusterProfile(name="none")).model_copy(update={"gpus": 0})
+    findings = [find_image(image) for image in needs.images]
     if profile:
         try:
-            findings += check_cluster(needs_of(profile).model_copy(update={"gpus": 0}))
+            findings += check_cluster(needs)
         except OpenCharacterError as error:
             findings.append(Finding("Cluster", "unknown", str(error), error.hint))
     if write:
@@ -51,8 +53,11 @@ def refuse_missing(findings: list[Finding], *, hint: str | None = None) -> None:
 def _why_not_asked(profile: ClusterProfile | None) -> str | None:
     if not (os.environ.get("AWS_ACCESS_KEY_ID") or os.environ.get("AWS_PROFILE")):
         return "not asked: this process has no keys for it (AWS_ACCESS_KEY_ID or AWS_PROFILE)"
-    here = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    there = profile.env.get("AWS_ENDPOINT_URL_S3") or profile.env.get("AWS_ENDPOINT_URL") if profile else here
-    if here != there:
-        return f"not asked: the pods look for it at {there or 'AWS'}, this process at {here or 'AWS'}"
+    for what, names, default in _PLACES:
+        here, there = (
+            next(filter(None, map(variables.get, names)), default)
+            for variables in (os.environ, profile.env if profile else os.environ)
+        )
+        if here != there:
+            return f"not asked: the {what} is {there} for the pods and {here} for this process"
     return None

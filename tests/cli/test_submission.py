@@ -102,4 +102,6 @@ def test_a_bucket_that_is_not_there_stops_the_run(
     code, told, _ = submit(*endpoint, workspace=s3_root)
     assert (code, f"ok      Bucket {s3_root}" in told, len(api.runs)) == (0, True, 1)
     code, told, _ = submit(workspace="s3://absent/runs")
-    assert (code, "the pods look for it at AWS, this process at http" in told) == (0, True)
+    assert (code, f"the endpoint is AWS for the pods and {s3_server.url} for this process" in told) == (0, True)
+    code, told, _ = submit(*endpoint, "--profile-set", "env.AWS_DEFAULT_REGION=eu-1", workspace="s3://absent/runs")
+    assert (code, "the region is eu-1 for the pods" in told) == (0, True)
