@@ -24,7 +24,7 @@ from opencharacter.engines.shared_servers import shared_server
 settings.register_profile(
     "any machine",
     deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+    suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("any machine")
 

@@ -34,6 +34,10 @@ _REGION_CODES = {"PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLo
 _CREDENTIAL_CODES = {"400", "401", "403", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"}
 
 
+class NoSuchBucket(UserError):
+    """The store answers, and has no bucket of that name."""
+
+
 class Stored(NamedTuple):
     """A small object as it was read; `age_s` is by the store's own clock, to the second."""
 
@@ -268,7 +272,7 @@ class ObjectStore:
     def _refusal(self, uri: str, response: Any) -> OpenCharacterError:
         status, code, message = _status(response), response["Error"]["Code"], response["Error"].get("Message")
         if code == "NoSuchBucket" or (status == 404 and not self._bucket_exists()):
-            return UserError(
+            return NoSuchBucket(
                 f"'{uri}': the object store has no such bucket",
                 hint=f"create '{self.bucket}' at {self.endpoint}, or correct the name",
             )

@@ -5,7 +5,7 @@ import os
 from opencharacter.errors import OpenCharacterError, UserError
 from opencharacter.pipelines.cluster import ClusterProfile
 from opencharacter.pipelines.preflight.bucket import find_bucket
-from opencharacter.pipelines.preflight.cluster import check_cluster
+from opencharacter.pipelines.preflight.cluster import PIPELINES, check_cluster
 from opencharacter.pipelines.preflight.findings import Finding
 from opencharacter.pipelines.preflight.images import find_image
 from opencharacter.pipelines.preflight.needs import Needs, needs_of
@@ -33,13 +33,26 @@ def check_before_run(profile: ClusterProfile | None, *, workspace: str, write: b
     needs = needs_of(profile or ClusterProfile(name="none")).model_copy(update={"gpus": 0})
     findings = [find_image(image) for image in needs.images]
     if profile:
-        try:
-            findings += check_cluster(needs)
-        except OpenCharacterError as error:
-            findings.append(Finding("Cluster", "unknown", str(error), error.hint))
+        findings += _as_far_as_seen(needs)
     if write:
         elsewhere = _why_not_asked(profile)
-        findings.append(Finding(f"Bucket {workspace}", "unknown", elsewhere) if elsewhere else find_bucket(workspace))
+        findings.append(
+            Finding(f"Bucket {workspace}", "unknown", elsewhere)
+            if elsewhere
+            else find_bucket(workspace, own_keys=False)
+        )
+    return findings
+
+
+def _as_far_as_seen(needs: Needs) -> list[Finding]:
+    try:
+        findings = check_cluster(needs)
+    except OpenCharacterError as error:
+        return [Finding("Cluster", "unknown", str(error), error.hint)]
+    except Exception as error:  # a kubeconfig or an answer that makes no sense tells nothing of the run's cluster
+        return [Finding("Cluster", "unknown", f"cannot be asked: {str(error) or type(error).__name__}")]
+    if any(each.subject == PIPELINES and each.state == "missing" for each in findings):
+        return [Finding("Cluster", "unknown", "the kubeconfig's cluster has no Kubeflow Pipelines: not the run's own")]
     return findings
 
 
@@ -47,7 +60,7 @@ def refuse_missing(findings: list[Finding], *, hint: str | None = None) -> None:
     """Raise a `UserError` that names what is missing, if anything is."""
     missing = [finding.subject for finding in findings if finding.state == "missing"]
     if missing:
-        raise UserError(f"the cluster lacks: {', '.join(missing)}", hint=hint)
+        raise UserError(f"not found: {', '.join(missing)}", hint=hint)
 
 
 def _why_not_asked(profile: ClusterProfile | None) -> str | None:

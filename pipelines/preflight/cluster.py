@@ -13,6 +13,7 @@ from opencharacter.serving.manifest import MODEL_FORMAT
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient
 
+PIPELINES = "Kubeflow Pipelines"
 _RUNTIMES = "serving.kserve.io/v1alpha1"
 _KUEUE = "kueue.x-k8s.io/v1beta2"
 
@@ -22,7 +23,7 @@ _APIS: dict[Part, tuple[str, dict[str, str]]] = {
         {"serving.kserve.io/v1beta1": "inferenceservices", _RUNTIMES: "servingruntimes"},
     ),
     "pipelines": (
-        "Kubeflow Pipelines",
+        PIPELINES,
         {"argoproj.io/v1alpha1": "workflows", "kubeflow.org/v1beta1": "scheduledworkflows"},
     ),
     "trainer": (

@@ -32,14 +32,13 @@ def find_image(reference: str) -> Finding:
 
     `unknown` where the registry cannot be reached, or does not show it to this machine's credentials.
     """
-    from docker.auth import resolve_repository_name
-    from docker.errors import DockerException
-
     subject, registry = f"Image {reference}", "the registry"
     try:
+        from docker.auth import resolve_repository_name
+
         registry, path = resolve_repository_name(reference)
         status = _ask(registry, path)
-    except (httpx.HTTPError, httpx.InvalidURL, DockerException) as error:
+    except Exception as error:  # a proxy, a helper's output, a name: whatever fails here tells nothing of the image
         message = f"{registry} cannot be asked from here: {str(error) or type(error).__name__}"
         return Finding(subject, "unknown", message)
     if status == 200:
@@ -63,23 +62,27 @@ def _ask(registry: str, path: str) -> int:
     from docker.utils import parse_repository_tag
 
     repository, tag = parse_repository_tag(path)
-    host = _DOCKER_HUB if registry == "docker.io" else registry
+    host = registry
+    if registry == "docker.io":
+        host, repository = _DOCKER_HUB, repository if "/" in repository else f"library/{repository}"
     local = _is_loopback(host)
+    root = f"{'http' if local else 'https'}://{host}/v2/"
+    auth = _RegistryAuth(_login(registry), f"repository:{repository}:pull")
     with httpx.Client(timeout=_TIMEOUT_S, follow_redirects=True, trust_env=not local) as client:
-        url = f"{'http' if local else 'https'}://{host}/v2/{repository}/manifests/{tag or 'latest'}"
-        return client.head(url, headers={"Accept": _ACCEPTED}, auth=_RegistryAuth(_login(registry))).status_code
+        url = f"{root}{repository}/manifests/{tag or 'latest'}"
+        status = client.head(url, headers={"Accept": _ACCEPTED}, auth=auth).status_code
+        if status == 404 and client.get(root).status_code not in (200, 401):
+            raise httpx.ProtocolError("what answers there is no registry")
+        return status
 
 
 def _login(registry: str) -> tuple[str, str] | None:
     from docker.auth import load_config
-    from docker.errors import InvalidConfigFile
 
-    try:
-        with warnings.catch_warnings(action="ignore"):  # what they tell of is raised, too
-            known = load_config().resolve_authconfig(registry) or {}
-    except (ValueError, AttributeError) as error:
-        raise InvalidConfigFile(f"Docker's configuration cannot be read ({error})") from error
-    user, password = known.get("username"), known.get("password")
+    with warnings.catch_warnings(action="ignore"):  # what they tell of is raised, too
+        known = load_config().resolve_authconfig(registry) or {}
+    # Docker's own file gives the first spelling, credential helpers the second.
+    user, password = (known.get(key.lower()) or known.get(key) for key in ("Username", "Password"))
     return (user, password) if user and password else None
 
 
@@ -88,7 +91,8 @@ class _RegistryAuth(httpx.Auth):
 
     requires_response_body = True
 
-    def __init__(self, login: tuple[str, str] | None) -> None:
+    def __init__(self, login: tuple[str, str] | None, scope: str) -> None:
+        self._scope = scope
         self._basic = None
         if login:
             text = ":".join(login).encode()
@@ -102,9 +106,10 @@ class _RegistryAuth(httpx.Auth):
         authorization = self._basic if scheme.lower() == "basic" else None
         challenge = dict(_CHALLENGE.findall(told)) if scheme.lower() == "bearer" else {}
         if "realm" in challenge:
-            wanted = {key: challenge[key] for key in ("service", "scope") if key in challenge}
+            wanted = {"scope": self._scope} | {key: challenge[key] for key in ("service", "scope") if key in challenge}
+            realm = httpx.URL(challenge["realm"]).copy_merge_params(wanted)
             headers = {"Authorization": self._basic} if self._basic else {}
-            answer = yield httpx.Request("GET", challenge["realm"], params=wanted or None, headers=headers)
+            answer = yield httpx.Request("GET", realm, headers=headers)
             authorization = _bearer(answer)
         if authorization:
             request.headers["Authorization"] = authorization

@@ -24,7 +24,7 @@ class Needs(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    namespace: str = Field(default="default", pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+    namespace: str = Field(default="default", pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
     parts: tuple[Part, ...] = ()
     gpus: Literal[0, 1, 2, 4, 8, 16] = Field(default=0, description="on one node")
     gpu_type: str = "nvidia.com/gpu"
@@ -46,8 +46,10 @@ def needs_of(profile: ClusterProfile) -> Needs:
     parts: list[Part] = ["pipelines"]
     parts += ["trainer"] if any((placement.nodes or 1) > 1 for placement in placements) else []
     parts += ["kueue"] if queues else []
-    secrets = {source.secret: tuple(source.keys) for source in profile.secrets if not source.optional}
-    secrets |= dict.fromkeys(profile.images.pull_secrets, ())
+    secrets: dict[str, tuple[str, ...]] = dict.fromkeys(profile.images.pull_secrets, ())
+    for source in profile.secrets:
+        if not source.optional:
+            secrets[source.secret] = (*secrets.get(source.secret, ()), *source.keys)
     pulled = sorted(set(STEP_IMAGES.values())) if profile.images.pull_policy != "Never" else ()
     return Needs(
         namespace=profile.namespace,

@@ -62,7 +62,7 @@ def test_a_run_with_an_image_that_no_registry_holds_is_refused(
     code, told, error = submit(*more)
     assert code == 2
     assert f"missing Image {registry.address}/oc/training:0.1.0" in told
-    assert "the cluster lacks: Image" in error
+    assert "not found: Image" in error
     assert (api.runs, api.experiments) == ([], [])
 
 
@@ -84,7 +84,7 @@ def test_a_secret_that_the_cluster_lacks_stops_the_run(submit: Submit, api: KfpA
     code, told, error = submit()
     assert (code, api.runs) == (2, [])
     assert "kubectl create secret generic opencharacter-s3 --namespace kubeflow" in told
-    assert "the cluster lacks: Secret kubeflow/opencharacter-s3" in error
+    assert "not found: Secret kubeflow/opencharacter-s3" in error
     value = base64.b64encode(b"value").decode()
     keys = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
     cluster.objects["/api/v1/namespaces/kubeflow/secrets/opencharacter-s3"] = {"data": dict.fromkeys(keys, value)}
@@ -92,15 +92,31 @@ def test_a_secret_that_the_cluster_lacks_stops_the_run(submit: Submit, api: KfpA
     assert len(api.runs) == 1
 
 
+def test_a_cluster_that_is_not_the_run_s_stops_nothing(submit: Submit, api: KfpApi, cluster: KubernetesApi) -> None:
+    code, told, _ = submit()
+    assert (code, len(api.runs)) == (0, 1)
+    assert "unknown Cluster: the kubeconfig's cluster has no Kubeflow Pipelines" in told
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "clusters: 5"])
+def test_an_odd_kubeconfig_stops_nothing(submit: Submit, api: KfpApi, tmp_path: Path, text: str) -> None:
+    (tmp_path / "absent").write_text(text)
+    assert submit()[0] == 0
+    assert len(api.runs) == 1
+
+
 def test_a_bucket_that_is_not_there_stops_the_run(
-    submit: Submit, api: KfpApi, s3_root: str, s3_server: ObjectStore
+    submit: Submit, api: KfpApi, s3_root: str, s3_server: ObjectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     endpoint = ("--profile-set", f"env.AWS_ENDPOINT_URL={s3_server.url}")
     code, _, error = submit(*endpoint, workspace="s3://absent/runs")
     assert (code, api.runs) == (2, [])
-    assert "the cluster lacks: Bucket s3://absent/runs" in error
+    assert "not found: Bucket s3://absent/runs" in error
     code, told, _ = submit(*endpoint, workspace=s3_root)
     assert (code, f"ok      Bucket {s3_root}" in told, len(api.runs)) == (0, True, 1)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another")
+    code, told, _ = submit(*endpoint, workspace=s3_root)
+    assert (code, "refuses these credentials" in told) == (0, True), "the pods have keys of their own"
     code, told, _ = submit(workspace="s3://absent/runs")
     assert (code, f"the endpoint is AWS for the pods and {s3_server.url} for this process" in told) == (0, True)
     code, told, _ = submit(*endpoint, "--profile-set", "env.AWS_DEFAULT_REGION=eu-1", workspace="s3://absent/runs")

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,29 @@ def test_a_token_that_opens_nothing_leaves_it_unknown(registry: RegistryApi, tok
 def test_a_challenge_that_makes_no_sense_leaves_it_unknown(registry: RegistryApi, challenge: str) -> None:
     registry.asks, registry.challenge = "token", challenge
     assert find_image(f"{registry.address}/oc/tools:1").state == "unknown"
+
+
+def test_the_login_of_a_credential_helper_is_used(
+    registry: RegistryApi, docker_config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = json.dumps({"Username": LOGIN[0], "Secret": LOGIN[1]})
+    helper = docker_config.parent / "docker-credential-ours"
+    helper.write_text(f"#!/bin/sh\necho '{told}'\n")
+    helper.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{docker_config.parent}:{os.environ['PATH']}")
+    docker_config.write_text(json.dumps({"credHelpers": {registry.address: "ours"}}))
+    registry.asks, registry.images = "basic", {"oc/tools:1"}
+    assert find_image(f"{registry.address}/oc/tools:1").state == "ok"
+
+
+def test_a_404_of_another_server_tells_nothing(registry: RegistryApi) -> None:
+    registry.is_registry = False
+    found = find_image(f"{registry.address}/oc/tools:1")
+    assert (found.state, "is no registry" in found.message) == ("unknown", True)
+
+
+def test_a_host_that_cannot_be_leaves_it_unknown() -> None:
+    assert find_image("registry..example.com/oc/tools:1").state == "unknown"
 
 
 def test_a_name_that_is_none_leaves_it_unknown() -> None:

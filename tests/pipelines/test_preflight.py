@@ -83,7 +83,7 @@ def test_each_lack_is_named_with_what_to_do(cluster: KubernetesApi, capsys: pyte
     assert "GPU: 2 of nvidia.com/gpu on one node are needed; the best node offers 1" in out
     assert "Secret play/half: lacks KEY" in out
     assert "kubectl create secret generic gone --namespace play --from-literal=TOKEN=…" in out
-    assert "the cluster lacks: KServe, Kubeflow Trainer, GPU, Secret play/half, Secret play/gone" in err
+    assert "not found: KServe, Kubeflow Trainer, GPU, Secret play/half, Secret play/gone" in err
     code, _, _ = run(*PLATFORM, "--warn-only", capsys=capsys)
     assert code == 0
 

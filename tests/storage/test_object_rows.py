@@ -9,7 +9,7 @@ import time
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.faulty_proxy import FaultyProxy
 from support.object_store import BUCKET, ObjectStore
@@ -158,7 +158,7 @@ def test_while_the_store_is_slow_the_journal_waits(s3_proxy: FaultyProxy, s3_roo
     assert files.read("journal/0-of-1") == b"under way in memory and later"
 
 
-@settings(max_examples=6)
+@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.integers(1, 30), st.integers(1, 3), st.booleans()), max_size=4))
 def test_any_history_of_runs_keeps_every_row(s3_root: str, runs: list[Any]) -> None:
     files = Workspace(f"{s3_root}/{digest([str(runs), time.monotonic()])[:8]}").rows("tests")

@@ -25,6 +25,7 @@ class RegistryApi:
         """Every question is answered so, unless it is 0."""
         self.token: Any = {"token": "t-1"}
         self.challenge = 'Bearer realm="http://{address}/token",service="here",scope="repository:oc/tools:pull,push"'
+        self.is_registry = True
         self.scopes: list[str] = []
         self.address = ""
 
@@ -45,6 +46,9 @@ class RegistryApi:
                     self.answer(200 if known else 404, {})
 
             def do_GET(self) -> None:
+                if self.path == "/v2/":
+                    self.answer(200 if api.is_registry else 404, {})
+                    return
                 api.scopes += parse_qs(urlsplit(self.path).query)["scope"]
                 if api.asks == "token of ada" and self.headers["Authorization"] != _BASIC:
                     self.answer(401, {})

@@ -40,8 +40,10 @@ def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
     """The base URL of a server that answers so, for as long as it is wanted."""
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
 
 
 def use_kubeconfig(url: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.tiny_llama import LLAMA3, byte_tokenizer
 
@@ -83,7 +83,7 @@ def named(request: pytest.FixtureRequest) -> tuple[str, Any]:
     return request.param, request.getfixturevalue(request.param)
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(messages=_conversations())
 def test_mask_and_tokens_are_those_of_transformers(
     named: tuple[str, Any], marked: dict[str, str], messages: list[dict[str, str]]
