@@ -126,8 +126,7 @@ def preflight(
         first = error.errors()[0]
         option = {"parts": "need", "secrets": "secret"}.get(str(first["loc"][0]), str(first["loc"][0]))
         raise UserError(f"--{option.replace('_', '-')}: {first['msg']} (got {first['input']!r})") from error
-    findings = check_all(needs)
-    show_findings(findings)
+    findings = show_findings(check_all(needs))
     if not warn_only:
         refuse_missing(findings)
 

@@ -1,5 +1,6 @@
 """How the outcome of a preflight is shown."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import typer
@@ -10,10 +11,13 @@ if TYPE_CHECKING:
 _COLOURS = {"ok": "green", "missing": "red", "unknown": "yellow"}
 
 
-def show_findings(findings: "list[Finding]") -> None:
-    """Print a line for each, and below it what to do."""
+def show_findings(findings: "Iterable[Finding]") -> "list[Finding]":
+    """Print a line for each as it is found, and below it what to do; returns them all."""
+    shown = []
     for finding in findings:
+        shown.append(finding)
         typer.secho(f"{finding.state:8}", fg=_COLOURS[finding.state], nl=False)
         typer.echo(f"{finding.subject}: {finding.message}")
         if finding.hint:
             typer.echo(f"         → {finding.hint}")
+    return shown

@@ -132,8 +132,7 @@ def _look_ahead(profile: "ClusterProfile | None", *, workspace: str, write: bool
     from opencharacter.cli.findings import show_findings
     from opencharacter.pipelines.preflight.check import check_before_run, refuse_missing
 
-    findings = check_before_run(profile, workspace=workspace, write=write)
-    show_findings(findings)
+    findings = show_findings(check_before_run(profile, workspace=workspace, write=write))
     refuse_missing(
         findings,
         hint="nothing was sent. Another cluster or namespace? KUBECONFIG, --profile-set namespace=NAME. "

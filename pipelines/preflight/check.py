@@ -1,13 +1,14 @@
 """All checks together: for a platform engineer, and before a run is sent."""
 
 import os
+from collections.abc import Iterator
 
 from opencharacter.errors import OpenCharacterError, UserError
 from opencharacter.pipelines.cluster import ClusterProfile
 from opencharacter.pipelines.preflight.bucket import find_bucket
 from opencharacter.pipelines.preflight.cluster import PIPELINES, check_cluster
 from opencharacter.pipelines.preflight.findings import Finding
-from opencharacter.pipelines.preflight.images import find_image
+from opencharacter.pipelines.preflight.images import find_images
 from opencharacter.pipelines.preflight.needs import Needs, needs_of
 
 _PLACES = (
@@ -17,36 +18,37 @@ _PLACES = (
 """Where an object store is, the variables that say so, and what holds without them."""
 
 
-def check_all(needs: Needs) -> list[Finding]:
-    """Look for everything that is needed. Raises as `check_cluster` does."""
-    findings = check_cluster(needs) + [find_image(image) for image in needs.images]
-    return [*findings, find_bucket(needs.bucket)] if needs.bucket else findings
+def check_all(needs: Needs) -> Iterator[Finding]:
+    """Look for everything that is needed, one after another. Raises as `check_cluster` does."""
+    yield from check_cluster(needs)
+    yield from find_images(needs.images)
+    if needs.bucket:
+        yield find_bucket(needs.bucket)
 
 
-def check_before_run(profile: ClusterProfile | None, *, workspace: str, write: bool = True) -> list[Finding]:
-    """What a run would miss, as far as this machine can tell; what it cannot reach is `unknown`.
+def check_before_run(profile: ClusterProfile | None, *, workspace: str, write: bool = True) -> Iterator[Finding]:
+    """Look for what a run would miss, as far as this machine can tell; what it cannot reach is `unknown`.
 
     Without a profile the pods have the default images, and nothing is known of their cluster. GPUs are not asked for,
     since an autoscaler may have none before a pod waits for them. The bucket is asked only if this process has keys
     for it and would look where the pods do, and not at all unless it may `write`.
     """
     needs = needs_of(profile or ClusterProfile(name="none")).model_copy(update={"gpus": 0})
-    findings = [find_image(image) for image in needs.images]
+    yield from find_images(needs.images)
     if profile:
-        findings += _as_far_as_seen(needs)
+        yield from _as_far_as_seen(needs)
     if write:
         elsewhere = _why_not_asked(profile)
-        findings.append(
+        yield (
             Finding(f"Bucket {workspace}", "unknown", elsewhere)
             if elsewhere
             else find_bucket(workspace, own_keys=False)
         )
-    return findings
 
 
 def _as_far_as_seen(needs: Needs) -> list[Finding]:
     try:
-        findings = check_cluster(needs)
+        findings = list(check_cluster(needs))
     except OpenCharacterError as error:
         return [Finding("Cluster", "unknown", str(error), error.hint)]
     except Exception as error:  # a kubeconfig or an answer that makes no sense tells nothing of the run's cluster

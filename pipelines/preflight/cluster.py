@@ -34,25 +34,24 @@ _APIS: dict[Part, tuple[str, dict[str, str]]] = {
 }
 
 
-def check_cluster(needs: Needs) -> list[Finding]:
-    """Look at the cluster for what is needed of it; nothing is changed.
+def check_cluster(needs: Needs) -> Iterator[Finding]:
+    """Look at the cluster for what is needed of it, one thing after another; nothing is changed.
 
     Raises `UserError` where no cluster is configured, `OpenCharacterError` where it cannot be reached.
     """
     with cluster_client("preflight") as api:
-        findings = [Finding("Cluster", "ok", f"asked at {api.configuration.host}")]
+        yield Finding("Cluster", "ok", f"asked at {api.configuration.host}")
         for subject, wanted in (_APIS[part] for part in needs.parts):
-            findings.append(_guarded(subject, partial(_part, api, wanted)))
+            yield _guarded(subject, partial(_part, api, wanted))
         if needs.gpus:
-            findings.append(_guarded("GPU", partial(_gpus, api, needs)))
+            yield _guarded("GPU", partial(_gpus, api, needs))
         here = needs.namespace
         for secret in needs.secrets:
-            findings.append(_guarded(f"Secret {here}/{secret.name}", partial(_secret, api, here, secret)))
+            yield _guarded(f"Secret {here}/{secret.name}", partial(_secret, api, here, secret))
         for queue in needs.queues:
-            findings.append(_guarded(f"LocalQueue {here}/{queue}", partial(_queue, api, here, queue)))
+            yield _guarded(f"LocalQueue {here}/{queue}", partial(_queue, api, here, queue))
         if needs.runtime:
-            findings.append(_guarded(f"ServingRuntime {here}/{needs.runtime}", partial(_runtime, api, needs)))
-        return findings
+            yield _guarded(f"ServingRuntime {here}/{needs.runtime}", partial(_runtime, api, needs))
 
 
 def _guarded(subject: str, check: Callable[[str], Finding]) -> Finding:

@@ -1,4 +1,4 @@
-"""Asking a container registry whether it holds an image.
+"""Asking container registries whether they hold images.
 
 OCI distribution specification 1.1, with the registries' basic and token authentication. Credentials are Docker's own:
 its configuration file and the helpers that it names.
@@ -8,7 +8,8 @@ import base64
 import ipaddress
 import re
 import warnings
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 
@@ -27,11 +28,18 @@ _TIMEOUT_S = 15
 _DOCKER_HUB = "registry-1.docker.io"
 
 
-def find_image(reference: str) -> Finding:
-    """Whether its registry holds an image, such as `registry.example.com/oc/tools:0.1.0`; nothing is pulled.
+def find_images(references: Iterable[str]) -> list[Finding]:
+    """Whether registries hold images, such as `registry.example.com/oc/tools:0.1.0`; nothing is pulled.
 
-    `unknown` where the registry cannot be reached, or does not show it to this machine's credentials.
+    All are asked at once. `unknown` where a registry cannot be reached, or does not show an image to this machine's
+    credentials.
     """
+    # Docker's library warns of an absent credential helper, and then raises what becomes the finding.
+    with warnings.catch_warnings(action="ignore"), ThreadPoolExecutor() as pool:
+        return list(pool.map(_find_image, references))
+
+
+def _find_image(reference: str) -> Finding:
     subject, registry = f"Image {reference}", "the registry"
     try:
         from docker.auth import resolve_repository_name
@@ -79,8 +87,7 @@ def _ask(registry: str, path: str) -> int:
 def _login(registry: str) -> tuple[str, str] | None:
     from docker.auth import load_config
 
-    with warnings.catch_warnings(action="ignore"):  # what they tell of is raised, too
-        known = load_config().resolve_authconfig(registry) or {}
+    known = load_config().resolve_authconfig(registry) or {}
     # Docker's own file gives the first spelling, credential helpers the second.
     user, password = (known.get(key.lower()) or known.get(key) for key in ("Username", "Password"))
     return (user, password) if user and password else None

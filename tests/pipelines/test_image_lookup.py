@@ -6,9 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from support import stand_in
 from support.registry_api import LOGIN, RegistryApi
 
-from opencharacter.pipelines.preflight.images import find_image
+from opencharacter.pipelines.preflight.findings import Finding
+from opencharacter.pipelines.preflight.images import find_images
 
 DIGEST = "sha256:" + "a" * 64
 
@@ -18,6 +20,11 @@ def docker_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Docker's configuration of these tests, in place of the user's."""
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
     return tmp_path / "config.json"
+
+
+def find_image(reference: str) -> Finding:
+    [finding] = find_images([reference])
+    return finding
 
 
 def log_in(docker_config: Path, registry: RegistryApi, login: tuple[str, str] = LOGIN) -> None:
@@ -32,6 +39,37 @@ def test_tags_and_digests_are_found_or_missing(registry: RegistryApi) -> None:
     missing = find_image(f"{registry.address}/oc/tools:0.2.0")
     assert (missing.state, missing.subject) == ("missing", f"Image {registry.address}/oc/tools:0.2.0")
     assert "make images PUSH=" in (missing.hint or "")
+
+
+def test_each_image_is_told_of_in_its_place(registry: RegistryApi) -> None:
+    registry.images = {"oc/b:1", "oc/d:1"}
+    asked = [f"{registry.address}/oc/{name}:1" for name in "abcd"]
+    found = find_images(asked)
+    assert [finding.subject for finding in found] == [f"Image {reference}" for reference in asked]
+    assert [finding.state for finding in found] == ["missing", "ok", "missing", "ok"]
+
+
+def test_a_registry_that_sends_elsewhere_is_followed(registry: RegistryApi) -> None:
+    registry.images, registry.moves = {"oc/tools:1"}, True
+    assert find_image(f"{registry.address}/oc/tools:1").state == "ok"
+    assert find_image(f"{registry.address}/oc/tools:2").state == "missing"
+
+
+@pytest.mark.parametrize("name", ["ada/tools:1", "docker.io/ada/tools:1", "index.docker.io/ada/tools:1"])
+def test_docker_hub_is_asked_where_it_answers_through_the_proxy(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    class Proxy(stand_in.Handler):
+        def do_CONNECT(self) -> None:
+            asked.append(self.path)
+            self.answer(502, {})
+
+    with stand_in.serving(Proxy) as url:
+        monkeypatch.setenv("HTTPS_PROXY", url)
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        monkeypatch.delenv("no_proxy", raising=False)
+        assert find_image(name).state == "unknown"
+    assert asked == ["registry-1.docker.io:443"]
 
 
 def test_an_anonymous_token_is_fetched_where_the_registry_wants_one(registry: RegistryApi) -> None:
@@ -98,11 +136,12 @@ def test_a_name_that_is_none_leaves_it_unknown() -> None:
     assert (found.state, "-registry.example.com" in found.message) == ("unknown", True)
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"auths": {"REGISTRY": {"auth": "%"}}}'])
-def test_a_login_that_cannot_be_read_is_no_login(registry: RegistryApi, docker_config: Path, text: str) -> None:
+@pytest.mark.parametrize("text", ["[]", '{"auths": {"REGISTRY": {"auth": "%"}}}'])
+def test_a_login_that_cannot_be_read_leaves_it_unknown(registry: RegistryApi, docker_config: Path, text: str) -> None:
     registry.images = {"oc/tools:1"}
     docker_config.write_text(text.replace("REGISTRY", registry.address))
-    assert find_image(f"{registry.address}/oc/tools:1").state in ("ok", "unknown")
+    found = find_image(f"{registry.address}/oc/tools:1")
+    assert (found.state, "cannot be asked from here" in found.message) == ("unknown", True)
 
 
 @pytest.mark.parametrize("status", [403, 429, 500])

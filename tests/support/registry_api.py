@@ -14,6 +14,8 @@ from support import stand_in
 LOGIN = ("ada", "pa:ss")
 _BASIC = "Basic " + base64.b64encode(":".join(LOGIN).encode()).decode()
 
+_INDEX = "application/vnd.oci.image.index.v1+json"
+
 
 class RegistryApi:
     """`images` are `REPOSITORY:TAG` or `REPOSITORY@DIGEST`; `asks` is how a caller must tell who it is."""
@@ -26,6 +28,8 @@ class RegistryApi:
         self.token: Any = {"token": "t-1"}
         self.challenge = 'Bearer realm="http://{address}/token",service="here",scope="repository:oc/tools:pull,push"'
         self.is_registry = True
+        self.moves = False
+        """Whether questions are sent on to another address."""
         self.scopes: list[str] = []
         self.address = ""
 
@@ -40,8 +44,12 @@ class RegistryApi:
                     self.answer(401, {}, WWW_Authenticate='Basic realm="here"')
                 elif api.asks.startswith("token") and self.headers["Authorization"] != "Bearer t-1":
                     self.answer(401, {}, WWW_Authenticate=api.challenge.format(address=api.address))
+                elif api.moves and not self.path.startswith("/moved/"):
+                    self.answer(307, {}, Location=f"/moved{self.path}")
+                elif _INDEX not in self.headers["Accept"]:  # registries hide from a caller what it does not accept
+                    self.answer(404, {})
                 else:
-                    repository, _, tag = self.path.removeprefix("/v2/").partition("/manifests/")
+                    repository, _, tag = self.path.removeprefix("/moved").removeprefix("/v2/").partition("/manifests/")
                     known = {f"{repository}:{tag}", f"{repository}@{tag}"} & api.images
                     self.answer(200 if known else 404, {})
 
