@@ -24,6 +24,7 @@ lint: install
 	rm -rf build/whole && mkdir -p build/whole
 	cp -R opencharacter build/whole && cp -R components pipelines prompts recipes build/whole/opencharacter
 	MYPYPATH=build/whole $(BIN)/mypy
+	MYPYPATH=build/whole $(BIN)/mypy charts/*.py docker/*.py manifests/*.py benchmarks
 	cd build/whole && $(CURDIR)/$(BIN)/lint-imports --config $(CURDIR)/.importlinter
 
 unit: install  ## in two workers, each with its own files

@@ -10,7 +10,7 @@ character's answers, whose sizes show up to where all pairs cost less than the i
 import argparse
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from opencharacter.mixing.dedup import ALL_PAIRS, are_similar, near_duplicates, shingles
 
@@ -73,7 +73,7 @@ def make_texts(count: int, *, words: int) -> list[str]:
     return [" ".join(text) for text in texts]
 
 
-def timed(work: Callable[[], object]) -> tuple[set[int], float]:
+def timed(work: Callable[[], Iterable[int]]) -> tuple[set[int], float]:
     started = time.perf_counter()
     result = work()
     return set(result), time.perf_counter() - started

@@ -14,13 +14,14 @@ import time
 from pathlib import Path
 
 import openai
+from openai.types.chat import ChatCompletionMessageParam
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from support.fake_llm import fake_llm_process
 
 from opencharacter.serving import run_transformer
 
-MESSAGES = [{"role": "user", "content": "What did you do today?"}]
+MESSAGES: list[ChatCompletionMessageParam] = [{"role": "user", "content": "What did you do today?"}]
 CHARACTER = {"name": "Ilse Brandt", "persona": "A lighthouse keeper", "experience": "She kept the light. " * 60}
 ROUNDS = 4
 
@@ -34,7 +35,7 @@ async def _measure(url: str, extra: dict[str, object], concurrency: int, request
             answer = await client.chat.completions.create(
                 model="fake", messages=MESSAGES, seed=number, stream=stream, extra_body=extra
             )
-            if stream:
+            if isinstance(answer, openai.AsyncStream):
                 async for _ in answer:
                     pass
             return time.perf_counter() - started

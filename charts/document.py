@@ -28,6 +28,7 @@ def values(chart: Path = CHART) -> Iterator[Value]:
     text = (chart / "values.yaml").read_text(encoding="utf-8")
     lines = text.splitlines()
     root = yaml.compose(text, Loader=yaml.SafeLoader)
+    assert isinstance(root, yaml.MappingNode)
     yield from _walk(root, lines, ())
 
 

@@ -32,7 +32,8 @@ class Bake:
 
     def target(self, name: str) -> dict[str, Any]:
         """A target with what it inherits; of its own tables, keys replace inherited ones."""
-        own, whole = self._targets[name], {}
+        own: dict[str, Any] = self._targets[name]
+        whole: dict[str, Any] = {}
         for parent in own.get("inherits", []):
             whole |= self.target(parent)
         for key, value in own.items():
