@@ -21,7 +21,6 @@ def trainjob_environment(profile: ClusterProfile, config: SftConfig) -> dict[str
     gpus = placement.accelerator.count if placement.accelerator else 0
     _check(config, nodes, gpus)
     settings = TrainJobSettings(
-        namespace=profile.namespace,
         image=profile.images.reference("training"),
         nodes=nodes,
         runtime=profile.trainer.runtime,

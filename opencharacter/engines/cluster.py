@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from opencharacter.errors import OpenCharacterError, UserError
@@ -11,6 +12,24 @@ if TYPE_CHECKING:
 
 API_TIMEOUT_S = (5, 30)
 """To connect, and to wait for an answer; the client tries three times more."""
+
+_POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+
+
+def cluster_namespace() -> str:
+    """The namespace that is meant where none is named, as `kubectl` has it.
+
+    In a pod it is the pod's own; elsewhere that of the kubeconfig's current context, or `default`.
+    """
+    from kubernetes import config
+
+    if _POD_NAMESPACE.is_file():
+        return _POD_NAMESPACE.read_text(encoding="utf-8").strip()
+    try:
+        _, current = config.list_kube_config_contexts()
+        return str(current["context"].get("namespace") or "default")
+    except Exception:  # the library lets all kinds through for a kubeconfig that is absent, or makes no sense
+        return "default"
 
 
 @contextmanager

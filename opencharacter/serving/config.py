@@ -14,7 +14,11 @@ class DeployConfig(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     service_name: str = Field(default="opencharacter", pattern=r"^[a-z]([-a-z0-9]{0,50}[a-z0-9])?$")
-    namespace: str = Field(default="default", pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+    namespace: str | None = Field(
+        default=None,
+        pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
+        description="none: the pipeline's own; from outside a cluster, that of the kubeconfig's context",
+    )
     apply: bool = Field(default=False, description="apply to the cluster; otherwise only write the manifest")
     gpus: Literal[0, 1, 2, 4, 8] = Field(default=1, description="of one node; each pod's weights are split over them")
     cpu: Quantity = "4"

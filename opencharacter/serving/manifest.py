@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from opencharacter.engines.cluster import cluster_namespace
 from opencharacter.errors import UserError
 from opencharacter.serving.config import DeployConfig
 
@@ -30,6 +31,7 @@ def inference_service(config: DeployConfig, *, storage_uri: str, lineage: Mappin
     `lineage` (model name and version, digests, hashes) becomes annotations, which KServe copies to the pods: any
     running server tells what it serves.
     """
+    namespace = config.namespace or cluster_namespace()
     resources: dict[str, str] = {"cpu": config.cpu, "memory": config.memory}
     if config.gpus:
         resources["nvidia.com/gpu"] = str(config.gpus)
@@ -48,11 +50,11 @@ def inference_service(config: DeployConfig, *, storage_uri: str, lineage: Mappin
         "kind": "InferenceService",
         "metadata": {
             "name": config.service_name,
-            "namespace": config.namespace,
+            "namespace": namespace,
             "labels": {"app.kubernetes.io/name": MODEL_FORMAT, "app.kubernetes.io/managed-by": MODEL_FORMAT},
             "annotations": annotations,
         },
-        "spec": {"predictor": {"model": model, **_pod(config), **_scaling(config)}},
+        "spec": {"predictor": {"model": model, **_pod(config), **_scaling(config, namespace)}},
     }
 
 
@@ -79,11 +81,11 @@ def _pod(config: DeployConfig) -> dict[str, Any]:
     }
 
 
-def _scaling(config: DeployConfig) -> dict[str, Any]:
+def _scaling(config: DeployConfig, namespace: str) -> dict[str, Any]:
     replicas = {"minReplicas": config.min_replicas, "maxReplicas": config.max_replicas or config.min_replicas}
     if config.scale_on == "cpu":
         return replicas | {"scaleMetric": "cpu", "scaleTarget": config.scale_target or _CPU_PERCENT}
-    query = f'sum(vllm:num_requests_waiting{{namespace="{config.namespace}",model_name="{config.service_name}"}})'
+    query = f'sum(vllm:num_requests_waiting{{namespace="{namespace}",model_name="{config.service_name}"}})'
     metric = {
         "type": "External",
         "external": {

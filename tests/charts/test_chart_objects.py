@@ -163,7 +163,7 @@ def test_the_nodes_of_a_trainjob_reach_one_another_only() -> None:
         experiment="characters",
         key="0" * 64,
     )
-    job = train_job(TrainJobSettings(namespace=NAMESPACE, image="oc/training:1", nodes=2), arguments)
+    job = train_job(TrainJobSettings(image="oc/training:1", nodes=2), arguments, NAMESPACE)
     (patch,) = job["spec"]["runtimePatches"]
     (replicated,) = patch["trainingRuntimeSpec"]["template"]["spec"]["replicatedJobs"]
     labels = replicated["template"]["spec"]["template"]["metadata"]["labels"]

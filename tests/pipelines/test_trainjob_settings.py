@@ -57,7 +57,7 @@ def test_all_that_the_profile_says_about_sft_reaches_the_job(monkeypatch: pytest
     settings = TrainJobSettings.from_environment()
     assert settings is not None
     assert (settings.nodes, settings.gpus_per_node, settings.gpu_resource) == (2, 8, "amd.com/gpu")
-    assert (settings.namespace, settings.image) == ("team", "registry.example.com/oc/training:1.2.3")
+    assert settings.image == "registry.example.com/oc/training:1.2.3"
     assert (settings.runtime, settings.runtime_kind) == ("torch-gpu", "TrainingRuntime")
     assert (settings.cpu, settings.memory, settings.shm, settings.scratch) == ("2", "64Gi", "32Gi", "500Gi")
     assert settings.node_selector == {"zone": "a", "spot": "yes"}

@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 import yaml
 from pydantic import ValidationError
+from support import stand_in
 from support.crds import crd_faults
 from support.kubernetes_api import KubernetesApi
 
@@ -113,3 +114,13 @@ def test_without_a_cluster_the_message_says_so(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(tmp_path / "absent"))
     with pytest.raises(UserError, match="no cluster"):
         written(CONFIG.model_copy(update={"apply": True}), MODEL, tmp_path)
+
+
+def test_without_a_namespace_it_goes_where_the_pipeline_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in.use_kubeconfig("http://127.0.0.1:9", tmp_path, monkeypatch, "team")
+    config = CONFIG.model_copy(
+        update={"namespace": None, "scale_on": "waiting", "prometheus_url": "http://prometheus:9090"}
+    )
+    manifest = written(config, MODEL, tmp_path)
+    assert manifest["metadata"]["namespace"] == "team"
+    assert 'namespace="team"' in str(manifest["spec"]["predictor"]["autoScaling"])

@@ -46,12 +46,12 @@ def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
             server.shutdown()
 
 
-def use_kubeconfig(url: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let clients of this process find the Kubernetes API at `url`."""
+def use_kubeconfig(url: str, folder: Path, monkeypatch: pytest.MonkeyPatch, namespace: str = "default") -> None:
+    """Let clients of this process find the Kubernetes API at `url`, and mean a namespace there."""
     told = {
         "clusters": [{"name": "c", "cluster": {"server": url}}],
         "users": [{"name": "u", "user": {"token": "t"}}],
-        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u", "namespace": namespace}}],
         "current-context": "c",
     }
     path = folder / "kubeconfig"

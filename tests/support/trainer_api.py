@@ -180,5 +180,5 @@ def trainer_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
     made = TrainerCluster()
     monkeypatch.setenv("HOSTNAME", OWN_POD)
     with stand_in.serving(_handler(made)) as url:
-        stand_in.use_kubeconfig(url, tmp_path, monkeypatch)
+        stand_in.use_kubeconfig(url, tmp_path, monkeypatch, NAMESPACE)
         yield made

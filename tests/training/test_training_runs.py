@@ -154,7 +154,7 @@ def over_nodes(base: Path, mixture: Ref, s3_server: ObjectStore, tmp_path_factor
     key = output_key(config, mixture, SEED)
     task = NodeArguments(config=config, mixture=mixture, workspace=root, seed=SEED, experiment=None, key=key)
 
-    job = train_job(TrainJobSettings(namespace="team", image="training:1", nodes=2), task)
+    job = train_job(TrainJobSettings(image="training:1", nodes=2), task, "team")
 
     def start() -> list[_Node]:
         with socket.socket() as held:

@@ -17,7 +17,7 @@ from opencharacter.training.job import Event, NodeArguments
 from opencharacter.training.trainjob import TRAINJOB_VARIABLE, TrainJobSettings, run_train_job
 from opencharacter.training.trainjob.manifest import SPEC_ANNOTATION
 
-SETTINGS = TrainJobSettings(namespace="team", image="training:1", nodes=2, queue="gpus")
+SETTINGS = TrainJobSettings(image="training:1", nodes=2, queue="gpus")
 TASK = NodeArguments(
     config=SftConfig(base_model="org/model", processes=2),
     mixture=Ref(kind="mixture", key="m", uri="s3://bucket/outputs/mixture/m", digest="d"),

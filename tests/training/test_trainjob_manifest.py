@@ -17,7 +17,6 @@ from opencharacter.training.trainjob.manifest import SPEC_ANNOTATION, train_job
 
 KEY = "0123456789abcdef" * 4
 FULL = TrainJobSettings(
-    namespace="team",
     image="registry.example.com/oc/training:1",
     nodes=2,
     gpus_per_node=8,
@@ -43,7 +42,7 @@ FULL = TrainJobSettings(
     pull_secrets=["registry"],
     service_account="trainer",
 )
-SMALL = TrainJobSettings(namespace="team", image="training:1", nodes=2)
+SMALL = TrainJobSettings(image="training:1", nodes=2)
 OWNER = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "name": "run-1", "uid": "u1"}
 
 
@@ -67,7 +66,7 @@ def _pod(job: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("settings", [FULL, SMALL], ids=["full", "small"])
 def test_the_crd_accepts_it_and_a_restricted_namespace_does(settings: TrainJobSettings) -> None:
-    job = train_job(settings, _arguments(), OWNER)
+    job = train_job(settings, _arguments(), "team", OWNER)
     assert crd_faults(job) == []
     pod = _pod(job)
     assert violations(pod) == []
@@ -76,7 +75,7 @@ def test_the_crd_accepts_it_and_a_restricted_namespace_does(settings: TrainJobSe
 
 
 def test_every_node_is_started_with_all_that_the_step_was_asked_for() -> None:
-    job = train_job(FULL, _arguments(base_model="/models/$(HOME)/x"), OWNER)
+    job = train_job(FULL, _arguments(base_model="/models/$(HOME)/x"), "team", OWNER)
     trainer = job["spec"]["trainer"]
     assert (trainer["image"], trainer["numNodes"], trainer["numProcPerNode"]) == (FULL.image, 2, 8)
     assert trainer["resourcesPerNode"]["limits"] == {"cpu": "32", "memory": "400Gi", "nvidia.com/gpu": "8"}
@@ -94,7 +93,7 @@ def test_every_node_is_started_with_all_that_the_step_was_asked_for() -> None:
 
 
 def test_placement_and_writable_folders_reach_the_pods() -> None:
-    pod = _pod(train_job(FULL, _arguments(), OWNER))
+    pod = _pod(train_job(FULL, _arguments(), "team", OWNER))
     assert (pod["nodeSelector"], pod["tolerations"]) == (FULL.node_selector, FULL.tolerations)
     assert pod["affinity"] == FULL.affinity
     assert pod["serviceAccountName"] == "trainer"
@@ -108,26 +107,26 @@ def test_placement_and_writable_folders_reach_the_pods() -> None:
 
 
 def test_kueue_and_the_garbage_collector_find_their_marks() -> None:
-    metadata = train_job(FULL, _arguments(), OWNER)["metadata"]
+    metadata = train_job(FULL, _arguments(), "team", OWNER)["metadata"]
     assert metadata["labels"]["kueue.x-k8s.io/queue-name"] == "gpus"
     assert metadata["labels"]["kueue.x-k8s.io/priority-class"] == "high"
     assert metadata["ownerReferences"] == [OWNER]
-    assert "kueue.x-k8s.io/queue-name" not in train_job(SMALL, _arguments(), None)["metadata"]["labels"]
+    assert "kueue.x-k8s.io/queue-name" not in train_job(SMALL, _arguments(), "team", None)["metadata"]["labels"]
 
 
 def test_a_retry_makes_the_same_job_and_other_settings_another_digest() -> None:
-    first, again = train_job(FULL, _arguments(), OWNER), train_job(FULL, _arguments(), None)
+    first, again = train_job(FULL, _arguments(), "team", OWNER), train_job(FULL, _arguments(), "team", None)
     assert first["metadata"]["name"] == again["metadata"]["name"]
     digests = [job["metadata"]["annotations"][SPEC_ANNOTATION] for job in (first, again)]
     assert digests[0] == digests[1]
-    other = train_job(FULL.model_copy(update={"queue": "slow"}), _arguments(), OWNER)
+    other = train_job(FULL.model_copy(update={"queue": "slow"}), _arguments(), "team", OWNER)
     assert other["metadata"]["annotations"][SPEC_ANNOTATION] != digests[0]
 
 
 @pytest.mark.parametrize("processes", [8, 32])
 def test_processes_that_are_not_one_a_gpu_are_refused(processes: int) -> None:
     with pytest.raises(UserError, match=f"sft.processes is {processes}.*2 nodes with 8 GPU") as refused:
-        train_job(FULL, _arguments(processes), None)
+        train_job(FULL, _arguments(processes), "team", None)
     assert "16" in (refused.value.hint or "")
 
 

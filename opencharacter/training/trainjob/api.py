@@ -160,7 +160,7 @@ def _refusal(error: Any, doing: str, namespace: str) -> OpenCharacterError:
     if error.status in (401, 403):
         return UserError(f"the cluster does not let this step {doing} in namespace {namespace}: {message}", hint=_DOCS)
     if error.status == 404 and (status.get("details") or {}).get("kind") == "namespaces":
-        return UserError(f"the cluster has no namespace {namespace}", hint="set `namespace` in the cluster profile")
+        return UserError(f"the cluster has no namespace {namespace}", hint="is the kubeconfig's context the right one?")
     if error.status == 404:
         return UserError(
             "Kubeflow Trainer is not installed in this cluster: it has no trainjobs (trainer.kubeflow.org/v1alpha1)",

@@ -10,14 +10,14 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, NoReturn
 
-from opencharacter.engines.cluster import cluster_client
+from opencharacter.engines.cluster import cluster_client, cluster_namespace
 from opencharacter.errors import OpenCharacterError, UserError
 from opencharacter.training.job import NodeArguments
 from opencharacter.training.trainjob import pods as reading
 from opencharacter.training.trainjob.api import ClusterApi
 from opencharacter.training.trainjob.logs import PodLog
 from opencharacter.training.trainjob.manifest import SPEC_ANNOTATION, train_job
-from opencharacter.training.trainjob.owner import Owner, check_namespace
+from opencharacter.training.trainjob.owner import Owner
 from opencharacter.training.trainjob.settings import TrainJobSettings
 from opencharacter.training.watching import Watcher, named_failure
 
@@ -42,10 +42,9 @@ def run_train_job(
     `UserError` if the cluster refuses it. The job is deleted when this process is interrupted, and when it is told to
     end because the run was cancelled; an evicted step leaves it to the step's next attempt.
     """
-    check_namespace(settings.namespace)
     with cluster_client("sft") as connection:
         wait = pause or time.sleep
-        _run(ClusterApi(connection, settings.namespace, wait), settings, task, committed, wait)
+        _run(ClusterApi(connection, cluster_namespace(), wait), settings, task, committed, wait)
 
 
 def _run(
@@ -56,7 +55,7 @@ def _run(
     pause: Callable[[float], None],
 ) -> None:
     owner = Owner(api)
-    manifest = train_job(settings, task, owner.reference)
+    manifest = train_job(settings, task, api.namespace, owner.reference)
     name = manifest["metadata"]["name"]
     try:
         with _terminating():

@@ -42,7 +42,7 @@ def processes_per_node(config: SftConfig, settings: TrainJobSettings) -> int:
 
 
 def train_job(
-    settings: TrainJobSettings, arguments: NodeArguments, owner: dict[str, Any] | None = None
+    settings: TrainJobSettings, arguments: NodeArguments, namespace: str, owner: dict[str, Any] | None = None
 ) -> dict[str, Any]:
     """The whole object. `owner` is an owner reference: the job goes when its owner goes."""
     spec: dict[str, Any] = {
@@ -57,7 +57,7 @@ def train_job(
         labels["kueue.x-k8s.io/priority-class"] = settings.priority
     metadata: dict[str, Any] = {
         "name": job_name(arguments.key),
-        "namespace": settings.namespace,
+        "namespace": namespace,
         "labels": labels,
         "annotations": {SPEC_ANNOTATION: digest([spec, labels])},
     }

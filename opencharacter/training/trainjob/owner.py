@@ -3,16 +3,13 @@
 import logging
 import os
 import socket
-from pathlib import Path
 from typing import Any
 
-from opencharacter.errors import UserError
 from opencharacter.training.trainjob.api import ClusterApi
 
 _log = logging.getLogger(__name__)
 
 _WORKFLOW_LABEL = "workflows.argoproj.io/workflow"
-_NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
 class Owner:
@@ -53,12 +50,3 @@ class Owner:
         pod = self._api.pod(os.environ.get("HOSTNAME") or socket.gethostname())
         name = ((pod or {}).get("metadata", {}).get("labels") or {}).get(_WORKFLOW_LABEL)
         return self._api.workflow(name) if name else None
-
-
-def check_namespace(namespace: str) -> None:
-    """Raise `UserError` if this pod runs in another namespace: its workflow could not own the job."""
-    if _NAMESPACE_FILE.is_file() and (own := _NAMESPACE_FILE.read_text(encoding="utf-8").strip()) != namespace:
-        raise UserError(
-            f"the cluster profile's namespace is {namespace}, but this run is in {own}",
-            hint=f"set `namespace: {own}` in the cluster profile and compile again",
-        )

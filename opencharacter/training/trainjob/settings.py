@@ -27,7 +27,6 @@ class TrainJobSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    namespace: str
     image: str
     nodes: int = Field(ge=1)
     runtime: str = "torch-distributed"
