@@ -67,7 +67,12 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "images", nargs="*", metavar="IMAGE", help=f"of {', '.join(bake.images)}; all, if none is named"
     )
-    parser.add_argument("--push", type=Path, metavar="FILE", help="push them, and write a profile's `images` to FILE")
+    parser.add_argument(
+        "--push",
+        type=Path,
+        metavar="FILE",
+        help="push them, and write the key `images` of a profile and of the chart to FILE",
+    )
     options = parser.parse_args(arguments[:split])
     images = options.images or bake.images
     if unknown := sorted(set(images) - set(bake.images)):
@@ -78,11 +83,15 @@ def main(arguments: list[str]) -> int:
         _run(build_command(engine, bake.target(image), arguments[split + 1 :]))
     if options.push:
         digests = {image: _push(engine, bake.target(image)["tags"][0]) for image in images}
-        told = {"registry": bake.value("REGISTRY"), "tag": bake.value("TAG"), "digests": digests}
-        # YAML is a superset of JSON.
-        options.push.write_text(json.dumps({"images": told}, indent=2) + "\n", encoding="utf-8")
-        print(f"wrote {options.push}: the key `images` of a cluster profile")
+        options.push.write_text(images_yaml(bake.value("REGISTRY"), bake.value("TAG"), digests), encoding="utf-8")
+        print(f"wrote {options.push}: the key `images` of a cluster profile, and a values file of the chart")
     return 0
+
+
+def images_yaml(registry: str, tag: str, digests: dict[str, str]) -> str:
+    """The key `images` in block style, so that it can be appended to a profile. JSON's strings are YAML's, too."""
+    lines = ["images:", f"  registry: {json.dumps(registry)}", f"  tag: {json.dumps(tag)}", "  digests:"]
+    return "\n".join([*lines, *(f"    {image}: {json.dumps(digest)}" for image, digest in digests.items())]) + "\n"
 
 
 def _push(engine: str, tag: str) -> str:

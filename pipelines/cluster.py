@@ -169,7 +169,9 @@ class ClusterProfile(_Strict):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,60}$")
     description: str = ""
-    namespace: KubernetesName = Field(default="kubeflow-user", description="where runs and their Secrets and queues live")
+    namespace: KubernetesName = Field(
+        default="kubeflow-user", description="where runs and their Secrets and queues live"
+    )
     service_account: KubernetesName | None = Field(default=None, description="of the pods; none: KFP's own")
     images: Images = Images()
     env: dict[EnvironmentName, str] = Field(

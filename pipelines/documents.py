@@ -28,8 +28,9 @@ def load_document(
 ) -> Model:
     """The model that a YAML text holds; `label` is what messages call it.
 
-    `overrides` are `dotted.key=value`, the value in YAML; `option` is how messages call them. `prepare` may change
-    the data before them. Raises `UserError` naming line and key; `hint` says where the keys are listed.
+    `overrides` are `dotted.key=value`, the value in YAML, or as it stands where a text is wanted (`tag=1.2`); `option`
+    is how messages call them. `prepare` may change the data before them. Raises `UserError` naming line and key; `hint`
+    says where the keys are listed.
     """
     root = compose(text, label)
     data = _unshared(yaml.safe_load(text))
@@ -43,7 +44,24 @@ def load_document(
     try:
         return model.model_validate(data)
     except ValidationError as error:
+        texts = [override for override in overrides if _path(override) in _wanted_as_text(error)]
+    for override in texts:
+        _apply(data, override, option, read=str)
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
         raise explain(error, model, label, root, hint=hint) from error
+
+
+def _wanted_as_text(error: ValidationError) -> set[tuple[str, ...]]:
+    """Where a text is expected and one word stands that YAML reads as something else: `1.2`, `on`, `2026-01-31`."""
+    found = [each for each in error.errors() if each["type"] == "string_type"]
+    words = [each for each in found if each["input"] is not None and not isinstance(each["input"], list | dict)]
+    return {tuple(map(str, each["loc"])) for each in words}
+
+
+def _path(override: str) -> tuple[str, ...]:
+    return tuple(override.partition("=")[0].split("."))
 
 
 def shipped(package: str) -> list[str]:
@@ -129,15 +147,15 @@ def _unshared(value: Any) -> Any:
     return [_unshared(part) for part in value] if isinstance(value, list) else value
 
 
-def _apply(data: dict[str, Any], override: str, option: str) -> None:
+def _apply(data: dict[str, Any], override: str, option: str, read: Callable[[str], object] = yaml.safe_load) -> None:
     key, equals, raw = override.partition("=")
     if not equals or not key:
         raise UserError(f"{option} {override}: expected key=value")
     try:
-        value = yaml.safe_load(raw)
+        value = read(raw)
     except yaml.YAMLError as error:
         raise UserError(f"{option} {override}: the value is not valid YAML") from error
-    *parents, last = key.split(".")
+    *parents, last = _path(override)
     place: Any = data
     for part in parents:
         if isinstance(place, list):

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-from support.helm import NAMESPACE, VALUES_FILES, Manifest, objects
+from support.helm import CHART, NAMESPACE, VALUES_FILES, Manifest, helm, objects
 from support.pod_security import pod_templates
 
+from opencharacter import __version__
 from opencharacter.engines.vllm_server import free_port
 
 
@@ -71,6 +72,43 @@ def test_the_check_pods_run_commands_that_exist(monkeypatch: pytest.MonkeyPatch)
             main(arguments)
         assert not caught.value.code, shlex.join(each["command"])
     assert len(asked) == len(found) == 2 * len(VALUES_FILES)
+
+
+def test_the_check_starts_without_the_secrets_that_it_looks_for() -> None:
+    for check in containers("preflight"):
+        named = [each["valueFrom"]["secretKeyRef"] for each in check["env"] if "valueFrom" in each]
+        assert all(each["optional"] for each in named), named
+    keys = [each for check in containers("preflight") for each in check["env"] if "valueFrom" in each]
+    assert keys, "with a bucket it takes the keys"
+
+
+@pytest.mark.parametrize(
+    ("values", "settings", "profile"),
+    [
+        ("values-trial.yaml", {}, "cpu"),
+        ("values-gpu.yaml", {"s3.endpoint": "https://minio.example.com", "images.tag": "1.2"}, "node8"),
+        ("values-production.yaml", {}, "pool"),
+    ],
+)
+def test_the_next_command_that_an_install_prints_is_a_good_one(
+    values: str, settings: dict[str, str], profile: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from opencharacter.cli import main
+
+    sets = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
+    registry = ("--set", "images.registry=registry.example.com/oc")
+    chart = (str(CHART), "-f", str(CHART / values), "-n", "team")
+    done = helm("install", "opencharacter", *chart, "--dry-run=client", *registry, *sets)
+    [line] = [line for line in done.stdout.splitlines() if line.startswith("  opencharacter pipeline submit")]
+    _, *arguments = shlex.split(line.replace("s3://BUCKET/PREFIX", "s3://bucket/prefix"))
+    for option in (f"--profile {profile}", "--profile-set namespace=team"):
+        assert option in line
+    with pytest.raises(SystemExit) as caught:
+        main([*arguments, "--dry-run", "--no-preflight"])
+    streams = capsys.readouterr()
+    assert not caught.value.code, streams.err
+    assert f"registry.example.com/oc/tools:{settings.get('images.tag', __version__)}" in streams.out
+    assert ("env.AWS_ENDPOINT_URL=https://minio.example.com" in line) == bool(settings)
 
 
 def test_the_test_pod_asks_mlflow_in_python_that_compiles() -> None:

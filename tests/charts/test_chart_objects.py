@@ -49,6 +49,14 @@ def test_deploy_and_the_runtime_agree() -> None:
     assert account["secrets"] == [{"name": "opencharacter-s3"}]
 
 
+def test_the_engines_environment_can_be_replaced_but_not_doubled() -> None:
+    settings = ("serving.engine.env.HOME=/data", "serving.engine.env.VLLM_LOGGING_LEVEL=DEBUG")
+    variables = container(runtime("values.yaml", *settings), "kserve-container")["env"]
+    told = {each["name"]: each["value"] for each in variables}
+    assert len(told) == len(variables)
+    assert (told["HOME"], told["VLLM_LOGGING_LEVEL"], told["HF_HUB_OFFLINE"]) == ("/data", "DEBUG", "1")
+
+
 def test_only_the_transformer_has_a_port() -> None:
     """KServe's Service takes the ports of `transformer-container`; vLLM is on loopback."""
     engine, front = container(runtime(), "kserve-container"), container(runtime(), "transformer-container")

@@ -2,9 +2,13 @@
 
 import json
 import subprocess
+from pathlib import Path
 
 import pytest
+from support.build_script import build_script
 from support.helm import CHART, ROOT, VALUES_FILES, helm, load_script, refusal, template
+
+IMAGES = ("serving", "synthesis", "tools", "training")
 
 document = load_script(ROOT / "charts" / "document.py")
 
@@ -35,8 +39,12 @@ def test_values_and_manifests_are_clean_yaml() -> None:
         (("mlflow.backend.secretName=",), ["/mlflow/backend/secretName"]),
         (("serving.engine.memory=24 GB",), ["/serving/engine/memory"]),
         (("kueue.quotas.cpu=lots",), ["/kueue/quotas/cpu"]),
-        (("images.tag=latest",), ["/images/tag"]),
-        (("serving.engine.image=vllm/vllm-openai:latest",), ["/serving/engine/image"]),
+        (("images.tag=latest",), ["images.tag: latest names no version"]),
+        (("serving.engine.image=vllm/vllm-openai:latest",), ["serving.engine.image: latest names no version"]),
+        (("mlflow.image.repository=x/mlflow", "mlflow.image.tag=latest"), ["mlflow.image.tag: latest names"]),
+        (("mlflow.image.repository=x/mlflow",), ["/mlflow/image/tag"]),
+        (("images.registry=https://registry.example.com/oc",), ["/images/registry"]),
+        (("images.digests.tool=sha256:0",), ["/images/digests", "tool"]),
         (("serving.engine.image=vllm/vllm-openai",), ["/serving/engine/image"]),
         (("serving.engine.runAsUser=0",), ["/serving/engine/runAsUser"]),
         (("mlflow.replicas=2",), ["/mlflow/replicas", "1"]),
@@ -50,6 +58,43 @@ def test_values_and_manifests_are_clean_yaml() -> None:
 def test_bad_values_are_refused_with_the_key(settings: tuple[str, ...], told: list[str]) -> None:
     message = refusal(*settings)
     assert all(each in message for each in told), message
+
+
+CLUSTER = "apiregistration.k8s.io/v1"
+"""Every cluster serves it; `helm template` does not take it for granted."""
+
+
+@pytest.mark.parametrize(
+    ("values", "served", "lacks"),
+    [
+        ("values-trial.yaml", [], ["KServe"]),
+        ("values-production.yaml", [], ["KServe", "Kueue", "The Prometheus operator"]),
+        ("values-production.yaml", ["serving.kserve.io/v1alpha1", "monitoring.coreos.com/v1"], ["Kueue"]),
+        ("values-trial.yaml", ["serving.kserve.io/v1alpha1"], []),
+    ],
+)
+def test_what_the_cluster_does_not_serve_is_told_in_plain_words(
+    values: str, served: list[str], lacks: list[str]
+) -> None:
+    """Before any hook runs, Helm itself would say `no matches for kind`."""
+    apis = [part for api in (CLUSTER, *served) for part in ("--api-versions", api)]
+    done = helm("template", "opencharacter", str(CHART), "-f", str(CHART / values), *apis)
+    told = [line for line in done.stderr.splitlines() if "is missing: the cluster does not serve" in line]
+    assert [line.partition(" is missing")[0] for line in told] == lacks
+    assert bool(done.returncode) == bool(lacks)
+    off = [line.rpartition("--set ")[2] for line in told]
+    without = [part for setting in off for part in ("--set", setting)]
+    again = helm("template", "opencharacter", str(CHART), "-f", str(CHART / values), *apis, *without)
+    assert again.returncode == 0, again.stderr
+
+
+def test_what_make_images_writes_is_a_values_file(tmp_path: Path) -> None:
+    digests = {name: f"sha256:{character * 64}" for name, character in zip(IMAGES, "abcd", strict=True)}
+    file = tmp_path / "images.yaml"
+    file.write_text(build_script().images_yaml("registry.example.com:5000/oc", "1.2", digests), encoding="utf-8")
+    done = helm("template", "opencharacter", str(CHART), "-f", str(file))
+    for name in ("tools", "serving"):
+        assert f"image: registry.example.com:5000/oc/{name}@{digests[name]}" in done.stdout, done.stderr
 
 
 def test_every_object_of_the_schema_is_closed() -> None:

@@ -14,7 +14,7 @@ from support.locked_down import docker, run_in
 
 from opencharacter.engines.vllm_server import free_port
 from opencharacter.pipelines.cluster import Images
-from opencharacter.pipelines.preflight.images import find_image
+from opencharacter.pipelines.preflight.images import find_images
 
 ROOT = Path(__file__).parents[2]
 
@@ -57,8 +57,8 @@ def test_a_push_pins_images_by_digest(images: dict[str, str], registry: str, tmp
     subprocess.run(command, cwd=ROOT, env=os.environ | variables, check=True)
     pinned = Images.model_validate(yaml.safe_load(written.read_text(encoding="utf-8"))["images"]).reference("serving")
     assert pinned.startswith(f"{registry}/oc/serving@sha256:")
-    assert [find_image(each).state for each in (pinned, f"{registry}/oc/serving:9")] == ["ok", "ok"]
-    assert find_image(f"{registry}/oc/serving:10").state == "missing"
+    asked = [pinned, f"{registry}/oc/serving:9", f"{registry}/oc/serving:10"]
+    assert [found.state for found in find_images(asked)] == ["ok", "ok", "missing"]
     docker("image", "rm", f"{registry}/oc/serving:9")
     docker("pull", pinned)
     assert "predictor_host" in run_in(pinned, "--help")

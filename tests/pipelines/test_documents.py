@@ -42,6 +42,20 @@ def test_a_wrong_document_names_line_and_key(old: str, new: str, told: str) -> N
     assert told in str(caught.value)
 
 
+@pytest.mark.parametrize("word", ["1.2", "7", "2026-11-25", "on", "1e3"])
+def test_an_override_is_taken_as_it_stands_where_a_text_is_wanted(word: str) -> None:
+    overrides = [f"images.tag={word}", f"env.WORD={word}", "steps.sft.accelerator.count=4"]
+    profile = load_document(ClusterProfile, PROFILE, "lab.yaml", overrides=overrides)
+    assert (profile.images.tag, profile.env) == (word, {"WORD": word})
+    assert profile.placement("sft").accelerator.count == 4  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("value", ["[1]", "{a: 1}", ""])
+def test_what_is_no_word_is_no_text(value: str) -> None:
+    with pytest.raises(UserError, match=r"images\.tag: "):
+        load_document(ClusterProfile, PROFILE, "lab.yaml", overrides=[f"images.tag={value}"])
+
+
 def test_an_empty_document_is_refused() -> None:
     with pytest.raises(UserError, match=r"lab\.yaml"):
         load_document(ClusterProfile, "", "lab.yaml")

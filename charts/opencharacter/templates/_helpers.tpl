@@ -18,12 +18,21 @@ labels:
   {{- include "opencharacter.labels" . | nindent 2 }}
 {{- end }}
 
+{{/* An image reference that names a version: dict "key" "serving.engine.image" "image" "vllm:v1". */}}
+{{- define "opencharacter.pinned" -}}
+{{- if hasSuffix ":latest" .image }}
+{{- fail (printf "%s: latest names no version; expected a tag that does, such as 0.1.0" .key) }}
+{{- end }}
+{{- .image }}
+{{- end }}
+
 {{/* One of this project's images: dict "root" $ "name" "tools". */}}
 {{- define "opencharacter.image" -}}
 {{- $images := .root.Values.images -}}
 {{- $digest := index $images.digests .name -}}
 {{- $repository := printf "%s/%s" $images.registry .name -}}
-{{- if $digest }}{{ $repository }}@{{ $digest }}{{ else }}{{ $repository }}:{{ $images.tag | default .root.Chart.AppVersion }}{{ end -}}
+{{- if $digest }}{{ $repository }}@{{ $digest }}{{ else }}{{ $tag := $images.tag | default .root.Chart.AppVersion -}}
+{{ include "opencharacter.pinned" (dict "key" "images.tag" "image" (printf "%s:%s" $repository $tag)) }}{{ end -}}
 {{- end }}
 
 {{- define "opencharacter.pullSecrets" -}}
@@ -70,22 +79,37 @@ limits:
   memory: {{ .memory | quote }}
 {{- end }}
 
-{{/* How a container reaches the object store. */}}
+{{/* How a container reaches the object store: dict "root" $ "optional" false (whether it starts without the Secret). */}}
 {{- define "opencharacter.s3Env" -}}
+{{- $s3 := .root.Values.s3 }}
 - name: AWS_ACCESS_KEY_ID
   valueFrom:
-    secretKeyRef: {name: {{ .Values.s3.secretName }}, key: AWS_ACCESS_KEY_ID}
+    secretKeyRef: {name: {{ $s3.secretName }}, key: AWS_ACCESS_KEY_ID{{ if .optional }}, optional: true{{ end }}}
 - name: AWS_SECRET_ACCESS_KEY
   valueFrom:
-    secretKeyRef: {name: {{ .Values.s3.secretName }}, key: AWS_SECRET_ACCESS_KEY}
+    secretKeyRef: {name: {{ $s3.secretName }}, key: AWS_SECRET_ACCESS_KEY{{ if .optional }}, optional: true{{ end }}}
 - name: AWS_DEFAULT_REGION
-  value: {{ .Values.s3.region | quote }}
-{{- with .Values.s3.endpoint }}
+  value: {{ $s3.region | quote }}
+{{- with $s3.endpoint }}
 - name: AWS_ENDPOINT_URL
   value: {{ . | quote }}
 - name: MLFLOW_S3_ENDPOINT_URL
   value: {{ . | quote }}
 {{- end }}
+{{- end }}
+
+{{/* vLLM's own environment, which serving.engine.env goes before. */}}
+{{- define "opencharacter.engineEnv" -}}
+HOME: /var/opencharacter
+# A user that the image does not know has no name, and torch asks for one.
+USER: opencharacter
+XDG_CACHE_HOME: /var/opencharacter/cache
+VLLM_CACHE_ROOT: /var/opencharacter/cache/vllm
+TRITON_CACHE_DIR: /var/opencharacter/cache/triton
+TORCHINDUCTOR_CACHE_DIR: /var/opencharacter/cache/inductor
+HF_HUB_OFFLINE: "1"
+VLLM_NO_USAGE_STATS: "1"
+DO_NOT_TRACK: "1"
 {{- end }}
 
 {{/* The two writable places of this project's images. */}}
