@@ -8,6 +8,8 @@ chart's hooks (the check before an install, `helm test`) are left out: kubectl h
 import argparse
 import shutil
 import subprocess
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +25,19 @@ Manifest = dict[str, Any]
 _HEADER = "# Made from charts/opencharacter by `make manifests`; do not edit.\n"
 
 
-def render(values: str, namespace: str = NAMESPACE) -> list[Manifest]:
-    """What the chart makes of one of its values files, without hooks."""
+def render(values: str, namespace: str = NAMESPACE, settings: Sequence[str] = ()) -> list[Manifest]:
+    """What the chart makes of one of its values files and of further `KEY=VALUE`, without hooks."""
     command = ["helm", "template", "opencharacter", str(CHART), "--no-hooks", "--namespace", namespace]
-    done = subprocess.run([*command, "--values", str(CHART / values)], capture_output=True, text=True, check=True)
+    command += ["--values", str(CHART / values), *(f"--set={setting}" for setting in settings)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        sys.exit(f"error: helm refuses {values} with {' '.join(settings) or 'no settings'}; nothing was written")
     return [document for document in yaml.safe_load_all(done.stdout) if document]
 
 
-def generate(folder: Path, namespace: str = NAMESPACE) -> None:
+def generate(folder: Path, namespace: str = NAMESPACE, settings: Sequence[str] = ()) -> None:
     """Write `base` and `overlays` under a folder, replacing those that are there."""
-    rendered = {name: render(values, namespace) for name, values in OVERLAYS.items()}
+    rendered = {name: render(values, namespace, settings) for name, values in OVERLAYS.items()}
     first, *others = rendered.values()
     common = [each for each in first if all(each in documents for documents in others)]
     for name in ("base", "overlays"):
@@ -62,9 +67,17 @@ def _dump(document: Any) -> str:
     return yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--namespace", default=NAMESPACE)
     parser.add_argument("--output", type=Path, default=ROOT / "manifests")
-    arguments = parser.parse_args()
-    generate(arguments.output, arguments.namespace)
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="a value of the chart, as helm takes it"
+    )
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    options = parse()
+    generate(options.output, options.namespace, options.set)

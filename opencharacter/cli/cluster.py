@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from opencharacter.cli.findings import show_findings
+from opencharacter.cli.findings import show_findings, show_lacks
 from opencharacter.cli.options import ConfigFile, Overrides, Preset, ProfileOverrides
 
 app = typer.Typer(help="Cluster profiles, and a look at the cluster itself.", no_args_is_help=True)
@@ -53,7 +53,6 @@ def check(
     run_overrides: Overrides = None,
 ) -> None:
     """Check a profile and, with --config or --preset, whether the run fits it. Exit code 2 if not."""
-    from opencharacter.pipelines.cluster_checks import find_lacks
     from opencharacter.pipelines.compile import check_placement
     from opencharacter.pipelines.loading import load_cluster_profile, load_run_config
 
@@ -64,8 +63,7 @@ def check(
     run = load_run_config(config, preset=preset, overrides=run_overrides or ())
     check_placement(run, profile)
     typer.echo(f"{profile.name}: valid, and {run.name} fits")
-    for lack in find_lacks(run, profile):
-        typer.echo(f"  note: {lack.key}: {lack.message}" + (f" (step {lack.step})" if lack.step else ""))
+    show_lacks(run, profile)
 
 
 @app.command("schema", epilog="Example: opencharacter cluster schema > profile.schema.json")

@@ -1,4 +1,4 @@
-"""How the outcome of a preflight is shown."""
+"""How it is shown what a cluster, or its profile, lacks."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
+    from opencharacter.pipelines.cluster import ClusterProfile
+    from opencharacter.pipelines.config import RunConfig
     from opencharacter.pipelines.preflight.findings import Finding
 
 _COLOURS = {"ok": "green", "missing": "red", "unknown": "yellow"}
@@ -21,3 +23,12 @@ def show_findings(findings: "Iterable[Finding]") -> "list[Finding]":
         if finding.hint:
             typer.echo(f"         → {finding.hint}")
     return shown
+
+
+def show_lacks(run: "RunConfig", profile: "ClusterProfile") -> None:
+    """Print a note for each thing that the profile lacks for the run."""
+    from opencharacter.pipelines.cluster_checks import find_lacks
+
+    for lack in find_lacks(run, profile):
+        step = f" (step {lack.step})" if lack.step else ""
+        typer.echo(f"  note: {lack.key}: {lack.message}{step}")

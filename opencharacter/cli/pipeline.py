@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from opencharacter.cli.findings import show_findings, show_lacks
 from opencharacter.cli.options import (
     ConfigFile,
     Overrides,
@@ -51,6 +52,8 @@ def compile_(
     loaded = load_run_config(config, preset=preset, overrides=overrides or ())
     placed = chosen_profile(profile, profile_overrides)
     typer.echo(f"wrote {compile_pipeline(loaded, output, workspace=workspace, profile=placed)}")
+    if placed:
+        show_lacks(loaded, placed)
 
 
 @app.command("run", epilog="Example: opencharacter pipeline run --local --preset demo --workdir work/demo")
@@ -76,7 +79,7 @@ def run(
 @app.command(
     "submit",
     epilog="Example: opencharacter pipeline submit --host http://localhost:8080 --preset final --profile node8 "
-    "--workspace s3://models/opencharacter",
+    "--profile-set namespace=kubeflow --workspace s3://models/opencharacter",
 )
 def submit(
     workspace: Annotated[str, typer.Option(help="Object store prefix for all data of the run.")],
@@ -115,6 +118,7 @@ def submit(
     check_workspace(workspace)
     if placed:
         check_placement(loaded, placed)
+        show_lacks(loaded, placed)
     if dry_run:
         _show_pods(loaded, placed)
     if preflight:
@@ -129,7 +133,6 @@ def submit(
 
 
 def _look_ahead(profile: "ClusterProfile | None", *, workspace: str, write: bool) -> None:
-    from opencharacter.cli.findings import show_findings
     from opencharacter.pipelines.preflight.check import check_before_run, refuse_missing
 
     findings = show_findings(check_before_run(profile, workspace=workspace, write=write))

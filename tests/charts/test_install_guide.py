@@ -5,12 +5,17 @@ import re
 import shlex
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from support.helm import ROOT
+import yaml
+from support.build_script import build_script
+from support.helm import ROOT, load_script
 from typer.main import get_command
 
+from opencharacter.cli import main
 from opencharacter.cli.app import app
+from opencharacter.pipelines.loading import cluster_profiles, load_cluster_profile
 
 GUIDE = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
 UPSTREAM = (
@@ -26,7 +31,7 @@ UPSTREAM = (
 def commands() -> Iterator[list[str]]:
     for block in re.findall(r"^```sh\n(.*?)^```", GUIDE, re.MULTILINE | re.DOTALL):
         for line in block.splitlines():
-            words = shlex.split(line)
+            words = shlex.split(re.sub(r" >>? \S+$", "", line))
             while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
                 words = words[1:]
             if words and words[0] != "export":
@@ -46,8 +51,16 @@ def offered(program: str, *subcommands: str) -> str:
     return subprocess.run([program, *subcommands, "--help"], capture_output=True, text=True, check=True).stdout
 
 
+def write_images(folder: Path) -> Path:
+    """The file that `make images PUSH=` leaves."""
+    digests = dict.fromkeys(("synthesis", "training", "tools", "serving"), "sha256:" + "a" * 64)
+    file = folder / "images.yaml"
+    file.write_text(build_script().images_yaml("registry.example.com/opencharacter", "0.1.0", digests))
+    return file
+
+
 def test_the_guide_uses_known_programs_only() -> None:
-    assert {words[0] for words in commands()} == {"make", "kubectl", "helm", "opencharacter", "python"}
+    assert {words[0] for words in commands()} == {"make", "kubectl", "helm", "opencharacter", "python", "cat"}
     assert len(list(commands())) > 30
 
 
@@ -73,6 +86,44 @@ def test_secrets_can_be_made_as_told(words: list[str]) -> None:
     assert "kind: Secret" in done.stdout, done.stderr
 
 
+def test_the_patch_gives_workflows_a_group(tmp_path: Path) -> None:
+    [words] = [words for words in of("kubectl") if words[0] == "patch"]
+    file = tmp_path / "configmap.yaml"
+    file.write_text(yaml.safe_dump({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": words[2]}}))
+    patch = words[words.index("--type") :]
+    command = ["kubectl", "patch", "--local", "--filename", str(file), *patch, "--output", "yaml"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    defaults = yaml.safe_load(yaml.safe_load(done.stdout)["data"]["workflowDefaults"])
+    assert defaults["spec"]["securityContext"]["fsGroup"] == load_cluster_profile("node8").run_as_user
+
+
+def test_the_images_that_were_pushed_become_part_of_a_profile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_images(tmp_path)
+    told = [line for line in GUIDE.splitlines() if "mine.yaml" in line and not line.startswith(("See", "["))]
+    show, append, plan, check, *_ = told
+    for line in (show, append, plan, check):
+        if line.startswith("cat "):
+            subprocess.run(line, shell=True, check=True)
+            continue
+        line, _, file = line.partition(" > ")
+        with pytest.raises(SystemExit) as caught:
+            main(shlex.split(line)[1:])
+        streams = capsys.readouterr()
+        assert not caught.value.code, streams.err
+        if file:
+            (tmp_path / file).write_text(streams.out, encoding="utf-8")
+    assert (
+        load_cluster_profile("mine.yaml")
+        .images.reference("tools")
+        .startswith("registry.example.com/opencharacter/tools@")
+    )
+    assert "node8: valid, and final fits" in streams.out
+
+
 @pytest.mark.parametrize("words", of("helm"), ids=" ".join)
 def test_helm_knows_the_command_and_its_flags(words: list[str]) -> None:
     known = offered("helm", words[0])
@@ -81,11 +132,25 @@ def test_helm_knows_the_command_and_its_flags(words: list[str]) -> None:
 
 
 @pytest.mark.parametrize("words", [each for each in of("helm") if "charts/opencharacter" in each], ids=" ".join)
-def test_our_chart_renders_as_told(words: list[str]) -> None:
-    arguments = [word for word in words[1:] if word != "--install"]
+def test_our_chart_renders_as_told(words: list[str], tmp_path: Path) -> None:
+    images = write_images(tmp_path)
+    arguments = [str(images) if word == images.name else word for word in words[1:] if word != "--install"]
     done = subprocess.run(["helm", "template", *arguments], capture_output=True, text=True, cwd=ROOT)
     assert "kind: ServingRuntime" in done.stdout, done.stderr
-    assert "registry.example.com/opencharacter/serving:" in done.stdout
+    assert "registry.example.com/opencharacter/serving@sha256:" in done.stdout
+    assert "name: pipeline-runner" in done.stdout
+
+
+def test_the_manifests_are_written_as_told(tmp_path: Path) -> None:
+    [[script, *arguments]] = of("python")
+    generator = load_script(ROOT / script)
+    options = generator.parse(arguments)
+    generator.generate(tmp_path, options.namespace, options.set)
+    [applied] = [words[-1] for words in of("kubectl") if words[0] == "apply" and "my-manifests" in words[-1]]
+    folder, _, overlay = applied.partition("/")
+    assert str(options.output) == folder
+    done = subprocess.run(["kubectl", "kustomize", str(tmp_path / overlay)], capture_output=True, text=True)
+    assert "image: registry.example.com/opencharacter/tools:" in done.stdout, done.stderr
     assert "name: pipeline-runner" in done.stdout
 
 
@@ -116,8 +181,6 @@ def test_files_and_folders_that_it_names_exist() -> None:
 
 
 def test_secrets_are_the_ones_that_the_profiles_and_the_chart_name() -> None:
-    from opencharacter.pipelines.loading import cluster_profiles, load_cluster_profile
-
     made = {words[3] for words in of("kubectl") if words[:2] == ["create", "secret"]}
     needed = {secret.secret for name in cluster_profiles() for secret in load_cluster_profile(name).secrets}
     assert needed - {"opencharacter-mlflow"} <= made

