@@ -91,6 +91,9 @@ def preflight(
         list[str] | None,
         typer.Option(metavar="NAME[:KEY,…]", help="A Secret that must be there, with these keys. Repeatable."),
     ] = None,
+    image: Annotated[
+        list[str] | None, typer.Option(metavar="REFERENCE", help="An image that its registry must hold. Repeatable.")
+    ] = None,
     runtime: Annotated[str | None, typer.Option(help="A ServingRuntime that must serve our model format.")] = None,
     bucket: Annotated[
         str | None,
@@ -115,7 +118,7 @@ def preflight(
         "secrets": [*named.secrets, *(_secret(text) for text in secret or ())],
         "runtime": runtime,
         "queues": named.queues,
-        "images": named.images,
+        "images": tuple(dict.fromkeys([*named.images, *(image or ())])),
         "bucket": bucket,
     }
     try:

@@ -1,6 +1,7 @@
 """docs/install.md: each command is parsed by the real program, rendered where it can be, and pinned to a version."""
 
 import functools
+import itertools
 import re
 import shlex
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 from support.build_script import build_script
-from support.helm import ROOT, load_script
+from support.helm import ROOT, load_script, template
 from typer.main import get_command
 
 from opencharacter.cli import main
@@ -152,6 +153,19 @@ def test_the_manifests_are_written_as_told(tmp_path: Path) -> None:
     done = subprocess.run(["kubectl", "kustomize", str(tmp_path / overlay)], capture_output=True, text=True)
     assert "image: registry.example.com/opencharacter/tools:" in done.stdout, done.stderr
     assert "name: pipeline-runner" in done.stdout
+
+
+def test_the_images_that_are_looked_for_are_the_charts() -> None:
+    [words] = [words for words in of("opencharacter") if "--image" in words]
+    asked = {word for flag, word in itertools.pairwise(words) if flag == "--image"}
+    assert (
+        set(
+            re.findall(
+                r"image: (\S+)", template("values-gpu.yaml", "images.registry=registry.example.com/opencharacter")
+            )
+        )
+        == asked
+    )
 
 
 def test_makes_targets_exist() -> None:

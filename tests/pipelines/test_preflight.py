@@ -68,6 +68,16 @@ def test_a_profile_says_what_to_look_for(
     assert "Secret play/opencharacter-hub" not in told, "it may be absent"
 
 
+def test_images_of_the_chart_can_be_asked_for(
+    cluster: KubernetesApi, registry: RegistryApi, capsys: pytest.CaptureFixture[str]
+) -> None:
+    registry.images = {"oc/serving:0.1.0"}
+    there, absent = (f"{registry.address}/oc/{name}:0.1.0" for name in ("serving", "tools"))
+    assert run("--image", there, capsys=capsys)[0] == 0
+    code, out, err = run("--image", there, "--image", absent, capsys=capsys)
+    assert (code, f"missing Image {absent}" in out, f"not found: Image {absent}" in err) == (2, True, True)
+
+
 def test_each_lack_is_named_with_what_to_do(cluster: KubernetesApi, capsys: pytest.CaptureFixture[str]) -> None:
     install_platform(cluster)
     cluster.serve_group("serving.kserve.io/v1alpha1", "clusterservingruntimes")
