@@ -96,7 +96,8 @@ def test_the_patch_gives_workflows_a_group(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     defaults = yaml.safe_load(yaml.safe_load(done.stdout)["data"]["workflowDefaults"])
-    assert defaults["spec"]["securityContext"]["fsGroup"] == load_cluster_profile("node8").run_as_user
+    pod = yaml.safe_load(defaults["spec"]["podSpecPatch"])
+    assert pod["securityContext"]["fsGroup"] == load_cluster_profile("node8").run_as_user
 
 
 def test_the_images_that_were_pushed_become_part_of_a_profile(
