@@ -77,6 +77,8 @@ def main(arguments: list[str]) -> int:
     images = options.images or bake.images
     if unknown := sorted(set(images) - set(bake.images)):
         parser.error(f"no image {unknown[0]!r}; there are {', '.join(bake.images)}")
+    if options.push and bake.value("TAG") == "latest":
+        parser.error("TAG=latest names no version, and a cluster profile refuses it; expected a tag such as 0.1.0")
     engine = os.environ.get("DOCKER", "docker")
     for image in images:
         print(f"--- {image}", flush=True)

@@ -25,19 +25,20 @@ Manifest = dict[str, Any]
 _HEADER = "# Made from charts/opencharacter by `make manifests`; do not edit.\n"
 
 
-def render(values: str, namespace: str = NAMESPACE, settings: Sequence[str] = ()) -> list[Manifest]:
-    """What the chart makes of one of its values files and of further `KEY=VALUE`, without hooks."""
+def render(values: str, namespace: str = NAMESPACE, options: Sequence[str] = ()) -> list[Manifest]:
+    """What the chart makes of one of its values files and of helm's further options, without hooks."""
+    if shutil.which("helm") is None:
+        sys.exit("error: helm is not on the PATH; nothing was written")
     command = ["helm", "template", "opencharacter", str(CHART), "--no-hooks", "--namespace", namespace]
-    command += ["--values", str(CHART / values), *(f"--set={setting}" for setting in settings)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    done = subprocess.run([*command, "--values", str(CHART / values), *options], stdout=subprocess.PIPE, text=True)
     if done.returncode:
-        sys.exit(f"error: helm refuses {values} with {' '.join(settings) or 'no settings'}; nothing was written")
+        sys.exit(f"error: helm refuses {values} {' '.join(options)}; nothing was written")
     return [document for document in yaml.safe_load_all(done.stdout) if document]
 
 
-def generate(folder: Path, namespace: str = NAMESPACE, settings: Sequence[str] = ()) -> None:
+def generate(folder: Path, namespace: str = NAMESPACE, options: Sequence[str] = ()) -> None:
     """Write `base` and `overlays` under a folder, replacing those that are there."""
-    rendered = {name: render(values, namespace, settings) for name, values in OVERLAYS.items()}
+    rendered = {name: render(values, namespace, options) for name, values in OVERLAYS.items()}
     first, *others = rendered.values()
     common = [each for each in first if all(each in documents for documents in others)]
     for name in ("base", "overlays"):
@@ -72,12 +73,19 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--namespace", default=NAMESPACE)
     parser.add_argument("--output", type=Path, default=ROOT / "manifests")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="a value of the chart, as helm takes it"
-    )
+    for name, what in (("--values", "FILE"), ("--set", "KEY=VALUE")):
+        parser.add_argument(
+            name,
+            dest="options",
+            action="append",
+            default=[],
+            type=f"{name}={{}}".format,
+            metavar=what,
+            help="as of helm",
+        )
     return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":
-    options = parse()
-    generate(options.output, options.namespace, options.set)
+    told = parse()
+    generate(told.output, told.namespace, told.options)

@@ -1,7 +1,8 @@
 """YAML files that people write: read and validated, with errors that name the line and the key."""
 
+import copy
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
@@ -39,18 +40,24 @@ def load_document(
         raise UserError(f"{label}: expected a mapping with keys such as {wanted}; got {type(data).__name__}", hint=hint)
     if prepare:
         prepare(data)
-    for override in overrides:
-        _apply(data, override, option)
     try:
-        return model.model_validate(data)
+        return model.model_validate(_overridden(data, overrides, option))
     except ValidationError as error:
-        texts = [override for override in overrides if _path(override) in _wanted_as_text(error)]
-    for override in texts:
-        _apply(data, override, option, read=str)
+        texts = _wanted_as_text(error)
     try:
-        return model.model_validate(data)
+        return model.model_validate(_overridden(data, overrides, option, texts))
     except ValidationError as error:
         raise explain(error, model, label, root, hint=hint) from error
+
+
+def _overridden(
+    data: dict[str, Any], overrides: Sequence[str], option: str, texts: Container[tuple[str, ...]] = ()
+) -> dict[str, Any]:
+    """The data with the overrides in their order; words at the paths in `texts` stay as they are written."""
+    changed = copy.deepcopy(data)
+    for override in overrides:
+        _apply(changed, override, option, yaml.BaseLoader if _path(override) in texts else yaml.SafeLoader)
+    return changed
 
 
 def _wanted_as_text(error: ValidationError) -> set[tuple[str, ...]]:
@@ -147,12 +154,12 @@ def _unshared(value: Any) -> Any:
     return [_unshared(part) for part in value] if isinstance(value, list) else value
 
 
-def _apply(data: dict[str, Any], override: str, option: str, read: Callable[[str], object] = yaml.safe_load) -> None:
+def _apply(data: dict[str, Any], override: str, option: str, loader: type[yaml.BaseLoader | yaml.SafeLoader]) -> None:
     key, equals, raw = override.partition("=")
     if not equals or not key:
         raise UserError(f"{option} {override}: expected key=value")
     try:
-        value = read(raw)
+        value = yaml.load(raw, loader)
     except yaml.YAMLError as error:
         raise UserError(f"{option} {override}: the value is not valid YAML") from error
     *parents, last = _path(override)

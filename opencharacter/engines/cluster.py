@@ -1,5 +1,6 @@
 """The Kubernetes API of the cluster that this process runs in, or that the kubeconfig names."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,13 +18,13 @@ _POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
 def cluster_namespace() -> str:
-    """The namespace that is meant where none is named, as `kubectl` has it.
+    """The namespace that is meant where none is named, in the cluster that `cluster_client` talks to.
 
     In a pod it is the pod's own; elsewhere that of the kubeconfig's current context, or `default`.
     """
     from kubernetes import config
 
-    if _POD_NAMESPACE.is_file():
+    if os.environ.get("KUBERNETES_SERVICE_HOST") and _POD_NAMESPACE.is_file():
         return _POD_NAMESPACE.read_text(encoding="utf-8").strip()
     try:
         _, current = config.list_kube_config_contexts()

@@ -40,7 +40,7 @@ def check_cluster(needs: Needs) -> Iterator[Finding]:
     Raises `UserError` where no cluster is configured, `OpenCharacterError` where it cannot be reached.
     """
     with cluster_client("preflight") as api:
-        yield Finding("Cluster", "ok", f"asked at {api.configuration.host}")
+        yield _guarded("Cluster", partial(_reached, api))
         for subject, wanted in (_APIS[part] for part in needs.parts):
             yield _guarded(subject, partial(_part, api, wanted))
         if needs.gpus:
@@ -78,6 +78,11 @@ def _read(api: "ApiClient", path: str) -> Any:
             return None
         raise
     return answer[0]
+
+
+def _reached(api: "ApiClient", subject: str) -> Finding:
+    _read(api, "/version")
+    return Finding(subject, "ok", f"answers at {api.configuration.host}")
 
 
 def _part(api: "ApiClient", wanted: dict[str, str], subject: str) -> Finding:

@@ -1,5 +1,6 @@
 """Every command line that the chart writes is parsed by the program that it is meant for."""
 
+import itertools
 import os
 import shlex
 import signal
@@ -8,14 +9,15 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from support.helm import CHART, NAMESPACE, VALUES_FILES, Manifest, helm, objects
 from support.pod_security import pod_templates
 
-from opencharacter import __version__
 from opencharacter.engines.vllm_server import free_port
+from opencharacter.pipelines.loading import load_cluster_profile
 
 
 def containers(name: str) -> Iterator[Manifest]:
@@ -82,33 +84,66 @@ def test_the_check_starts_without_the_secrets_that_it_looks_for() -> None:
     assert keys, "with a bucket it takes the keys"
 
 
+def notes(values: str, *settings: str) -> str:
+    """What an installation ends with."""
+    sets = [part for setting in settings for part in ("--set", setting)]
+    done = helm(
+        "install", "opencharacter", str(CHART), "-f", str(CHART / values), "-n", "team", "--dry-run=client", *sets
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.partition("\nNOTES:\n")[2]
+
+
 @pytest.mark.parametrize(
-    ("values", "settings", "profile"),
+    ("values", "settings", "told"),
     [
-        ("values-trial.yaml", {}, "cpu"),
-        ("values-gpu.yaml", {"s3.endpoint": "https://minio.example.com", "images.tag": "1.2"}, "node8"),
-        ("values-production.yaml", {}, "pool"),
+        ("values-trial.yaml", ("images.pullPolicy=Never",), {"name": "cpu", "images": {"pull_policy": "Never"}}),
+        (
+            "values-gpu.yaml",
+            ("images.tag=1.10", "s3.endpoint=https://minio.example.com", "s3.region=eu-central-1"),
+            {
+                "name": "node8",
+                "images": {"tag": "1.10"},
+                "env": {"AWS_ENDPOINT_URL": "https://minio.example.com", "AWS_DEFAULT_REGION": "eu-central-1"},
+            },
+        ),
+        (
+            "values-production.yaml",
+            (f"images.digests.tools=sha256:{'a' * 64}", "images.pullSecrets={one,two}", "mlflow.enabled=false"),
+            {
+                "name": "pool",
+                "images": {"digests": {"tools": f"sha256:{'a' * 64}"}, "pull_secrets": ["one", "two"]},
+                "env": {"MLFLOW_TRACKING_URI": "https://MLFLOW"},
+            },
+        ),
     ],
 )
 def test_the_next_command_that_an_install_prints_is_a_good_one(
-    values: str, settings: dict[str, str], profile: str, capsys: pytest.CaptureFixture[str]
+    values: str, settings: tuple[str, ...], told: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     from opencharacter.cli import main
 
-    sets = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
-    registry = ("--set", "images.registry=registry.example.com/oc")
-    chart = (str(CHART), "-f", str(CHART / values), "-n", "team")
-    done = helm("install", "opencharacter", *chart, "--dry-run=client", *registry, *sets)
-    [line] = [line for line in done.stdout.splitlines() if line.startswith("  opencharacter pipeline submit")]
+    text = notes(values, "images.registry=registry.example.com/oc", *settings)
+    [line] = [line for line in text.splitlines() if line.startswith("  opencharacter pipeline submit")]
     _, *arguments = shlex.split(line.replace("s3://BUCKET/PREFIX", "s3://bucket/prefix"))
-    for option in (f"--profile {profile}", "--profile-set namespace=team"):
-        assert option in line
     with pytest.raises(SystemExit) as caught:
         main([*arguments, "--dry-run", "--no-preflight"])
-    streams = capsys.readouterr()
-    assert not caught.value.code, streams.err
-    assert f"registry.example.com/oc/tools:{settings.get('images.tag', __version__)}" in streams.out
-    assert ("env.AWS_ENDPOINT_URL=https://minio.example.com" in line) == bool(settings)
+    assert not caught.value.code, capsys.readouterr().err
+    options = list(itertools.pairwise(arguments))
+    [source] = [word for flag, word in options if flag == "--profile"]
+    profile = load_cluster_profile(source, [word for flag, word in options if flag == "--profile-set"]).model_dump()
+    assert (profile["namespace"], profile["images"]["registry"]) == ("team", "registry.example.com/oc")
+    for key, value in told.items():
+        assert profile[key] == (profile[key] | value if isinstance(value, dict) else value)
+
+
+def test_words_of_the_next_command_are_quoted_for_a_shell() -> None:
+    assert "'s3://b/my $(id)'\\''s'" in notes("values.yaml", "preflight.bucket=s3://b/my $(id)'s")
+
+
+def test_names_that_the_profile_does_not_know_are_told() -> None:
+    assert "cluster show cpu" in notes("values.yaml", "s3.secretName=mine")
+    assert "cluster show" not in notes("values.yaml")
 
 
 def test_the_test_pod_asks_mlflow_in_python_that_compiles() -> None:

@@ -50,11 +50,16 @@ def test_deploy_and_the_runtime_agree() -> None:
 
 
 def test_the_engines_environment_can_be_replaced_but_not_doubled() -> None:
-    settings = ("serving.engine.env.HOME=/data", "serving.engine.env.VLLM_LOGGING_LEVEL=DEBUG")
+    settings = (
+        "serving.engine.env.HOME=/data",
+        "serving.engine.env.VLLM_LOGGING_LEVEL=DEBUG",
+        "serving.engine.env.HF_HUB_OFFLINE=",
+    )
     variables = container(runtime("values.yaml", *settings), "kserve-container")["env"]
     told = {each["name"]: each["value"] for each in variables}
     assert len(told) == len(variables)
-    assert (told["HOME"], told["VLLM_LOGGING_LEVEL"], told["HF_HUB_OFFLINE"]) == ("/data", "DEBUG", "1")
+    assert (told["HOME"], told["VLLM_LOGGING_LEVEL"], told["HF_HUB_OFFLINE"]) == ("/data", "DEBUG", "")
+    assert runtime("values.yaml", "serving.engine.env=null") == runtime()
 
 
 def test_only_the_transformer_has_a_port() -> None:

@@ -8,8 +8,6 @@ import pytest
 from support.build_script import build_script
 from support.helm import CHART, ROOT, VALUES_FILES, helm, load_script, refusal, template
 
-IMAGES = ("serving", "synthesis", "tools", "training")
-
 document = load_script(ROOT / "charts" / "document.py")
 
 
@@ -89,9 +87,10 @@ def test_what_the_cluster_does_not_serve_is_told_in_plain_words(
 
 
 def test_what_make_images_writes_is_a_values_file(tmp_path: Path) -> None:
-    digests = {name: f"sha256:{character * 64}" for name, character in zip(IMAGES, "abcd", strict=True)}
+    build = build_script()
+    digests = {name: f"sha256:{number:064x}" for number, name in enumerate(build.Bake({}).images)}
     file = tmp_path / "images.yaml"
-    file.write_text(build_script().images_yaml("registry.example.com:5000/oc", "1.2", digests), encoding="utf-8")
+    file.write_text(build.images_yaml("registry.example.com:5000/oc", "1.2", digests), encoding="utf-8")
     done = helm("template", "opencharacter", str(CHART), "-f", str(file))
     for name in ("tools", "serving"):
         assert f"image: registry.example.com:5000/oc/{name}@{digests[name]}" in done.stdout, done.stderr

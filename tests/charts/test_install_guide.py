@@ -54,9 +54,10 @@ def offered(program: str, *subcommands: str) -> str:
 
 def write_images(folder: Path) -> Path:
     """The file that `make images PUSH=` leaves."""
-    digests = dict.fromkeys(("synthesis", "training", "tools", "serving"), "sha256:" + "a" * 64)
+    build = build_script()
+    digests = dict.fromkeys(build.Bake({}).images, "sha256:" + "a" * 64)
     file = folder / "images.yaml"
-    file.write_text(build_script().images_yaml("registry.example.com/opencharacter", "0.1.0", digests))
+    file.write_text(build.images_yaml("registry.example.com/opencharacter", "0.1.0", digests))
     return file
 
 
@@ -143,16 +144,18 @@ def test_our_chart_renders_as_told(words: list[str], tmp_path: Path) -> None:
     assert "name: pipeline-runner" in done.stdout
 
 
-def test_the_manifests_are_written_as_told(tmp_path: Path) -> None:
+def test_the_manifests_are_written_as_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     [[script, *arguments]] = of("python")
     generator = load_script(ROOT / script)
     options = generator.parse(arguments)
-    generator.generate(tmp_path, options.namespace, options.set)
+    write_images(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    generator.generate(tmp_path, options.namespace, options.options)
     [applied] = [words[-1] for words in of("kubectl") if words[0] == "apply" and "my-manifests" in words[-1]]
     folder, _, overlay = applied.partition("/")
     assert str(options.output) == folder
     done = subprocess.run(["kubectl", "kustomize", str(tmp_path / overlay)], capture_output=True, text=True)
-    assert "image: registry.example.com/opencharacter/tools:" in done.stdout, done.stderr
+    assert "image: registry.example.com/opencharacter/tools@sha256:" in done.stdout, done.stderr
     assert "name: pipeline-runner" in done.stdout
 
 

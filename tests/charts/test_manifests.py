@@ -39,7 +39,7 @@ def test_kustomize_and_helm_give_the_same_objects(overlay: str) -> None:
 
 
 def test_another_namespace_and_account_are_taken_everywhere(tmp_path: Path) -> None:
-    generator.generate(tmp_path, "elsewhere", ["pipeline.serviceAccount=pipeline-runner"])
+    generator.generate(tmp_path, "elsewhere", ["--set=pipeline.serviceAccount=pipeline-runner"])
     text = "".join(path.read_text() for path in tmp_path.rglob("*.yaml"))
     assert "elsewhere" in text
     assert generator.NAMESPACE not in text
@@ -49,5 +49,5 @@ def test_another_namespace_and_account_are_taken_everywhere(tmp_path: Path) -> N
 
 def test_a_value_that_helm_refuses_writes_nothing(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="nothing was written"):
-        generator.generate(tmp_path, settings=["preflight.gpus=3"])
+        generator.generate(tmp_path, options=["--set=preflight.gpus=3"])
     assert list(tmp_path.iterdir()) == []

@@ -12,11 +12,14 @@ from opencharacter.engines import cluster
 def _no_pod(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(cluster, "_POD_NAMESPACE", tmp_path / "namespace")
     monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(tmp_path / "absent"))
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
 
 
 def test_a_pod_means_its_own_namespace(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     stand_in.use_kubeconfig("http://127.0.0.1:9", tmp_path, monkeypatch, "theirs")
     (tmp_path / "namespace").write_text("ours\n", encoding="utf-8")
+    assert cluster.cluster_namespace() == "theirs", "a file alone makes no pod"
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
     assert cluster.cluster_namespace() == "ours"
 
 

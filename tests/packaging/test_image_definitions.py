@@ -55,6 +55,17 @@ def test_every_version_is_the_library_s_or_a_locked_one(build: ModuleType) -> No
     assert ":latest" not in " ".join(bake.value(name) for name in ("PYTHON_IMAGE", "CUDA_IMAGE", "CUDA_BUILD_IMAGE"))
 
 
+def test_a_tag_that_names_no_version_is_not_pushed(
+    build: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TAG", "latest")
+    monkeypatch.setenv("DOCKER", str(tmp_path / "no-engine-is-asked"))
+    with pytest.raises(SystemExit) as caught:
+        build.main(["tools", "--push", str(tmp_path / "images.yaml")])
+    assert caught.value.code == 2
+    assert "TAG=latest names no version" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.stem)
 def test_a_lock_holds_exact_versions_and_no_place(lock: Path) -> None:
     lines = lock.read_text().splitlines()

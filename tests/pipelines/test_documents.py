@@ -50,6 +50,15 @@ def test_an_override_is_taken_as_it_stands_where_a_text_is_wanted(word: str) -> 
     assert profile.placement("sft").accelerator.count == 4  # type: ignore[union-attr]
 
 
+def test_the_last_override_of_a_key_counts() -> None:
+    for overrides, tag in (
+        (["images.tag=1.2", 'images={tag: "1.3"}'], "1.3"),
+        (['images={tag: "1.3"}', "images.tag=1.2"], "1.2"),
+        (["images.tag=1.20", "images.tag=1.30 # the newest"], "1.30"),
+    ):
+        assert load_document(ClusterProfile, PROFILE, "lab.yaml", overrides=overrides).images.tag == tag
+
+
 @pytest.mark.parametrize("value", ["[1]", "{a: 1}", ""])
 def test_what_is_no_word_is_no_text(value: str) -> None:
     with pytest.raises(UserError, match=r"images\.tag: "):

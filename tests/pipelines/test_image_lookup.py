@@ -65,9 +65,9 @@ def test_docker_hub_is_asked_where_it_answers_through_the_proxy(name: str, monke
             self.answer(502, {})
 
     with stand_in.serving(Proxy) as url:
-        monkeypatch.setenv("HTTPS_PROXY", url)
-        monkeypatch.delenv("NO_PROXY", raising=False)
-        monkeypatch.delenv("no_proxy", raising=False)
+        for spelt in (str.upper, str.lower):
+            monkeypatch.setenv(spelt("https_proxy"), url)
+            monkeypatch.delenv(spelt("no_proxy"), raising=False)
         assert find_image(name).state == "unknown"
     assert asked == ["registry-1.docker.io:443"]
 

@@ -4,6 +4,7 @@ import base64
 from pathlib import Path
 
 import pytest
+from support import stand_in
 from support.kubernetes_api import KubernetesApi
 from support.registry_api import RegistryApi
 
@@ -76,6 +77,14 @@ def test_images_of_the_chart_can_be_asked_for(
     assert run("--image", there, capsys=capsys)[0] == 0
     code, out, err = run("--image", there, "--image", absent, capsys=capsys)
     assert (code, f"missing Image {absent}" in out, f"not found: Image {absent}" in err) == (2, True, True)
+
+
+def test_a_cluster_out_of_reach_is_not_ok(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stand_in.use_kubeconfig("http://127.0.0.1:9", tmp_path, monkeypatch)
+    code, out, err = run("--need", "kserve", capsys=capsys)
+    assert (code, out, "the cluster cannot be reached" in err) == (1, "", True)
 
 
 def test_each_lack_is_named_with_what_to_do(cluster: KubernetesApi, capsys: pytest.CaptureFixture[str]) -> None:

@@ -57,3 +57,4 @@ def use_kubeconfig(url: str, folder: Path, monkeypatch: pytest.MonkeyPatch, name
     path = folder / "kubeconfig"
     path.write_text(yaml.safe_dump(told), encoding="utf-8")
     monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(path))
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)

@@ -31,8 +31,9 @@ labels:
 {{- $images := .root.Values.images -}}
 {{- $digest := index $images.digests .name -}}
 {{- $repository := printf "%s/%s" $images.registry .name -}}
-{{- if $digest }}{{ $repository }}@{{ $digest }}{{ else }}{{ $tag := $images.tag | default .root.Chart.AppVersion -}}
-{{ include "opencharacter.pinned" (dict "key" "images.tag" "image" (printf "%s:%s" $repository $tag)) }}{{ end -}}
+{{- $tag := $images.tag | default .root.Chart.AppVersion -}}
+{{- $tagged := include "opencharacter.pinned" (dict "key" "images.tag" "image" (printf "%s:%s" $repository $tag)) -}}
+{{- if $digest }}{{ $repository }}@{{ $digest }}{{ else }}{{ $tagged }}{{ end -}}
 {{- end }}
 
 {{- define "opencharacter.pullSecrets" -}}
