@@ -1,7 +1,7 @@
 """Asking container registries whether they hold images.
 
-OCI distribution specification 1.1, with the registries' basic and token authentication. Credentials are Docker's own:
-its configuration file and the helpers that it names.
+OCI distribution specification 1.1, with the registries' basic and token authentication (identity tokens too: OAuth 2's
+refresh tokens). Credentials are Docker's own: its configuration file and the helpers that it names.
 """
 
 import base64
@@ -10,6 +10,7 @@ import re
 import warnings
 from collections.abc import Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import httpx
 
@@ -84,13 +85,21 @@ def _ask(registry: str, path: str) -> int:
         return status
 
 
-def _login(registry: str) -> tuple[str, str] | None:
+class _Login(NamedTuple):
+    """What Docker knows of an account: a name with its password, as an HTTP header, or a token in their place."""
+
+    basic: str | None
+    identity: str | None
+
+
+def _login(registry: str) -> _Login:
     from docker.auth import load_config
 
     known = load_config().resolve_authconfig(registry) or {}
     # Docker's own file gives the first spelling, credential helpers the second.
     user, password = (known.get(key.lower()) or known.get(key) for key in ("Username", "Password"))
-    return (user, password) if user and password else None
+    text = base64.b64encode(f"{user}:{password}".encode()).decode()
+    return _Login(basic=f"Basic {text}" if user and password else None, identity=known.get("IdentityToken"))
 
 
 class _RegistryAuth(httpx.Auth):
@@ -98,29 +107,31 @@ class _RegistryAuth(httpx.Auth):
 
     requires_response_body = True
 
-    def __init__(self, login: tuple[str, str] | None, scope: str) -> None:
+    def __init__(self, login: _Login, scope: str) -> None:
+        self._login = login
         self._scope = scope
-        self._basic = None
-        if login:
-            text = ":".join(login).encode()
-            self._basic = f"Basic {base64.b64encode(text).decode()}"
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         refused = yield request
         scheme, _, told = refused.headers.get("WWW-Authenticate", "").partition(" ")
         if refused.status_code != 401:
             return
-        authorization = self._basic if scheme.lower() == "basic" else None
+        authorization = self._login.basic if scheme.lower() == "basic" else None
         challenge = dict(_CHALLENGE.findall(told)) if scheme.lower() == "bearer" else {}
         if "realm" in challenge:
             wanted = {"scope": self._scope} | {key: challenge[key] for key in ("service", "scope") if key in challenge}
-            realm = httpx.URL(challenge["realm"]).copy_merge_params(wanted)
-            headers = {"Authorization": self._basic} if self._basic else {}
-            answer = yield httpx.Request("GET", realm, headers=headers)
+            answer = yield self._token_request(challenge["realm"], wanted)
             authorization = _bearer(answer)
         if authorization:
             request.headers["Authorization"] = authorization
         yield request
+
+    def _token_request(self, realm: str, wanted: dict[str, str]) -> httpx.Request:
+        if self._login.identity:
+            grant = {"grant_type": "refresh_token", "refresh_token": self._login.identity, "client_id": "opencharacter"}
+            return httpx.Request("POST", realm, data=wanted | grant)
+        headers = {"Authorization": self._login.basic} if self._login.basic else {}
+        return httpx.Request("GET", httpx.URL(realm).copy_merge_params(wanted), headers=headers)
 
 
 def _bearer(answer: httpx.Response) -> str | None:

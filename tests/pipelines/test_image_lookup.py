@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from support import stand_in
-from support.registry_api import LOGIN, RegistryApi
+from support.registry_api import IDENTITY, LOGIN, RegistryApi
 
 from opencharacter.pipelines.preflight.findings import Finding
 from opencharacter.pipelines.preflight.images import find_images
@@ -91,6 +91,16 @@ def test_docker_s_login_is_used(registry: RegistryApi, docker_config: Path, asks
     log_in(docker_config, registry)
     assert find_image(f"{registry.address}/oc/tools:1").state == "ok"
     assert find_image(f"{registry.address}/oc/tools:2").state == "missing"
+
+
+@pytest.mark.parametrize(("identity", "state"), [(IDENTITY, "ok"), ("revoked", "unknown")])
+def test_an_identity_token_is_exchanged(registry: RegistryApi, docker_config: Path, identity: str, state: str) -> None:
+    registry.asks, registry.images = "token", {"oc/tools:1"}
+    nobody = base64.b64encode(b"00000000-0000-0000-0000-000000000000:").decode()
+    login = {"auth": nobody, "identitytoken": identity}
+    docker_config.write_text(json.dumps({"auths": {registry.address: login}}))
+    assert find_image(f"{registry.address}/oc/tools:1").state == state
+    assert registry.scopes == ["repository:oc/tools:pull,push"]
 
 
 @pytest.mark.parametrize("token", [{}, {"token": ""}, {"token": "another"}, ["t-1"]])

@@ -12,6 +12,7 @@ import pytest
 from support import stand_in
 
 LOGIN = ("ada", "pa:ss")
+IDENTITY = "identity-1"
 _BASIC = "Basic " + base64.b64encode(":".join(LOGIN).encode()).decode()
 
 _INDEX = "application/vnd.oci.image.index.v1+json"
@@ -62,6 +63,12 @@ class RegistryApi:
                     self.answer(401, {})
                 else:
                     self.answer(200, api.token)
+
+            def do_POST(self) -> None:
+                form = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
+                api.scopes += form["scope"]
+                known = (form["grant_type"], form["refresh_token"]) == (["refresh_token"], [IDENTITY])
+                self.answer(200, {"access_token": "t-1"}) if known else self.answer(401, {})
 
         return Handler
 
