@@ -22,10 +22,10 @@ def cluster_namespace() -> str:
 
     In a pod it is the pod's own; elsewhere that of the kubeconfig's current context, or `default`.
     """
-    from kubernetes import config
-
     if os.environ.get("KUBERNETES_SERVICE_HOST") and _POD_NAMESPACE.is_file():
         return _POD_NAMESPACE.read_text(encoding="utf-8").strip()
+    from kubernetes import config
+
     try:
         _, current = config.list_kube_config_contexts()
         return str(current["context"].get("namespace") or "default")

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import yaml
 
-from opencharacter.engines.cluster import API_TIMEOUT_S, cluster_client
+from opencharacter.engines.cluster import API_TIMEOUT_S, cluster_client, cluster_namespace
 from opencharacter.errors import OpenCharacterError
 from opencharacter.hashing import digest
 from opencharacter.library import fingerprint
@@ -61,7 +61,8 @@ def deployment_manifest(config: DeployConfig, model: DeployableModel) -> dict[st
     lineage = {"model_name": model.name, "model_version": str(model.version), "model_digest": model.digest}
     lineage |= {tag: model.tags[tag] for tag in _LINEAGE_TAGS if tag in model.tags}
     storage_uri = storage_uri_of(model.uri, for_cluster=config.apply)
-    return inference_service(config, storage_uri=storage_uri, lineage=lineage)
+    namespace = config.namespace or cluster_namespace()
+    return inference_service(config, namespace=namespace, storage_uri=storage_uri, lineage=lineage)
 
 
 def _write(manifest: dict[str, Any], workspace: Workspace) -> Ref:

