@@ -303,10 +303,17 @@ def test_an_api_server_that_stays_away_fails_the_step_and_leaves_the_job(trainer
     [
         (None, "Kubeflow Trainer is not installed"),
         (
-            ("POST", "/trainjobs", 403, {"message": "cannot create resource"}),
-            "create trainjobs.*cannot create resource",
+            ("POST", "/trainjobs", 403, {"message": 'User "me" cannot create resource "trainjobs"'}),
+            "does not let this account create trainjobs.*cannot create resource",
         ),
-        (("GET", "/workflows", 403, {"message": "cannot get resource"}), "get workflows.*cannot get resource"),
+        (
+            ("POST", "/trainjobs", 403, {"message": 'admission webhook "w" denied the request: no such runtime'}),
+            '^the cluster refuses to create trainjobs in namespace team: admission webhook "w" denied the request: no',
+        ),
+        (
+            ("GET", "/workflows", 403, {"message": 'User "me" cannot get resource "workflows"'}),
+            "does not let this account get workflows.*cannot get resource",
+        ),
         (("POST", "/trainjobs", 422, {"message": "runtime x is not there"}), "runtime x is not there"),
         (("POST", "/trainjobs", 404, {"details": {"kind": "namespaces", "name": "team"}}), "no namespace team"),
     ],

@@ -4,17 +4,25 @@ import json
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from opencharacter.engines.refusals import Cause, cause_of, refused, status_of, words_of
 from opencharacter.errors import OpenCharacterError, UserError
 from opencharacter.training.trainjob.manifest import GROUP, NODE, PLURAL, VERSION
 
 if TYPE_CHECKING:
-    from kubernetes.client import ApiClient
+    from kubernetes.client import ApiClient, ApiException
 
 _DELAYS_S = [1, 2, 4, 8, 15] + [30] * 28
 """Pauses between attempts: a control plane may be away for some minutes while it is upgraded."""
 _TRANSIENT = {0, 408, 429, 500, 502, 503, 504}
 _CONNECT_S, _READ_S = 10, 60
-_DOCS = "see docs/multi-gpu-training.md for the rules that the step's service account needs"
+_RIGHTS = "see docs/multi-gpu-training.md for the rules that the step's service account needs"
+_SETTINGS = "check steps.sft and trainer.runtime of the cluster profile"
+_HINTS = {
+    Cause.LOGIN: _RIGHTS,
+    Cause.RIGHTS: _RIGHTS,
+    Cause.ADMISSION: f"ask whoever runs the cluster about this rule, or {_SETTINGS}",
+    Cause.INVALID: _SETTINGS,
+}
 
 Object = dict[str, Any]
 
@@ -120,20 +128,20 @@ class ClusterApi:
         from kubernetes.client import ApiException
         from urllib3.exceptions import HTTPError
 
-        last: Exception | None = None
+        last = ""
         for delay in _DELAYS_S:
             try:
                 return call()
             except ApiException as error:
                 if instead and error.status in instead:
                     return instead[error.status]
-                if error.status == 404 and absent and _is_about(error.body, absent):
+                if error.status == 404 and absent and _is_about(error, absent):
                     return None
                 if error.status not in _TRANSIENT:
                     raise _refusal(error, doing, self.namespace) from error
-                last = error
+                last = f"{error.status}: {words_of(error)}"
             except (HTTPError, OSError) as error:
-                last = error
+                last = str(error)
             self._pause(delay)
         raise OpenCharacterError(
             f"the cluster's API can't be used ({doing} in namespace {self.namespace}): {last}",
@@ -141,34 +149,16 @@ class ClusterApi:
         )
 
 
-def _status(body: Any) -> Object:
-    """The `Status` object of an answer, empty if it is none."""
-    try:
-        status = json.loads(body)
-    except (TypeError, ValueError):
-        return {}
-    return status if isinstance(status, dict) else {}
+def _is_about(error: "ApiException", name: str) -> bool:
+    return (status_of(error.body).get("details") or {}).get("name") == name
 
 
-def _is_about(body: Any, name: str) -> bool:
-    return (_status(body).get("details") or {}).get("name") == name
-
-
-def _refusal(error: Any, doing: str, namespace: str) -> OpenCharacterError:
-    status = _status(error.body)
-    message = status.get("message") or error.reason
-    if error.status in (401, 403):
-        return UserError(f"the cluster does not let this step {doing} in namespace {namespace}: {message}", hint=_DOCS)
-    if error.status == 404 and (status.get("details") or {}).get("kind") == "namespaces":
+def _refusal(error: "ApiException", doing: str, namespace: str) -> OpenCharacterError:
+    if cause_of(error) is Cause.NO_NAMESPACE:
         return UserError(f"the cluster has no namespace {namespace}", hint="is the kubeconfig's context the right one?")
-    if error.status == 404:
+    if cause_of(error) is Cause.NO_RESOURCE:
         return UserError(
             "Kubeflow Trainer is not installed in this cluster: it has no trainjobs (trainer.kubeflow.org/v1alpha1)",
             hint="install Kubeflow Trainer 2, or train in one pod: steps.sft.nodes 1 in the cluster profile",
         )
-    if error.status in (400, 422):
-        return UserError(
-            f"the cluster refuses the TrainJob: {message}",
-            hint="check steps.sft and trainer.runtime of the cluster profile",
-        )
-    return OpenCharacterError(f"the cluster's API answers {error.status} ({doing}): {message}")
+    return refused(error, f"{doing} in namespace {namespace}", hints=_HINTS)
