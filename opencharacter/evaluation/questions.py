@@ -1,7 +1,8 @@
 """What is asked: a seeded sample of every cell of the split grid, each row with a wrong character to compare with."""
 
 import heapq
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,15 @@ _SIDES: tuple[tuple[Cell, ...], ...] = (
     ("held_out_character_seen_session", "held_out_both"),
 )
 """Cells whose characters are equally known to the tuned model: a wrong profile must not stand out by being new."""
+
+_SMOKE_CELLS: tuple[Cell, ...] = (
+    "held_out_both",
+    "held_out_character_seen_session",
+    "seen_character_held_out_session",
+    "train",
+)
+_SMOKE_BYTES = 16_000
+"""MLflow takes 100,000 characters for a tag, MySQL 65,535 bytes. Profiles have some 5,000."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +67,24 @@ def pick_questions(config: EvaluateConfig, mixture: Ref, seed: int) -> list[Ques
     if not questions:
         raise UserError(f"{mixture.uri}: every cell of the split grid is empty", hint="mix more rows")
     return questions
+
+
+def pick_smoke_question(questions: Sequence[Question]) -> dict[str, object] | None:
+    """What a freshly deployed model is asked: `{"character": {...}, "question": "..."}`, at most 16,000 bytes of JSON.
+
+    The first user turn of the first row that has a character and fits, out of the cell that the model knows least.
+    None if no row fits.
+    """
+    for cell in _SMOKE_CELLS:
+        for question in questions:
+            if question.row.cell != cell or question.character is None:
+                continue
+            text = next(turn.content for turn in question.row.messages if turn.role == "user")
+            profile = question.character.model_dump(exclude={"id", "provenance"}, exclude_none=True)
+            asked: dict[str, object] = {"character": profile, "question": text}
+            if text.strip() and len(json.dumps(asked, ensure_ascii=False).encode()) <= _SMOKE_BYTES:
+                return asked
+    return None
 
 
 def _sample(path: Path, limit: int | None, seed: int, present: set[str]) -> list[TrainingRow]:

@@ -1,6 +1,7 @@
 """The evaluation step: a mixture and models by role in, one row per measurement and their summary out."""
 
 import asyncio
+import json
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ from opencharacter.evaluation.judging import Judging
 from opencharacter.evaluation.likelihood import Likelihood
 from opencharacter.evaluation.measures import Measure, Measurement, Subject
 from opencharacter.evaluation.models import Role
-from opencharacter.evaluation.questions import Question, pick_questions
+from opencharacter.evaluation.questions import Question, pick_questions, pick_smoke_question
 from opencharacter.evaluation.summary import summarise
 from opencharacter.hashing import digest, tree_digest
 from opencharacter.library import fingerprint
@@ -38,7 +39,8 @@ def evaluate(
 
     `models` maps roles to folders or other references that engines know; weights that stand under two roles are
     measured once. The output (kind `evaluation`) holds `rows.jsonl.zst` (`ScoreRow`), `answers.jsonl.zst`
-    (`AnswerRow`, empty without a judge) and `summary.json` (`Summary`). Finished measurements are kept in the
+    (`AnswerRow`, empty without a judge), `summary.json` (`Summary`) and `smoke_question.json` (see
+    `pick_smoke_question`; absent where no row fits). Finished measurements are kept in the
     workspace, so a second run makes no LLM call again. Raises `UserError` for unknown roles, weights that can't be
     loaded, or a judge that is configured but not given; `EngineDown` if a model server is gone.
     """
@@ -70,6 +72,8 @@ def evaluate(
     measured = asyncio.run(_measure(measures, questions, distinct, workspace))
     with workspace.produce("evaluation", key) as draft:
         _write(draft, measured, weights)
+        if (asked := pick_smoke_question(questions)) is not None:
+            (draft.path / "smoke_question.json").write_text(json.dumps(asked, ensure_ascii=False), encoding="utf-8")
         draft.counts |= {"questions": len(questions)} | Counter(row.status for row in measured.rows)
         draft.stats |= {"wall_s": round(time.monotonic() - began, 3), "usage": measured.usage.model_dump()}
     ref = workspace.lookup("evaluation", key)

@@ -16,6 +16,9 @@ GATE_TAG = "gate"
 PREVIOUS_TAG = "previous_champion"
 """Version that was champion until this one became it: where a rollback goes."""
 REASON_TAG = "promotion_reason"
+"""`gate: ...` or `forced: ...`, as `promote` writes it; a text of another form counts as forced."""
+SMOKE_TAG = "smoke_question"
+"""What a deployment is asked before it serves: `{"character": {...}, "question": "..."}`."""
 
 
 class RegisteredModel(BaseModel):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from opencharacter.errors import UserError
 from opencharacter.registry.client import is_missing, mlflow_client
 from opencharacter.registry.config import RegistryConfig
-from opencharacter.registry.models import CHALLENGER, DIGEST_TAG, URI_TAG, RegisteredModel
+from opencharacter.registry.models import CHALLENGER, DIGEST_TAG, SMOKE_TAG, URI_TAG, RegisteredModel
 from opencharacter.registry.versions import find_version
 from opencharacter.storage.workspace import Ref
 
@@ -33,7 +33,8 @@ def register(
 
     Weights that are registered already keep their version. The weights are not copied: the version's tags hold their
     URI and digest beside prompt hash, data set digest, licences, base model and `tags`. The evaluation's means are
-    logged as metrics of the training run (of a new run where the server does not know that one). Raises `UserError`
+    logged as metrics of the training run (of a new run where the server does not know that one), and its smoke question
+    becomes a tag: what a deployment of the version is asked before it serves. Raises `UserError`
     where the model folder has no lineage, `OpenCharacterError` where the server fails.
     """
     described = _lineage(model) | {URI_TAG: f"{model.uri}/{_WEIGHTS}", DIGEST_TAG: model.part_digest(_WEIGHTS)}
@@ -48,6 +49,7 @@ def register(
         client.set_model_version_tag(config.model_name, version.version, URI_TAG, described[URI_TAG])
         if evaluation is not None:
             _log_scores(client, str(version.run_id), evaluation)
+            _tag_smoke_question(client, config.model_name, version.version, evaluation)
         client.set_registered_model_alias(config.model_name, CHALLENGER, version.version)
         return find_version(client, config.model_name, int(version.version))
 
@@ -114,3 +116,9 @@ def _log_scores(client: "MlflowClient", run_id: str, evaluation: Ref) -> None:
     ]
     client.log_batch(run_id, metrics=scores)
     client.set_tag(run_id, _EVALUATION_TAG, evaluation.digest)
+
+
+def _tag_smoke_question(client: "MlflowClient", name: str, version: str, evaluation: Ref) -> None:
+    path = evaluation.file("smoke_question.json")
+    if path.exists():
+        client.set_model_version_tag(name, version, SMOKE_TAG, path.read_text(encoding="utf-8"))

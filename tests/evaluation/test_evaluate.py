@@ -18,6 +18,7 @@ def test_a_row_per_question_and_model_in_every_cell(config, mixture, workspace, 
     assert {row.model for row in rows} == {tree_digest(tiny_llama), tree_digest(other_tiny_llama)}
 
     summary = Summary.model_validate_json((ref.path / "summary.json").read_bytes())
+    assert json.loads((ref.path / "smoke_question.json").read_text()).keys() == {"character", "question"}
     means = {(score.model, score.cell, score.metric): score.mean for score in summary.scores}
     wanted = [
         row.score

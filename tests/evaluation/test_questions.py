@@ -5,9 +5,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.small_mixture import HELD_OUT, SEEN, make_mixture, make_row, small_rows
 
+from opencharacter.characters import CharacterProfile
 from opencharacter.errors import UserError
 from opencharacter.evaluation import EvaluateConfig
-from opencharacter.evaluation.questions import pick_questions
+from opencharacter.evaluation.questions import pick_questions, pick_smoke_question
 from opencharacter.records.models import Turn
 
 ALL = EvaluateConfig(train_rows=1000)
@@ -91,3 +92,23 @@ def test_a_mixture_of_another_template_is_refused(workspace, tmp_path, monkeypat
 def test_a_mixture_without_rows_is_refused(workspace) -> None:
     with pytest.raises(UserError, match="every cell of the split grid is empty"):
         pick_questions(ALL, make_mixture(workspace, []), seed=1)
+
+
+def test_the_smoke_question_is_of_the_cell_that_the_model_knows_least(mixture) -> None:
+    questions = pick_questions(ALL, mixture, seed=1)
+    asked = pick_smoke_question(questions)
+    assert asked == pick_smoke_question(pick_questions(ALL, mixture, seed=1))
+    (first, *_) = [question for question in questions if question.row.cell == "held_out_both"]
+    assert asked["question"] == first.row.messages[1].content
+    assert asked["character"]["name"] == first.character.name
+    assert CharacterProfile.model_validate(asked["character"]).id == first.character.id
+
+
+def test_a_smoke_question_that_is_too_long_for_a_tag_is_passed_over(workspace) -> None:
+    long = make_row("held_out_both", HELD_OUT[0], 1)
+    long.messages[1] = Turn(role="user", content="é" * 10_000)
+    short = make_row("train", SEEN[0], 1)
+    general = make_row("held_out_both", None, 2)
+    asked = pick_smoke_question(pick_questions(ALL, make_mixture(workspace, [long, short, general]), seed=1))
+    assert asked["character"]["name"] == SEEN[0].name
+    assert pick_smoke_question(pick_questions(ALL, make_mixture(workspace, [long, general]), seed=1)) is None

@@ -59,6 +59,16 @@ def test_scores_are_logged_once_on_the_training_run(registry, workspace, mlflow_
     assert "eval/challenger/train/loss" not in client.get_run(run.info.run_id).data.metrics
 
 
+def test_the_evaluations_smoke_question_is_kept_with_the_version(registry, workspace, mlflow_uri) -> None:
+    smoke = {"character": {"name": "Zoë", "persona": "p" * 12_000}, "question": "Who are you?"}
+    model = make_model(workspace, "asked")
+    version = register(registry, model, make_evaluation(workspace, 1.0, smoke))
+    assert json.loads(version.tags["smoke_question"]) == smoke
+    assert (
+        "smoke_question" not in register(registry, make_model(workspace, "other"), make_evaluation(workspace, 2.0)).tags
+    )
+
+
 def test_a_training_run_of_another_server_is_replaced(registry, workspace, mlflow_uri) -> None:
     model = make_model(workspace, "orphan", mlflow_run_id="0" * 32)
     version = register(registry, model, make_evaluation(workspace, 2.0))

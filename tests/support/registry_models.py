@@ -1,6 +1,7 @@
 """Outputs of the steps before the registry, as small as they can be."""
 
 import json
+from typing import Any
 
 from opencharacter.hashing import digest
 from opencharacter.storage.workspace import Ref, Workspace
@@ -27,13 +28,15 @@ def make_model(workspace: Workspace, weights: str, **stats: str) -> Ref:
     return ref
 
 
-def make_evaluation(workspace: Workspace, mean: float) -> Ref:
-    """A committed output of kind `evaluation` that holds one score."""
-    key = digest(["evaluation", mean])
+def make_evaluation(workspace: Workspace, mean: float, smoke: dict[str, Any] | None = None) -> Ref:
+    """A committed output of kind `evaluation` that holds one score, and a smoke question where there is one."""
+    key = digest(["evaluation", mean, smoke])
     score = {"model": "challenger", "cell": "held_out_both", "metric": "loss", "mean": mean}
     scores = [score, score | {"cell": "train", "mean": None}]
     with workspace.produce("evaluation", key) as draft:
         (draft.path / "summary.json").write_text(json.dumps({"scores": scores}))
+        if smoke is not None:
+            (draft.path / "smoke_question.json").write_text(json.dumps(smoke))
     ref = workspace.lookup("evaluation", key)
     assert ref is not None
     return ref
