@@ -5,19 +5,37 @@ from opencharacter.serving.config import DeployConfig
 from opencharacter.serving.deployment import DeployableModel, apply_deployment, deploy, deployment_manifest
 from opencharacter.serving.local_server import Endpoint, Server, run_transformer, serve, serve_until_interrupted
 from opencharacter.serving.manifest import inference_service
+from opencharacter.serving.rollout import (
+    SMOKE_TAG,
+    Rollout,
+    RolloutFailed,
+    RolloutRefused,
+    ServedVersion,
+    SmokeQuestion,
+    roll_out,
+    served_version,
+)
 
 __all__ = [
+    "SMOKE_TAG",
     "Conversation",
     "DeployConfig",
     "DeployableModel",
     "Endpoint",
+    "Rollout",
+    "RolloutFailed",
+    "RolloutRefused",
+    "ServedVersion",
     "Server",
+    "SmokeQuestion",
     "apply_deployment",
     "chat_in_terminal",
     "deploy",
     "deployment_manifest",
     "inference_service",
+    "roll_out",
     "run_transformer",
     "serve",
     "serve_until_interrupted",
+    "served_version",
 ]
