@@ -21,6 +21,16 @@ def crd_faults(document: dict[str, Any]) -> list[str]:
     return [f"{error.json_path}: {error.message}" for error in validator.iter_errors(document)]
 
 
+def crd_fields(group: str, version: str, kind: str) -> dict[str, Any]:
+    """The fields of a kind, nested, those of a list's items below the list. Skips as `crd_faults` does."""
+    return _fields(_schema(group, version, kind))
+
+
+def _fields(schema: dict[str, Any]) -> dict[str, Any]:
+    schema = schema.get("items", schema)
+    return {name: _fields(inner) for name, inner in schema.get("properties", {}).items()}
+
+
 @functools.cache
 def _schema(group: str, version: str, kind: str) -> dict[str, Any]:
     if not CRDS.is_dir():

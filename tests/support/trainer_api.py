@@ -4,6 +4,7 @@ Nothing trains in it: a test moves jobs and pods on, from `TrainerCluster.pause`
 it would wait. No time passes.
 """
 
+import copy
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from support import stand_in
+from support import kueue, stand_in
 
 NAMESPACE = "team"
 OWN_POD, WORKFLOW = "run-1-sft", "run-1"
@@ -26,6 +27,9 @@ class TrainerCluster:
 
     def __init__(self) -> None:
         self.installed = True
+        self.queues = False
+        """Whether Kueue is there: jobs with a queue are then suspended until `admit`."""
+        self.job_set_refuses: str | None = None
         self.jobs: dict[str, dict[str, Any]] = {}
         self.created: list[dict[str, Any]] = []
         self.deleted: list[str] = []
@@ -57,8 +61,16 @@ class TrainerCluster:
         (job,) = self.jobs.values()
         return job
 
+    def admit(self) -> None:
+        """Let Kueue admit the job, as it does: it writes the whole object."""
+        self.job_set_refuses = kueue.admit(self.job())
+
     def start(self, *lines: str, index: int = 0, pod: str | None = None) -> None:
         """Let a pod of the job run and print."""
+        if self.job_set_refuses:
+            pytest.fail(f"no pod can start: {self.job_set_refuses}")
+        if self.queues and self.job()["spec"].get("suspend"):
+            pytest.fail("no pod can start: the job is suspended")
         name = pod or f"{self.job()['metadata']['name']}-node-0-{index}"
         self.pods.append(
             {
@@ -114,8 +126,10 @@ def _handler(cluster: TrainerCluster) -> type[stand_in.Handler]:
             elif (name := body["metadata"]["name"]) in cluster.jobs:
                 self.answer(409, _status(409, f"{name} already exists", name=name))
             else:
+                cluster.created.append(copy.deepcopy(body))
+                if cluster.queues:
+                    kueue.suspend(body)
                 cluster.jobs[name] = body
-                cluster.created.append(body)
                 self.answer(201, body)
 
         def do_DELETE(self) -> None:

@@ -54,15 +54,13 @@ def test_it_waits_in_the_queue_then_shows_progress_and_ends_well(
     trainer_cluster: TrainerCluster, caplog: pytest.LogCaptureFixture
 ) -> None:
     cluster = trainer_cluster
-
-    def suspend() -> None:
-        cluster.job()["spec"]["suspend"] = True  # as Kueue does
+    cluster.queues = True
 
     def admit() -> None:
-        cluster.job()["spec"]["suspend"] = False
+        cluster.admit()
         cluster.start("loading", *_steps(1, 2))
 
-    cluster.script = [suspend, *[lambda: None] * 40, admit, lambda: cluster.say(*_steps(3)), cluster.finish]
+    cluster.script = [*[lambda: None] * 40, admit, lambda: cluster.say(*_steps(3)), cluster.finish]
     _run(cluster)
     assert _shown(caplog) == [1, 2, 3]
     assert caplog.text.count("waits in queue gpus") == 1, "said once, however long it lasts"

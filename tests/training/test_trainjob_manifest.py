@@ -5,7 +5,8 @@ import re
 from typing import Any
 
 import pytest
-from support.crds import crd_faults
+from support.crds import crd_faults, crd_fields
+from support.kueue import TRAINER_2_2, dropped
 from support.pod_security import violations
 
 from opencharacter.errors import UserError
@@ -72,6 +73,21 @@ def test_the_crd_accepts_it_and_a_restricted_namespace_does(settings: TrainJobSe
     assert violations(pod) == []
     assert pod["securityContext"]["runAsUser"] == pod["securityContext"]["fsGroup"] == 65532
     assert re.fullmatch(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?", job["metadata"]["name"])
+
+
+@pytest.mark.parametrize("settings", [FULL, SMALL], ids=["full", "small"])
+def test_kueue_writes_it_back_as_it_was(settings: TrainJobSettings) -> None:
+    """A field that Kueue's copy of Trainer's API does not have is dropped, and then JobSet never starts the pods."""
+    assert dropped(train_job(settings, _arguments(), "team", OWNER)) == []
+
+
+def test_the_list_of_what_kueue_knows_is_of_fields_that_there_are() -> None:
+    def check(known: dict[str, Any] | None, there: dict[str, Any], path: str) -> None:
+        for name, inner in (known or {}).items():
+            assert name in there, f"{path}.{name}"
+            check(inner, there[name], f"{path}.{name}")
+
+    check(TRAINER_2_2, crd_fields("trainer.kubeflow.org", "v1alpha1", "TrainJob"), "")
 
 
 def test_every_node_is_started_with_all_that_the_step_was_asked_for() -> None:

@@ -1,4 +1,8 @@
-"""The TrainJob object (trainer.kubeflow.org/v1alpha1, as of Kubeflow Trainer 2.3): a pure function of the settings."""
+"""The TrainJob object (trainer.kubeflow.org/v1alpha1): a pure function of the settings.
+
+Its fields are those of Kubeflow Trainer 2.2, also where a newer one is installed: Kueue reads and writes TrainJobs with
+the types of 2.2, which drops later fields, and JobSet then refuses the changed pods.
+"""
 
 from typing import Any
 
@@ -19,8 +23,6 @@ SPEC_ANNOTATION = "opencharacter.io/spec"
 
 WORK_FOLDER = "/var/opencharacter"
 _PROMPTS_FOLDER = "/etc/opencharacter/prompts"
-_GRACE_S = 60
-"""The launcher in the pod gives the training processes 40 s to end."""
 
 
 def job_name(key: str) -> str:
@@ -125,7 +127,6 @@ def _patch(settings: TrainJobSettings) -> dict[str, Any]:
             "fsGroup": settings.user,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "terminationGracePeriodSeconds": _GRACE_S,
         "containers": [container],
         "volumes": list(volumes.values()),
         "nodeSelector": settings.node_selector,
