@@ -18,6 +18,7 @@ from opencharacter.pipelines.quantities import (
     ResourceName,
     Tag,
     byte_count,
+    cores,
 )
 
 RESERVED = (
@@ -91,7 +92,8 @@ class Retries(_Strict):
 class Placement(_Strict):
     """What a step's pod asks for. Whatever is left out of a step comes from `defaults`."""
 
-    cpu: Cpu | None = Field(default=None, description="request and limit, cores")
+    cpu: Cpu | None = Field(default=None, description="request, cores; more is used where the node has it to spare")
+    cpu_limit: Cpu | None = Field(default=None, description="cores at most; none: what the node has to spare")
     memory: Bytes | None = Field(default=None, description="request and limit, bytes")
     accelerator: Accelerator | None = None
     scratch: Bytes | None = Field(
@@ -113,6 +115,8 @@ class Placement(_Strict):
     def _can_be_had(self) -> "Placement":
         if self.shm and self.memory and byte_count(self.shm) >= byte_count(self.memory):
             raise ValueError(f"shm {self.shm} is part of memory, which is {self.memory}")
+        if self.cpu and self.cpu_limit and cores(self.cpu_limit) < cores(self.cpu):
+            raise ValueError(f"cpu_limit {self.cpu_limit} is less than cpu, which is {self.cpu}")
         if self.priority and not self.queue:
             raise ValueError("priority is Kueue's, so it needs a queue")
         return self
@@ -121,6 +125,13 @@ class Placement(_Strict):
     def gpus(self) -> int:
         """Accelerators of one pod."""
         return self.accelerator.count if self.accelerator else 0
+
+    @property
+    def planned_cores(self) -> float | None:
+        """Cores that one pod can count on: its limit, else its request and one at least; none if neither is set."""
+        if self.cpu_limit:
+            return cores(self.cpu_limit)
+        return max(1.0, cores(self.cpu)) if self.cpu else None
 
 
 class Images(_Strict):

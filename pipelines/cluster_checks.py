@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from pydantic import BaseModel, ConfigDict, Field
 
 from opencharacter.engines import EngineConfig
+from opencharacter.engines.vllm_server import SHARED_MEMORY
 from opencharacter.errors import UserError
 from opencharacter.pipelines.cluster import STEPS, ClusterProfile, StepName
 from opencharacter.pipelines.config import RunConfig
-from opencharacter.pipelines.quantities import cores
+from opencharacter.pipelines.quantities import byte_count
 
 _GATED = ("meta-llama/", "google/gemma", "GAIR/lima")
 """Beginnings of hub ids whose owners ask for an agreement first, so that a download needs a token."""
@@ -50,6 +51,12 @@ def serves_itself(engine: EngineConfig) -> bool:
     return engine.base_url is None and engine.weights is not None
 
 
+def _serves_on_cpu(config: RunConfig, step: StepName) -> bool:
+    """Whether the step's pod, without a GPU, runs vLLM: for an engine's weights, or for the models that it measures."""
+    engines = engines_of(config, step).values()
+    return step == "evaluate" or any(serves_itself(engine) and engine.tensor_parallel == 1 for engine in engines)
+
+
 def gpus_of(profile: ClusterProfile, step: StepName) -> int:
     """GPUs of one pod of a step."""
     accelerator = profile.placement(step).accelerator
@@ -78,12 +85,12 @@ def _training(config: RunConfig, profile: ClusterProfile) -> Iterator[Lack]:
     nodes = profile.placement("sft").nodes or 1
     gpus, processes = gpus_of(profile, "sft") * nodes, config.sft.processes
     key = "steps.sft.accelerator.count"
-    cpu = profile.placement("sft").cpu
-    if gpus == 0 and cpu and processes > cores(cpu) * nodes:
+    planned = profile.placement("sft").planned_cores
+    if gpus == 0 and planned and processes > planned * nodes:
         yield Lack(
             step="sft",
             key="run: sft.processes",
-            message=f"{processes} training processes on no GPU and {cores(cpu) * nodes:g} core(s)",
+            message=f"{processes} training processes on no GPU and {planned * nodes:g} core(s) (steps.sft.cpu)",
             impossible=True,
         )
     elif gpus == 0 and config.sft.dtype == "bfloat16":
@@ -142,11 +149,19 @@ def _accelerators(config: RunConfig, profile: ClusterProfile) -> Iterator[Lack]:
                     f" {engine.tensor_parallel} (run: engines.{name}.tensor_parallel); expected a multiple of that",
                     impossible=True,
                 )
-        if gpus > 1 and profile.placement(step).shm is None:
+        shm = profile.placement(step).shm
+        if gpus > 1 and shm is None:
             yield Lack(
                 step=step,
                 key=f"steps.{step}.shm",
                 message=f"{gpus} GPUs talk through /dev/shm, which a container has 64 MiB of",
+            )
+        elif gpus == 0 and _serves_on_cpu(config, step) and (not shm or byte_count(shm) < SHARED_MEMORY):
+            yield Lack(
+                step=step,
+                key=f"steps.{step}.shm",
+                message=f"vLLM on a CPU needs {SHARED_MEMORY >> 20} MiB of /dev/shm;"
+                f" {f'{shm} are asked for' if shm else 'a container has 64 MiB'}. 1Gi is plenty",
             )
 
 

@@ -43,7 +43,9 @@ def place_tasks(tasks: Iterable[Any], config: RunConfig, profile: ClusterProfile
 
 def _ask_for_resources(task: Any, placement: Placement) -> None:
     if placement.cpu:
-        task.set_cpu_request(placement.cpu).set_cpu_limit(placement.cpu)
+        task.set_cpu_request(placement.cpu)
+    if placement.cpu_limit:
+        task.set_cpu_limit(placement.cpu_limit)
     if placement.memory:
         task.set_memory_request(placement.memory).set_memory_limit(placement.memory)
     if placement.accelerator:

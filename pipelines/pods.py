@@ -36,7 +36,7 @@ def pods_of(config: RunConfig, profile: ClusterProfile | None) -> list[Pod]:
                 pods=config.shards if step in _SHARDED else 1,
                 image=profile.images.reference(STEP_IMAGES[step]) if profile else step_image(step),
                 gpus=pod.gpus,
-                cpu=pod.cpu or "",
+                cpu=_cpu_text(pod),
                 memory=pod.memory or "",
                 queue=pod.queue or "",
                 retries=pod.retries.count if pod.retries else 0,
@@ -44,3 +44,9 @@ def pods_of(config: RunConfig, profile: ClusterProfile | None) -> list[Pod]:
             )
         )
     return pods
+
+
+def _cpu_text(pod: Placement) -> str:
+    """`500m`, or `500m (max 2)` with a limit."""
+    limit = f"(max {pod.cpu_limit})" if pod.cpu_limit else ""
+    return f"{pod.cpu or ''} {limit}".strip()

@@ -28,6 +28,7 @@ def trainjob_environment(profile: ClusterProfile, config: SftConfig) -> dict[str
         gpus_per_node=gpus,
         gpu_resource=placement.accelerator.type if placement.accelerator else "nvidia.com/gpu",
         cpu=placement.cpu,
+        cpu_limit=placement.cpu_limit,
         memory=placement.memory,
         shm=placement.shm,
         scratch=placement.scratch,

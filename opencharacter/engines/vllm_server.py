@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -21,6 +22,11 @@ from opencharacter.errors import OpenCharacterError, UserError
 READY_TIMEOUT_S = 1800.0
 """Seconds that a start may take; large weights load for many minutes."""
 
+SHARED_MEMORY = 241 * 2**20
+"""Bytes of /dev/shm that vLLM 0.32 needs free where it starts workers of its own: on a CPU, and where one copy of a
+model takes several GPUs. Its message queues hold ten blocks of 16 MiB and ten of 24 MiB; it checks them one by one."""
+
+_SHARED_MEMORY_FOLDER = Path("/dev/shm")
 _POLL_S = 0.25
 _HEALTH_TIMEOUT_S = 30.0
 _LOG_LINES = 25
@@ -74,7 +80,10 @@ def serve_vllm(
 def vllm_command(
     weights: Path, model_name: str, *, max_model_len: int | None, tensor_parallel: int = 1, port: int
 ) -> list[str]:
-    """The command line of vLLM's OpenAI server on this machine's GPUs, or on its CPU."""
+    """The command line of vLLM's OpenAI server on this machine's GPUs, or on its CPU.
+
+    Raises `UserError` if the copies don't fill the GPUs, or /dev/shm is too small for vLLM's processes.
+    """
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server"]
     command += ["--model", str(weights), "--served-model-name", model_name, "--load-format", "safetensors"]
     command += ["--host", "127.0.0.1", "--port", str(port), "--disable-uvicorn-access-log"]
@@ -92,7 +101,21 @@ def vllm_command(
     elif gpus > 1:
         copies = gpus // tensor_parallel
         command += ["--tensor-parallel-size", str(tensor_parallel), "--data-parallel-size", str(copies)]
+    if gpus == 0 or tensor_parallel > 1:
+        _require_shared_memory()
     return command
+
+
+def _require_shared_memory() -> None:
+    try:
+        free = shutil.disk_usage(_SHARED_MEMORY_FOLDER).free
+    except FileNotFoundError:
+        return
+    if free < SHARED_MEMORY:
+        raise UserError(
+            f"{_SHARED_MEMORY_FOLDER} has {free >> 20} MiB free; vLLM needs {SHARED_MEMORY >> 20} MiB here",
+            hint="in a cluster profile: steps.STEP.shm=1Gi; with Docker: --shm-size=1g",
+        )
 
 
 def start_supervised(command: list[str], *, owner_pid: int, log: Path) -> "subprocess.Popen[bytes]":

@@ -14,7 +14,6 @@ from opencharacter.pipelines.plan.learning import MODELS_MEASURED
 from opencharacter.pipelines.plan.result import Where
 from opencharacter.pipelines.plan.sizes import parameters_of
 from opencharacter.pipelines.plan.work import Load, Work
-from opencharacter.pipelines.quantities import cores
 
 _SMALL = 1e9
 """Without a cluster profile, smaller models are taken to be served on this machine's CPU."""
@@ -52,7 +51,7 @@ class Clock:
             pods=self._pods(step),
             gpus=gpus,
             gpu=gpu_named(placement, self._figures) or self._figures.default_gpu if gpus else None,
-            cores=cores(placement.cpu) if placement.cpu else 1,
+            cores=placement.planned_cores or 1,
             queue=placement.queue,
             spot=bool(placement.spot),
         )

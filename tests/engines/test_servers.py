@@ -200,6 +200,35 @@ async def test_shared_servers_need_an_owner(servers: Path, weights: Path, monkey
             await engine.chat([{"role": "user", "content": "Hello"}], Sampling(), seed=1)
 
 
+_COMMAND = """
+import sys, pathlib
+from opencharacter.engines.vllm_server import vllm_command
+from opencharacter.errors import UserError
+try:
+    vllm_command(pathlib.Path("m"), "m", max_model_len=None, port=1)
+except UserError as error:
+    print(error, error.hint)
+"""
+
+
+def test_too_small_a_dev_shm_is_named_before_vllm_starts() -> None:
+    """A container has 64 MiB unless it asks for more, and vLLM's own error comes a minute later, in its log."""
+
+    def refusal(size: str) -> str:
+        mount = f'mount -t tmpfs -o size={size} tmpfs /dev/shm && exec "$0" -c "$1"'
+        command = ["unshare", "--map-root-user", "--mount", "sh", "-c", mount, sys.executable, _COMMAND]
+        done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OPENCHARACTER_GPUS": "0"})
+        if "unshare" in done.stderr or "mount:" in done.stderr:
+            pytest.skip(f"needs a mount of its own: {done.stderr.strip()}")
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    told = refusal("64m")
+    assert "/dev/shm has 64 MiB free; vLLM needs 241 MiB here" in told
+    assert "steps.STEP.shm" in told
+    assert refusal("241m") == ""
+
+
 def test_the_gpus_of_a_pod_hold_copies_of_the_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("opencharacter.engines.vllm_server.visible_gpus", lambda: 8)
     command = vllm_command(tmp_path, "m", max_model_len=None, tensor_parallel=4, port=1)

@@ -39,7 +39,7 @@ def test_a_profile_that_fits_lacks_nothing() -> None:
         ({"sft": POOL}, "steps.sft.accelerator.count", True),
         ({"sft": {"accelerator": {"count": 16}, "shm": "8Gi"}}, "run: sft.processes", False),
         ({"sft": {**POOL, "nodes": 2}}, "steps.sft.queue", False),
-        ({"evaluate": {}}, "steps.evaluate.accelerator.count", False),
+        ({"evaluate": {"shm": "1Gi"}}, "steps.evaluate.accelerator.count", False),
         ({"responses": {}}, "steps.responses.accelerator.count", True),
         ({"responses": {"accelerator": {"count": 2}, "shm": "8Gi"}}, "steps.responses.accelerator.count", True),
         ({"responses": {"accelerator": {"count": 4}}}, "steps.responses.shm", False),
@@ -92,6 +92,16 @@ def test_registry_and_object_store() -> None:
         ("promote", "env.MLFLOW_TRACKING_URI"),
         (None, "secrets"),
     ]
+
+
+def test_vllm_on_a_cpu_needs_room_in_dev_shm() -> None:
+    def short(shm: str | None) -> dict[str | None, str]:
+        found = lacks(preset="demo", steps={step: {"shm": shm} for step in STEPS})
+        return {lack.step: lack.message for lack in found if lack.key.endswith(".shm")}
+
+    assert short("1Gi") == short("241Mi") == {}
+    assert set(short(None)) == set(short("240Mi")) == {"profiles", "responses", "evaluate"}
+    assert "vLLM on a CPU needs 241 MiB of /dev/shm; 240Mi are asked for" in short("240Mi")["evaluate"]
 
 
 def test_the_demo_on_cpus_lacks_gpus_for_nothing_but_speed() -> None:

@@ -41,6 +41,11 @@ def test_three_profiles_are_shipped() -> None:
         ),
         ("steps.mix.nodes=2", r"steps\.mix\.nodes: only the step 'sft' runs on several nodes"),
         ("defaults.nodes=2", r"defaults\.nodes: only the step 'sft'"),
+        ("steps.sft.cpu_limit=4", r"steps\.sft: cpu_limit 4 is less than cpu, which is 32"),
+        (
+            "defaults.cpu_limit=4000m",
+            r"steps\.profiles: with the defaults, cpu_limit 4000m is less than cpu, which is 24",
+        ),
         ("steps.sft.shm=400Gi", r"steps\.sft: shm 400Gi is part of memory, which is 400Gi"),
         ("steps.mix={shm: 8Gi}", r"steps\.mix: with the defaults, shm 8Gi is part of memory, which is 8Gi"),
         ("steps.mix.priority=high", r"steps\.mix: priority is Kueue's, so it needs a queue"),

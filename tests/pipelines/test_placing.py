@@ -86,7 +86,7 @@ def test_each_pod_gets_what_the_profile_says(compiled: Callable[[str], Compiled]
 
     assert container["image"] == f"opencharacter/{STEP_IMAGES[step]}:{declared.images.tag}"
     resources = container["resources"]
-    assert resources["resourceCpuRequest"] == resources["resourceCpuLimit"] == pod.cpu
+    assert (resources["resourceCpuRequest"], resources.get("resourceCpuLimit")) == (pod.cpu, None)
     assert resources["resourceMemoryRequest"] == resources["resourceMemoryLimit"] == pod.memory
     accelerator = resources.get("accelerator", {})
     assert (accelerator.get("resourceType"), accelerator.get("resourceCount")) == (
@@ -167,6 +167,17 @@ def test_images_come_from_one_place(tmp_path: Path) -> None:
     assert [secret["secretName"] for secret in placed.kubernetes("deploy")["imagePullSecret"]] == ["registry"]
 
 
+def test_a_cpu_limit_is_set_only_where_the_profile_says_so(tmp_path: Path) -> None:
+    steps = {"sft": {"cpu": 2, "cpu_limit": 4}, "mix": {"cpu_limit": "500m"}}
+    placed = placed_by(tmp_path, mine(defaults={"cpu": "100m"}, steps=steps))
+
+    def cpu(step: StepName) -> tuple[str | None, str | None]:
+        resources = placed.container(step)["resources"]
+        return resources.get("resourceCpuRequest"), resources.get("resourceCpuLimit")
+
+    assert (cpu("sft"), cpu("mix"), cpu("gate")) == (("2", "4"), ("100m", "500m"), ("100m", None))
+
+
 def test_the_import_of_a_release_is_placed_too(tmp_path: Path) -> None:
     release = "inputs={release: {characters: s3://data/characters.jsonl, dialogues: s3://data/dialogues.jsonl}}"
     placed = placed_by(tmp_path, mine(defaults={"memory": "4Gi"}), release)
@@ -214,6 +225,8 @@ def test_a_step_that_is_told_nothing_asks_for_nothing(tmp_path: Path) -> None:
         ),
         ({}, ("inputs.personas.0.uri=/data/p.jsonl",), r"run: inputs\.personas\.0\.uri: /data/p\.jsonl is on this"),
         ({"defaults": {"cpu": 2}}, ("sft.processes=4",), r"sft\.processes: .* 4 training processes on no GPU and 2"),
+        ({"defaults": {"cpu": "100m"}}, ("sft.processes=2",), r"2 training processes on no GPU and 1 core\(s\)"),
+        ({"defaults": {"cpu_limit": 3}}, ("sft.processes=4",), r"4 training processes on no GPU and 3 core\(s\)"),
     ],
 )
 def test_a_run_that_cannot_work_there_is_refused(tmp_path: Path, keys: Any, run: tuple[str, ...], told: str) -> None:

@@ -26,7 +26,7 @@ PROFILE: dict[str, Any] = {
     "scratch_storage_class": "fast",
     "spot": {"node_selector": {"spot": "yes"}, "tolerations": [{"key": "spot", "operator": "Exists"}]},
     "trainer": {"runtime": "torch-gpu", "runtime_kind": "TrainingRuntime"},
-    "defaults": {"cpu": "2", "memory": "64Gi", "node_selector": {"zone": "a"}},
+    "defaults": {"cpu": "2", "cpu_limit": "8", "memory": "64Gi", "node_selector": {"zone": "a"}},
     "steps": {
         "sft": {
             "nodes": 2,
@@ -59,7 +59,8 @@ def test_all_that_the_profile_says_about_sft_reaches_the_job(monkeypatch: pytest
     assert (settings.nodes, settings.gpus_per_node, settings.gpu_resource) == (2, 8, "amd.com/gpu")
     assert settings.image == "registry.example.com/oc/training:1.2.3"
     assert (settings.runtime, settings.runtime_kind) == ("torch-gpu", "TrainingRuntime")
-    assert (settings.cpu, settings.memory, settings.shm, settings.scratch) == ("2", "64Gi", "32Gi", "500Gi")
+    assert (settings.cpu, settings.cpu_limit, settings.memory) == ("2", "8", "64Gi")
+    assert (settings.shm, settings.scratch) == ("32Gi", "500Gi")
     assert settings.node_selector == {"zone": "a", "spot": "yes"}
     assert settings.tolerations == [{"key": "spot", "operator": "Exists"}]
     assert settings.affinity == {

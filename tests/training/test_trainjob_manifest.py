@@ -94,7 +94,10 @@ def test_every_node_is_started_with_all_that_the_step_was_asked_for() -> None:
     job = train_job(FULL, _arguments(base_model="/models/$(HOME)/x"), "team", OWNER)
     trainer = job["spec"]["trainer"]
     assert (trainer["image"], trainer["numNodes"], trainer["numProcPerNode"]) == (FULL.image, 2, 8)
-    assert trainer["resourcesPerNode"]["limits"] == {"cpu": "32", "memory": "400Gi", "nvidia.com/gpu": "8"}
+    given = {"memory": "400Gi", "nvidia.com/gpu": "8"}
+    assert trainer["resourcesPerNode"] == {"requests": {"cpu": "32"} | given, "limits": given}
+    limited = train_job(FULL.model_copy(update={"cpu_limit": "48"}), _arguments(), "team", OWNER)
+    assert limited["spec"]["trainer"]["resourcesPerNode"]["limits"] == {"cpu": "48"} | given
     assert trainer["command"] == ["python", "-m", "opencharacter.training.node"]
     expanded = trainer["args"][0].replace("$$(", "$(")  # as Kubernetes does
     assert NodeArguments.model_validate_json(expanded) == _arguments(base_model="/models/$(HOME)/x")

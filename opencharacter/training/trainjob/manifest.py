@@ -69,10 +69,13 @@ def train_job(
 
 
 def _trainer(settings: TrainJobSettings, arguments: NodeArguments) -> dict[str, Any]:
-    resources = {"cpu": settings.cpu, "memory": settings.memory}
+    both = {"memory": settings.memory}
     if settings.gpus_per_node:
-        resources[settings.gpu_resource] = str(settings.gpus_per_node)
-    quantities = {name: value for name, value in resources.items() if value}
+        both[settings.gpu_resource] = str(settings.gpus_per_node)
+    resources = {
+        "requests": {name: value for name, value in ({"cpu": settings.cpu} | both).items() if value},
+        "limits": {name: value for name, value in ({"cpu": settings.cpu_limit} | both).items() if value},
+    }
     trainer: dict[str, Any] = {
         "image": settings.image,
         "command": ["python", "-m", "opencharacter.training.node"],
@@ -82,8 +85,8 @@ def _trainer(settings: TrainJobSettings, arguments: NodeArguments) -> dict[str, 
         "numNodes": settings.nodes,
         "numProcPerNode": processes_per_node(arguments.config, settings),
     }
-    if quantities:
-        trainer["resourcesPerNode"] = {"requests": quantities, "limits": quantities}
+    if quantities := {name: value for name, value in resources.items() if value}:
+        trainer["resourcesPerNode"] = quantities
     return trainer
 
 

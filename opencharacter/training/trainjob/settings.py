@@ -33,8 +33,9 @@ class TrainJobSettings(BaseModel):
     runtime_kind: Literal["ClusterTrainingRuntime", "TrainingRuntime"] = "ClusterTrainingRuntime"
     gpus_per_node: int = Field(default=0, ge=0)
     gpu_resource: str = "nvidia.com/gpu"
-    cpu: str | None = None
-    memory: str | None = None
+    cpu: str | None = Field(default=None, description="request")
+    cpu_limit: str | None = None
+    memory: str | None = Field(default=None, description="request and limit")
     shm: str | None = Field(default=None, description="size of /dev/shm; NCCL passes data between a pod's GPUs there")
     scratch: str | None = Field(default=None, description="size of a volume for checkpoints; none: the node's disk")
     scratch_storage_class: str | None = None
