@@ -7,7 +7,7 @@ WORK   ?= work/demo
 # uv does not read pip's configuration: where that names a folder of wheels (a CPU build of torch, say), pass it on.
 export UV_FIND_LINKS ?= $(shell $(PYTHON) -m pip config get global.find-links 2>/dev/null)
 
-.PHONY: demo images test test-containers lint unit install lock clean
+.PHONY: demo images test test-cluster test-containers lint unit install lock clean
 
 demo: install  ## the whole chain on this machine; ends with an answer of the tuned model
 	$(BIN)/opencharacter demo --workdir $(WORK)
@@ -48,6 +48,11 @@ chart-docs: install  ## write the chart's table of values
 test-containers: test-charts  ## charts; the images, and the pipeline in them: needs root, and installs an engine where there is none
 	tests/containers/install.sh
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest tests/containers
+
+test-cluster: install  ## promises on a live cluster, which the environment names: tests/cluster/README.md
+	@! env | grep -q '^OPENCHARACTER_CLUSTER_' || { command -v helm && command -v kubectl; } >/dev/null \
+		|| tests/charts/install.sh
+	PATH="$$PATH:$(CHARTS)" $(BIN)/pytest tests/cluster -n 0 $(TEST_FLAGS)
 
 install: $(VENV)/.installed
 

@@ -1,0 +1,1 @@
+"""What the acceptance suite (tests/cluster) is made of. Nothing here needs a cluster to be imported."""

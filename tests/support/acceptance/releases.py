@@ -1,0 +1,104 @@
+"""Installing the chart in a session of the acceptance suite, and taking it away."""
+
+import os
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from support.acceptance.kube import ACCOUNTS, CLAIMS, DEPLOYMENTS
+from support.acceptance.programs import Ended
+from support.acceptance.suite import CHART, Suite
+
+MLFLOW = "http://opencharacter-mlflow:5000"
+"""MLflow's address for pods of the release's namespace."""
+
+CLAIM = "opencharacter-mlflow"
+"""The volume claim that the chart keeps when it is uninstalled."""
+
+
+@dataclass(frozen=True)
+class Release:
+    """The chart's objects in a namespace."""
+
+    name: str
+    namespace: str
+    local_mlflow: str
+    """MLflow's address on this machine."""
+    secret: str
+    account: str
+    """Service account of the model servers."""
+    ours: bool
+    """Whether this session has installed it."""
+
+
+def is_installed(suite: Suite, namespace: str) -> bool:
+    """Whether a release of the chart is in a namespace; its objects' names leave room for one."""
+    return suite.kube.get(f"{DEPLOYMENTS.format(namespace)}/opencharacter-mlflow") is not None
+
+
+def install(
+    suite: Suite, name: str, namespace: str, values: dict[str, Any], *, base: str = "values-trial.yaml"
+) -> Ended:
+    """Install the chart and wait for it; it goes at the session's end, with the volume claim that it keeps."""
+    runner = suite.kube.get(f"{ACCOUNTS.format(namespace)}/pipeline-runner")
+    values = values | {"pipeline": {"serviceAccount": "pipeline-runner" if runner else "default-editor"}}
+    file = suite.write(f"values-{namespace}-{name}.yaml", values)
+    suite.ledger.will_undo(f"release {namespace}/{name}", lambda: _remove(suite, name, namespace))
+    words = ["install", name, str(CHART), "--namespace", namespace, "--values", str(CHART / base)]
+    return suite.helm(*words, "--values", str(file), "--wait", "--timeout", "5m", seconds=360)
+
+
+def _remove(suite: Suite, name: str, namespace: str) -> None:
+    suite.helm("uninstall", name, "--namespace", namespace, "--ignore-not-found", "--wait").expect()
+    path = f"{CLAIMS.format(namespace)}/{CLAIM}"
+    claim = suite.kube.get(path) or {}
+    annotations = claim.get("metadata", {}).get("annotations") or {}
+    if annotations.get("meta.helm.sh/release-name") == name:
+        suite.kube.delete(path, uid=claim["metadata"]["uid"])
+
+
+def serving_account(name: str, secret: str) -> dict[str, Any]:
+    """A service account whose Secret KServe's storage initializer reads the weights with."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": {"name": name},
+        "automountServiceAccountToken": False,
+        "secrets": [{"name": secret}],
+    }
+
+
+def s3_secret(suite: Suite, name: str) -> dict[str, Any]:
+    """The Secret of the object store, with the annotations that KServe's storage initializer reads."""
+    address = urlsplit(suite.pod_s3 or f"https://s3.{suite.region}.amazonaws.com")
+    annotations = {
+        "serving.kserve.io/s3-endpoint": address.netloc,
+        "serving.kserve.io/s3-region": suite.region,
+        "serving.kserve.io/s3-usehttps": "1" if address.scheme == "https" else "0",
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name, "annotations": annotations},
+        "stringData": {key: os.environ[key] for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")},
+    }
+
+
+def chart_values(suite: Suite, *, secret: str) -> dict[str, Any]:
+    """Values of the chart besides values-trial.yaml: our images, the store, small sizes."""
+    images = {key: value for key, value in suite.images.items() if key in ("registry", "tag", "digests")}
+    ports = [443]
+    if suite.pod_s3:
+        address = urlsplit(suite.pod_s3)
+        ports = sorted({443, address.port or (443 if address.scheme == "https" else 80)})
+    engine: dict[str, Any] = {"cpu": "1", "memory": "5Gi", "shm": "256Mi", "scratch": "2Gi"}
+    engine |= {"image": suite.settings.engine_image or suite.image("synthesis")}
+    if not suite.settings.engine_image:
+        engine["runAsUser"] = 65532
+    return {
+        "images": images | {"pullPolicy": suite.settings.pull_policy},
+        "s3": {"secretName": secret, "region": suite.region, "endpoint": suite.pod_s3 or ""},
+        "mlflow": {"resources": {"cpu": "200m", "memory": "1536Mi"}, "persistence": {"size": "1Gi"}},
+        "serving": {"engine": engine, "transformer": {"cpu": "100m", "memory": "512Mi"}},
+        "networkPolicies": {"egress": {"ports": ports}},
+    }
