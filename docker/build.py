@@ -62,7 +62,8 @@ def build_command(engine: str, target: dict[str, Any], extra: list[str]) -> list
 def main(arguments: list[str]) -> int:
     """Build, and push if told. Exit code 2 for an unknown image."""
     split = arguments.index("--") if "--" in arguments else len(arguments)
-    bake = Bake({"REVISION": _revision(), **os.environ})
+    # What is built decides the library's fingerprint, so no variable may name another.
+    bake = Bake({"REVISION": _revision(), **os.environ, "LIBRARY": _library()})
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument(
         "images", nargs="*", metavar="IMAGE", help=f"of {', '.join(bake.images)}; all, if none is named"
@@ -108,6 +109,14 @@ def _run(command: list[str]) -> None:
     result = subprocess.run(command, cwd=ROOT, env=os.environ | {"DOCKER_BUILDKIT": "1"})
     if result.returncode:
         sys.exit(f"error: failed ({result.returncode}): {' '.join(command)}")
+
+
+def _library() -> str:
+    """The fingerprint of this checkout's library, which its images carry as a label."""
+    sys.path.insert(0, str(ROOT))
+    from opencharacter.library import fingerprint
+
+    return fingerprint()
 
 
 def _revision() -> str:

@@ -6,6 +6,9 @@ from importlib import resources
 from opencharacter import __version__
 from opencharacter.hashing import digest, text_digest
 
+LIBRARY_LABEL = "io.opencharacter.library"
+"""The label of a container image that names the fingerprint of the library inside it."""
+
 # In a wheel these folders lie inside the package, in an editable install they don't; what they decide is in a step's
 # arguments (prompts have hashes of their own).
 _ELSEWHERE = {"components", "pipelines", "prompts", "recipes"}

@@ -118,7 +118,8 @@ def preflight(
         "secrets": [*named.secrets, *(_secret(text) for text in secret or ())],
         "runtime": runtime,
         "queues": named.queues,
-        "images": tuple(dict.fromkeys([*named.images, *(image or ())])),
+        "images": tuple(dict.fromkeys(image or ())),
+        "step_images": named.step_images,
         "bucket": bucket,
     }
     try:

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 
 from opencharacter.errors import OpenCharacterError, UserError
+from opencharacter.library import fingerprint
 from opencharacter.pipelines.cluster import ClusterProfile
 from opencharacter.pipelines.preflight.bucket import find_bucket
 from opencharacter.pipelines.preflight.cluster import PIPELINES, check_cluster
@@ -21,7 +22,7 @@ _PLACES = (
 def check_all(needs: Needs) -> Iterator[Finding]:
     """Look for everything that is needed, one after another. Raises as `check_cluster` does."""
     yield from check_cluster(needs)
-    yield from find_images(needs.images)
+    yield from _images(needs)
     if needs.bucket:
         yield find_bucket(needs.bucket)
 
@@ -34,7 +35,7 @@ def check_before_run(profile: ClusterProfile | None, *, workspace: str, write: b
     for it and would look where the pods do, and not at all unless it may `write`.
     """
     needs = needs_of(profile or ClusterProfile(name="none")).model_copy(update={"gpus": 0})
-    yield from find_images(needs.images)
+    yield from _images(needs)
     if profile:
         yield from _as_far_as_seen(needs)
     if write:
@@ -59,10 +60,17 @@ def _as_far_as_seen(needs: Needs) -> list[Finding]:
 
 
 def refuse_missing(findings: list[Finding], *, hint: str | None = None) -> None:
-    """Raise a `UserError` that names what is missing, if anything is."""
+    """Raise a `UserError` that names what is missing or differs, if anything does."""
     missing = [finding.subject for finding in findings if finding.state == "missing"]
-    if missing:
-        raise UserError(f"not found: {', '.join(missing)}", hint=hint)
+    faults = [f"not found: {', '.join(missing)}"] if missing else []
+    faults += [f"{finding.subject}: {finding.message}" for finding in findings if finding.state == "differs"]
+    if faults:
+        raise UserError("; ".join(faults), hint=hint)
+
+
+def _images(needs: Needs) -> Iterator[Finding]:
+    yield from find_images(needs.step_images, library=fingerprint())
+    yield from find_images(image for image in needs.images if image not in needs.step_images)
 
 
 def _why_not_asked(profile: ClusterProfile | None) -> str | None:

@@ -32,6 +32,7 @@ class Needs(BaseModel):
     queues: tuple[str, ...] = Field(default=(), description="Kueue LocalQueues of the namespace")
     runtime: str | None = Field(default=None, description="a ServingRuntime that must serve our model format")
     images: tuple[str, ...] = Field(default=(), description="references that a registry must hold")
+    step_images: tuple[str, ...] = Field(default=(), description="images that must hold this library besides")
     bucket: str | None = Field(default=None, pattern=r"^s3://[^/]+(/.*)?$", description="s3://BUCKET/PREFIX")
 
 
@@ -58,5 +59,5 @@ def needs_of(profile: ClusterProfile) -> Needs:
         gpu_type=largest.accelerator.type if largest.accelerator else Needs().gpu_type,
         secrets=tuple(SecretNeed(name=name, keys=keys) for name, keys in secrets.items()),
         queues=tuple(queues),
-        images=tuple(profile.images.reference(name) for name in pulled),
+        step_images=tuple(profile.images.reference(name) for name in pulled),
     )

@@ -11,6 +11,7 @@ from support.object_store import ObjectStore
 from support.registry_api import RegistryApi
 
 from opencharacter.cli import main
+from opencharacter.library import LIBRARY_LABEL, fingerprint
 
 Submit = Callable[..., tuple[int, str, str]]
 
@@ -34,7 +35,8 @@ def submit(
     monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(tmp_path / "absent"))
     for variable in ("AWS_ACCESS_KEY_ID", "AWS_PROFILE"):
         monkeypatch.delenv(variable, raising=False)
-    registry.images = {f"oc/{name}:0.1.0" for name in ("synthesis", "training", "tools")}
+    for name in ("synthesis", "training", "tools"):
+        registry.add(f"oc/{name}:0.1.0", {LIBRARY_LABEL: fingerprint()})
 
     def run(*arguments: str, workspace: str = "s3://models/oc") -> tuple[int, str, str]:
         named = ("--preset", "demo", "--profile", "cpu", "--profile-set", f"images.registry={registry.address}/oc")
@@ -49,7 +51,7 @@ def submit(
 def test_a_run_whose_images_are_there_is_sent(submit: Submit, api: KfpApi, registry: RegistryApi) -> None:
     code, told, _ = submit()
     assert (code, len(api.runs)) == (0, 1)
-    assert f"ok      Image {registry.address}/oc/tools:0.1.0: is in the registry" in told
+    assert f"ok      Image {registry.address}/oc/tools:0.1.0: is in the registry, with library {fingerprint()}" in told
     assert "unknown Cluster: preflight: no cluster to talk to" in told
     assert "unknown Bucket s3://models/oc: not asked: this process has no keys" in told
 
@@ -64,6 +66,41 @@ def test_a_run_with_an_image_that_no_registry_holds_is_refused(
     assert f"missing Image {registry.address}/oc/training:0.1.0" in told
     assert "not found: Image" in error
     assert (api.runs, api.experiments) == ([], [])
+
+
+@pytest.mark.parametrize("more", [(), ("--dry-run",)])
+def test_a_run_whose_image_holds_another_library_is_refused(
+    submit: Submit, api: KfpApi, registry: RegistryApi, more: tuple[str, ...]
+) -> None:
+    labels = {LIBRARY_LABEL: "0.1.0+00000000", "org.opencontainers.image.revision": "4f1c"}
+    registry.add("oc/training:0.1.0", labels)
+    code, told, error = submit(*more)
+    image = f"Image {registry.address}/oc/training:0.1.0"
+    assert code == 2
+    assert f"differs {image}: holds library 0.1.0+00000000, and this is {fingerprint()}" in told
+    assert "make images PUSH=images.yaml" in told
+    assert "the commit that the image was built from, 4f1c" in told
+    assert f"{image}: holds library 0.1.0+00000000" in error
+    assert "not found" not in error
+    assert (api.runs, api.experiments) == ([], [])
+    assert submit("--no-preflight", *more)[0] == 0
+
+
+def test_an_image_pinned_by_its_digest_is_compared_too(submit: Submit, api: KfpApi, registry: RegistryApi) -> None:
+    digest = "sha256:" + "a" * 64
+    registry.add(f"oc/tools@{digest}", {LIBRARY_LABEL: "0.1.0+00000000"})
+    code, told, _ = submit("--profile-set", f"images.digests.tools={digest}")
+    assert (code, f"differs Image {registry.address}/oc/tools@{digest}" in told, api.runs) == (2, True, [])
+
+
+def test_an_image_that_does_not_say_its_library_stops_nothing(
+    submit: Submit, api: KfpApi, registry: RegistryApi
+) -> None:
+    registry.add("oc/tools:0.1.0", None)
+    code, told, _ = submit()
+    assert (code, len(api.runs)) == (0, 1)
+    assert f"unknown Image {registry.address}/oc/tools:0.1.0: is in the registry; which library it holds" in told
+    assert f"it has no label {LIBRARY_LABEL}" in told
 
 
 def test_images_that_nodes_never_pull_are_not_asked_for(submit: Submit, api: KfpApi, registry: RegistryApi) -> None:

@@ -11,7 +11,7 @@ import pytest
 from support.locked_down import RESTRICTED, docker, run_in
 
 from opencharacter import __version__
-from opencharacter.library import fingerprint
+from opencharacter.library import LIBRARY_LABEL, fingerprint
 
 ROOT = Path(__file__).parents[2]
 STEPS = ["synthesis", "training", "tools"]
@@ -108,6 +108,7 @@ def test_its_labels_say_what_it_is(name: str, images: dict[str, str]) -> None:
     assert labels["title"] == f"opencharacter {name}"
     assert labels["version"] == __version__
     assert re.fullmatch(r"[0-9a-f]{40}", labels["revision"])
+    assert labels[LIBRARY_LABEL] == fingerprint()
     assert labels["licenses"] == "Apache-2.0"
     assert told["Config"]["User"] == "65532:65532"
 

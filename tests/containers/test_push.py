@@ -13,6 +13,7 @@ import yaml
 from support.locked_down import docker, run_in
 
 from opencharacter.engines.vllm_server import free_port
+from opencharacter.library import fingerprint
 from opencharacter.pipelines.cluster import Images
 from opencharacter.pipelines.preflight.images import find_images
 
@@ -59,6 +60,8 @@ def test_a_push_pins_images_by_digest(images: dict[str, str], registry: str, tmp
     assert pinned.startswith(f"{registry}/oc/serving@sha256:")
     asked = [pinned, f"{registry}/oc/serving:9", f"{registry}/oc/serving:10"]
     assert [found.state for found in find_images(asked)] == ["ok", "ok", "missing"]
+    assert [found.state for found in find_images(asked, library=fingerprint())] == ["ok", "ok", "missing"]
+    assert find_images([pinned], library="0.1.0+00000000")[0].state == "differs"
     docker("image", "rm", f"{registry}/oc/serving:9")
     docker("pull", pinned)
     assert "predictor_host" in run_in(pinned, "--help")

@@ -1,5 +1,6 @@
 """What is in the wheel: every package and every file that the library reads at run time."""
 
+import os
 import subprocess
 import sys
 import tomllib
@@ -7,6 +8,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
+from opencharacter.library import fingerprint
 
 ROOT = Path(__file__).parents[2]
 
@@ -24,12 +27,25 @@ def test_every_package_folder_is_listed() -> None:
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
+def wheel_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("wheel")
     command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-q", "-w", str(target), "."]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     [path] = target.glob("*.whl")
-    return set(zipfile.ZipFile(path).namelist())
+    return path
+
+
+@pytest.fixture(scope="module")
+def wheel(wheel_file: Path) -> set[str]:
+    return set(zipfile.ZipFile(wheel_file).namelist())
+
+
+def test_an_image_s_library_has_the_fingerprint_of_its_checkout(wheel_file: Path, tmp_path: Path) -> None:
+    zipfile.ZipFile(wheel_file).extractall(tmp_path)
+    script = "from opencharacter import library; print(library.__file__, library.fingerprint())"
+    command = [sys.executable, "-c", script]
+    told = subprocess.check_output(command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(tmp_path)}, text=True)
+    assert told.split() == [str(tmp_path / "opencharacter" / "library.py"), fingerprint()]
 
 
 def test_the_wheel_holds_all_data_files(wheel: set[str]) -> None:

@@ -9,6 +9,7 @@ from support.build_script import build_script
 
 from opencharacter import __version__
 from opencharacter.components.images import image_reference
+from opencharacter.library import LIBRARY_LABEL, fingerprint
 
 ROOT = Path(__file__).parents[2]
 IMAGES = ["serving", "tools", "training", "synthesis"]
@@ -44,6 +45,19 @@ def test_the_environment_overrides_registry_tag_bases_and_index(build: ModuleTyp
     assert command[-3:] == ["--network", "host", "."]
     assert {"INDEX_URL=https://m/simple", "PYTHON_IMAGE=own:1"} <= set(command)
     assert "org.opencontainers.image.version=7" in command
+
+
+def test_every_image_is_labelled_with_the_library_of_its_checkout(
+    build: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = tmp_path / "engine"
+    engine.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" >> {tmp_path}/asked\n')
+    engine.chmod(0o755)
+    monkeypatch.setenv("DOCKER", str(engine))
+    monkeypatch.setenv("LIBRARY", "of the user's")
+    assert build.main([]) == 0
+    asked = (tmp_path / "asked").read_text().splitlines()
+    assert asked.count(f"{LIBRARY_LABEL}={fingerprint()}") == len(IMAGES)
 
 
 def test_every_version_is_the_library_s_or_a_locked_one(build: ModuleType) -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 from support import stand_in
-from support.registry_api import IDENTITY, LOGIN, RegistryApi
+from support.registry_api import IDENTITY, LOGIN, Media, RegistryApi
 
+from opencharacter.library import LIBRARY_LABEL
 from opencharacter.pipelines.preflight.findings import Finding
 from opencharacter.pipelines.preflight.images import find_images
 
@@ -22,8 +23,8 @@ def docker_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "config.json"
 
 
-def find_image(reference: str) -> Finding:
-    [finding] = find_images([reference])
+def find_image(reference: str, library: str | None = None) -> Finding:
+    [finding] = find_images([reference], library=library)
     return finding
 
 
@@ -172,3 +173,90 @@ def test_a_credential_helper_that_is_absent_leaves_it_unknown(registry: Registry
     found = find_image(f"{registry.address}/oc/tools:1")
     assert found.state == "unknown"
     assert "docker-credential-absent" in found.message
+
+
+OURS, ANOTHER = {LIBRARY_LABEL: "1+ours"}, {LIBRARY_LABEL: "1+another"}
+
+
+@pytest.mark.parametrize("media", ["oci", "docker"])
+def test_an_image_s_library_is_compared(registry: RegistryApi, media: Media) -> None:
+    registry.add("oc/tools:1", OURS, media=media)
+    registry.add(f"oc/tools@{DIGEST}", ANOTHER, media=media)
+    same, other = (f"{registry.address}/oc/tools{tag}" for tag in (":1", f"@{DIGEST}"))
+    assert find_image(same, "1+ours").state == "ok"
+    differs = find_image(other, "1+ours")
+    assert (differs.state, "1+another" in differs.message, "1+ours" in differs.message) == ("differs", True, True)
+    assert find_image(other).state == "ok", "nobody asks which library it holds"
+
+
+@pytest.mark.parametrize("media", ["oci", "docker"])
+def test_of_several_platforms_the_nodes_own_counts(registry: RegistryApi, media: Media) -> None:
+    registry.add_index("oc/tools:1", {"arm64": ANOTHER, "amd64": OURS, "s390x": ANOTHER}, media=media)
+    registry.add_index("oc/tools:2", {"arm64": OURS}, media=media)
+    registry.add_index("oc/tools:3", {}, media=media)
+    found = [find_image(f"{registry.address}/oc/tools:{tag}", "1+ours") for tag in (1, 2, 3)]
+    assert [finding.state for finding in found] == ["ok", "ok", "unknown"]
+    assert "names no image" in found[2].message
+
+
+def test_an_index_inside_itself_ends(registry: RegistryApi) -> None:
+    registry.add("oc/tools:1", OURS)
+    registry.content[DIGEST] = registry.content["oc/tools:1"] = {"manifests": [{"digest": DIGEST}]}
+    assert find_image(f"{registry.address}/oc/tools:1", "1+ours").state == "unknown"
+
+
+@pytest.mark.parametrize("asks", ["basic", "token", "token of ada"])
+def test_labels_are_read_as_the_image_is_found(registry: RegistryApi, docker_config: Path, asks: str) -> None:
+    registry.asks = asks  # type: ignore[assignment]
+    registry.add_index("oc/tools:1", {"amd64": OURS})
+    log_in(docker_config, registry)
+    assert find_image(f"{registry.address}/oc/tools:1", "1+ours").state == "ok"
+    assert len(registry.scopes) == (asks != "basic"), "one token does for all"
+    assert find_image(f"{registry.address}/oc/tools:1", "1+new").state == "differs"
+
+
+def test_the_registry_s_login_does_not_follow_to_where_blobs_lie(registry: RegistryApi, docker_config: Path) -> None:
+    seen = []
+
+    class Store(stand_in.Handler):
+        def do_GET(self) -> None:
+            seen.append(self.headers["Authorization"])
+            self.answer(200, registry.content[self.path.rpartition("/")[2]])  # type: ignore[arg-type]
+
+    registry.asks = "basic"
+    registry.add("oc/tools:1", OURS)
+    log_in(docker_config, registry)
+    with stand_in.serving(Store) as registry.elsewhere:
+        assert find_image(f"{registry.address}/oc/tools:1", "1+ours").state == "ok"
+    assert seen == [None]
+
+
+@pytest.mark.parametrize(
+    ("manifest", "why"),
+    [
+        ("{", "labels cannot be read"),
+        ("[]", "no JSON object"),
+        ({"schemaVersion": 1}, "names no configuration"),
+        ({"config": {"digest": "../../token"}}, "in place of a digest"),
+        ({"config": {"digest": DIGEST}}, "answers 404 for its blob"),
+        ({"config": None}, "labels cannot be read"),
+        ({"manifests": 5}, "labels cannot be read"),
+    ],
+)
+def test_labels_that_cannot_be_read_leave_the_library_unknown(
+    registry: RegistryApi, manifest: dict[str, object] | str, why: str
+) -> None:
+    registry.add("oc/tools:1", OURS)
+    registry.content["oc/tools:1"] = manifest
+    found = find_image(f"{registry.address}/oc/tools:1", "1+ours")
+    assert (found.state, found.message.startswith("is in the registry; which library")) == ("unknown", True)
+    assert why in found.message
+
+
+@pytest.mark.parametrize("labels", [None, {}, {"other": "x"}, {LIBRARY_LABEL: ""}])
+def test_an_image_without_the_label_is_of_an_unknown_library(
+    registry: RegistryApi, labels: dict[str, str] | None
+) -> None:
+    registry.add("oc/tools:1", labels)
+    found = find_image(f"{registry.address}/oc/tools:1", "1+ours")
+    assert (found.state, f"no label {LIBRARY_LABEL}" in found.message) == ("unknown", True)

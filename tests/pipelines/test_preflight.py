@@ -9,6 +9,7 @@ from support.kubernetes_api import KubernetesApi
 from support.registry_api import RegistryApi
 
 from opencharacter.cli import main
+from opencharacter.library import LIBRARY_LABEL, fingerprint
 
 PLATFORM = ("--need", "kserve", "--need", "pipelines", "--need", "trainer", "--need", "kueue")
 
@@ -49,7 +50,8 @@ def test_a_cluster_that_has_everything(cluster: KubernetesApi, capsys: pytest.Ca
 def test_a_profile_says_what_to_look_for(
     cluster: KubernetesApi, registry: RegistryApi, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    registry.images = {"oc/tools:0.1.0"}
+    registry.add("oc/tools:0.1.0", {LIBRARY_LABEL: fingerprint()})
+    registry.add("oc/synthesis:0.1.0", {LIBRARY_LABEL: "0.1.0+00000000"})
     cluster.serve_group("argoproj.io/v1alpha1", "workflows")
     cluster.serve_group("kubeflow.org/v1beta1", "scheduledworkflows")
     add_node(cluster, 4)
@@ -66,13 +68,14 @@ def test_a_profile_says_what_to_look_for(
     assert "AWS_SECRET_ACCESS_KEY" in told["Secret play/opencharacter-s3"]
     assert told[f"Image {registry.address}/oc/tools:0.1.0"].startswith("ok")
     assert told[f"Image {registry.address}/oc/training:0.1.0"].startswith("missing")
+    assert told[f"Image {registry.address}/oc/synthesis:0.1.0"].startswith("differs")
     assert "Secret play/opencharacter-hub" not in told, "it may be absent"
 
 
 def test_images_of_the_chart_can_be_asked_for(
     cluster: KubernetesApi, registry: RegistryApi, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    registry.images = {"oc/serving:0.1.0"}
+    registry.add("oc/serving:0.1.0", {LIBRARY_LABEL: "0.1.0+00000000"})  # the service may be older than the command
     there, absent = (f"{registry.address}/oc/{name}:0.1.0" for name in ("serving", "tools"))
     assert run("--image", there, capsys=capsys)[0] == 0
     code, out, err = run("--image", there, "--image", absent, capsys=capsys)
