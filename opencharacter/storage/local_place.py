@@ -77,6 +77,20 @@ class LocalPlace:
         os.replace(path, target)
         return str(target)
 
+    def write_log(self, name: str, text: str) -> str:
+        """See `Workspace.write_log`."""
+        target = self.root / "logs" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        draft = target.with_name(f".{target.name}")
+        draft.write_text(text, encoding="utf-8")
+        os.replace(draft, target)
+        return str(target)
+
+    def read_log(self, name: str) -> str:
+        """See `Workspace.read_log`."""
+        path = self.root / "logs" / name
+        return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+
     def _read_manifest(self, folder: Path) -> Ref | None:
         try:
             raw = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))

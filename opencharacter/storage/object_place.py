@@ -87,3 +87,13 @@ class ObjectPlace:
         self._store.upload(kept.parent, "quarantine", [(name, file_digest(kept))])
         kept.unlink()
         return self._store.uri(f"quarantine/{name}")
+
+    def write_log(self, name: str, text: str) -> str:
+        """See `Workspace.write_log`."""
+        self._store.put(f"logs/{name}", text.encode())
+        return self._store.uri(f"logs/{name}")
+
+    def read_log(self, name: str) -> str:
+        """See `Workspace.read_log`."""
+        stored = self._store.get(f"logs/{name}")
+        return stored.data.decode(errors="replace") if stored else ""

@@ -45,6 +45,12 @@ class Place(Protocol):
     def set_aside(self, path: Path, name: str) -> str:
         """See `Workspace.set_aside`."""
 
+    def write_log(self, name: str, text: str) -> str:
+        """See `Workspace.write_log`."""
+
+    def read_log(self, name: str) -> str:
+        """See `Workspace.read_log`."""
+
 
 class Workspace:
     """A run's workspace, in a local folder or below `s3://BUCKET/PREFIX`."""
@@ -94,3 +100,11 @@ class Workspace:
     def set_aside(self, path: Path, name: str) -> str:
         """Move a file out of an output that is refused into the folder `quarantine`; returns where it is."""
         return self._place.set_aside(path, name)
+
+    def write_log(self, name: str, text: str) -> str:
+        """Keep a short log below the folder `logs`, in place of an earlier one of that name; returns where it is."""
+        return self._place.write_log(name, text)
+
+    def read_log(self, name: str) -> str:
+        """The log of that name, empty if there is none."""
+        return self._place.read_log(name)

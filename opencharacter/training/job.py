@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel
 
+from opencharacter.errors import OpenCharacterError, UserError
 from opencharacter.storage.workspace import Ref
 from opencharacter.training.config import SftConfig
 from opencharacter.training.nodes import Nodes
@@ -14,6 +15,10 @@ LOG_NAME = "train.log"
 """What the workers print, in the job's folder."""
 
 _MARK = "@opencharacter-event "
+
+
+class OutOfMemory(OpenCharacterError):
+    """A training process was ended because memory ran out, of the host or of a GPU."""
 
 
 class NodeArguments(BaseModel):
@@ -111,6 +116,25 @@ class Event(BaseModel):
     message: str = ""
     hint: str | None = None
     exit_code: int = 1
+    out_of_memory: bool = False
+    """Of a failure: memory ran out, and will again unless something is changed."""
+
+    @classmethod
+    def of_failure(cls, error: OpenCharacterError) -> "Event":
+        """The event that tells of an error."""
+        return cls(
+            kind="failure",
+            message=str(error),
+            hint=error.hint,
+            exit_code=error.exit_code,
+            out_of_memory=isinstance(error, OutOfMemory),
+        )
+
+    def as_error(self) -> OpenCharacterError:
+        """The error behind a failure: `UserError` for exit code 2, `OutOfMemory` where memory ran out."""
+        if self.exit_code == UserError.exit_code:
+            return UserError(self.message, hint=self.hint)
+        return (OutOfMemory if self.out_of_memory else OpenCharacterError)(self.message, hint=self.hint)
 
     def emit(self) -> None:
         """Print the event. Raises `BrokenPipeError` once nobody listens, which ends an orphaned worker."""

@@ -15,9 +15,9 @@ import yaml
 
 from opencharacter.engines.hardware import usable_cores
 from opencharacter.errors import OpenCharacterError
-from opencharacter.training.job import LOG_NAME, Job, Result
+from opencharacter.training.job import LOG_NAME, Job, OutOfMemory, Result
 from opencharacter.training.nodes import Nodes
-from opencharacter.training.watching import Watcher, named_failure
+from opencharacter.training.watching import Watcher
 
 _log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ def run_workers(job: Job, lock: int, *, relay: bool = False) -> Result | None:
         return None
     if code == 0 and job.result.is_file():
         return Result.model_validate_json(job.result.read_text(encoding="utf-8"))
-    raise _explain(watcher, code, log_file)
+    raise _explain(watcher, code, log_file, relay=relay)
 
 
 @contextmanager
@@ -143,16 +143,19 @@ def _end(child: "subprocess.Popen[str]") -> None:
         child.stdout.close()
 
 
-def _explain(watcher: Watcher, code: int, log_file: Path) -> OpenCharacterError:
+def _explain(watcher: Watcher, code: int, log_file: Path, *, relay: bool) -> OpenCharacterError:
     if watcher.failure:
-        return named_failure(watcher.failure)
+        return watcher.failure.as_error()
     text = watcher.tail
     if "SIGKILL" in text or "exitcode: -9" in text or code == -signal.SIGKILL:
-        return OpenCharacterError(
-            f"a training process was killed, most likely because memory ran out; log: {log_file}",
+        # With a watcher elsewhere, this disk goes with its pod, and the watcher keeps the log.
+        place = "" if relay else f"; log: {log_file}"
+        return OutOfMemory(
+            f"a training process was killed, most likely because memory ran out{place}",
             hint="lower max_length or per_device_batch_size, or set gradient_checkpointing or lora; then run again:"
             " training goes on from the last complete checkpoint",
         )
     if shutil.disk_usage(log_file.parent).free == 0:
         return OpenCharacterError(f"the disk of {log_file.parent} is full", hint="free some space and run again")
-    return OpenCharacterError(f"training failed (exit code {code}); the end of {log_file}:\n{text.rstrip()}")
+    place = "its log" if relay else str(log_file)
+    return OpenCharacterError(f"training failed (exit code {code}); the end of {place}:\n{text.rstrip()}")

@@ -28,7 +28,7 @@ def main(arguments: list[str]) -> int:
         if workspace.lookup("model", task.key) is None:
             train_here(task, workspace, Nodes.from_environment(), relay=True)
     except OpenCharacterError as error:
-        Event(kind="failure", message=str(error), hint=error.hint, exit_code=error.exit_code).emit()
+        Event.of_failure(error).emit()
         return error.exit_code
     return 0
 

@@ -5,7 +5,6 @@ from collections import deque
 from contextlib import ExitStack
 from types import TracebackType
 
-from opencharacter.errors import OpenCharacterError, UserError
 from opencharacter.progress import Progress, progress
 from opencharacter.training.job import Event
 
@@ -61,9 +60,3 @@ class Watcher:
         self._bar.advance(rows=fresh, tokens=event.tokens)
         if event.loss is not None:
             _log.info("step %d of %d: loss %.4f", event.step, event.total_steps, event.loss)
-
-
-def named_failure(failure: Event) -> OpenCharacterError:
-    """The error that a process named, with the exit code that it gave it."""
-    kind = UserError if failure.exit_code == UserError.exit_code else OpenCharacterError
-    return kind(failure.message, hint=failure.hint)

@@ -7,7 +7,7 @@ import warnings
 from pathlib import Path
 
 from opencharacter.errors import OpenCharacterError
-from opencharacter.training.job import LOG_NAME, Event, Job
+from opencharacter.training.job import LOG_NAME, Event, Job, OutOfMemory
 
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory")
 _OUT_OF_DISK = ("no space left on device", "disk quota exceeded", "pytorchstreamwriter failed writing")
@@ -22,7 +22,7 @@ def main(arguments: list[str]) -> int:
         finetune(job)
     except Exception as error:
         known = explain(error, job)
-        Event(kind="failure", message=str(known), hint=known.hint, exit_code=known.exit_code).emit()
+        Event.of_failure(known).emit()
         raise
     return 0
 
@@ -33,7 +33,7 @@ def explain(error: BaseException, job: Job) -> OpenCharacterError:
         return error
     text = f"{type(error).__name__}: {error}".lower()
     if isinstance(error, MemoryError) or any(sign in text for sign in _OUT_OF_MEMORY):
-        return OpenCharacterError(
+        return OutOfMemory(
             f"out of memory in training: {error}",
             hint="lower max_length or per_device_batch_size, set gradient_checkpointing, use lora, or more processes"
             " with zero_stage 3",
@@ -44,9 +44,9 @@ def explain(error: BaseException, job: Job) -> OpenCharacterError:
             f"the disk is full ({job.folder} or {job.model}): {error}",
             hint="free some space and run again: training goes on from the last complete checkpoint",
         )
-    return OpenCharacterError(
-        f"training failed: {type(error).__name__}: {error}", hint=f"the log is {job.folder / LOG_NAME}"
-    )
+    # A node's own disk goes with its pod; whoever follows its log keeps that.
+    hint = f"the log is {job.folder / LOG_NAME}" if job.nodes.count == 1 else None
+    return OpenCharacterError(f"training failed: {type(error).__name__}: {error}", hint=hint)
 
 
 if __name__ == "__main__":

@@ -135,6 +135,7 @@ def test_the_pipelines_rights_are_the_ones_that_steps_use() -> None:
         ("trainer.kubeflow.org", "trainjobs"): {"get", "create", "delete"},
         ("", "pods"): {"get", "list"},
         ("", "pods/log"): {"get"},
+        ("", "events"): {"list"},
         ("argoproj.io", "workflows"): {"get"},
     }
     binding = one("RoleBinding", "opencharacter-pipeline", "values.yaml", "pipeline.serviceAccount=pipeline-runner")

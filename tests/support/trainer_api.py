@@ -19,17 +19,22 @@ OWN_POD, WORKFLOW = "run-1-sft", "run-1"
 
 _JOBS = f"/apis/trainer.kubeflow.org/v1alpha1/namespaces/{NAMESPACE}/trainjobs"
 _PODS = f"/api/v1/namespaces/{NAMESPACE}/pods"
+_EVENTS = f"/api/v1/namespaces/{NAMESPACE}/events"
 _WORKFLOWS = f"/apis/argoproj.io/v1alpha1/namespaces/{NAMESPACE}/workflows"
 
 
 class TrainerCluster:
     """One namespace: its TrainJobs and their pods and logs, and the workflow of the run that the tests play."""
 
-    def __init__(self) -> None:
+    def __init__(self, workspace: Path) -> None:
+        self.workspace = workspace
+        """The run's workspace."""
         self.installed = True
         self.queues = False
         """Whether Kueue is there: jobs with a queue are then suspended until `admit`."""
         self.job_set_refuses: str | None = None
+        self.trainer = "2.3"
+        """The release of Trainer whose API is served."""
         self.jobs: dict[str, dict[str, Any]] = {}
         self.created: list[dict[str, Any]] = []
         self.deleted: list[str] = []
@@ -41,10 +46,14 @@ class TrainerCluster:
         self.pods: list[dict[str, Any]] = []
         self.logs: dict[str, list[str]] = {}
         """By pod: lines as the kubelet stores them, each after its time."""
+        self.previous_logs: dict[str, list[str]] = {}
+        """By pod: those of the run of its container before the last one."""
+        self.events: list[dict[str, Any]] = []
         self.cuts: list[int] = []
         """After how many bytes the next log streams break, in order; the others end by themselves."""
         self.refusals: list[tuple[str, str, int, dict[str, Any] | None]] = []
         """Method, part of the path, status and body of the answers to come; status 0 closes the connection."""
+        self._printed = 0
         self.script: list[Callable[[], object]] = []
         """What happens in the cluster each time the code under test waits."""
         self.pauses: list[float] = []
@@ -64,9 +73,17 @@ class TrainerCluster:
     def admit(self) -> None:
         """Let Kueue admit the job, as it does: it writes the whole object."""
         self.job_set_refuses = kueue.admit(self.job())
+        if self.job_set_refuses:  # Trainer tries again for ever, and tells of it in an event only
+            self.warn(f"TrainJob resources reconciliation failed: {self.job_set_refuses}")
 
-    def start(self, *lines: str, index: int = 0, pod: str | None = None) -> None:
-        """Let a pod of the job run and print."""
+    def warn(self, message: str) -> None:
+        """Let a controller write an event about the job."""
+        name = self.job()["metadata"]["name"]
+        about = {"type": "Warning", "involvedObject": {"kind": "TrainJob", "name": name}, "message": message}
+        self.events.append(about | {"metadata": {}, "lastTimestamp": f"2026-01-01T00:00:{len(self.events):02d}Z"})
+
+    def start(self, *lines: str, index: int = 0, pod: str | None = None, machine: str = "worker-1") -> None:
+        """Let a pod of the job run on a machine, and print."""
         if self.job_set_refuses:
             pytest.fail(f"no pod can start: {self.job_set_refuses}")
         if self.queues and self.job()["spec"].get("suspend"):
@@ -80,6 +97,7 @@ class TrainerCluster:
                     "creationTimestamp": f"2026-01-01T00:00:{len(self.pods):02d}Z",
                     "labels": {"batch.kubernetes.io/job-completion-index": str(index)},
                 },
+                "spec": {"nodeName": machine},
                 "status": {"containerStatuses": [{"name": "node", "restartCount": 0, "state": {"running": {}}}]},
             }
         )
@@ -89,7 +107,9 @@ class TrainerCluster:
     def say(self, *lines: str, pod: str | None = None) -> None:
         """Let a pod print more; the first one, if none is named."""
         log = self.logs[pod or self.pods[0]["metadata"]["name"]]
-        log += [f"2026-01-01T00:00:00.{len(log) + number:09d}Z {line}" for number, line in enumerate(lines, 1)]
+        for line in lines:
+            self._printed += 1
+            log.append(f"2026-01-01T00:00:00.{self._printed:09d}Z {line}")
 
     def finish(self, kind: str = "Complete", **words: str) -> None:
         """Give the job its last condition."""
@@ -97,7 +117,33 @@ class TrainerCluster:
 
     def end_container(self, index: int, **terminated: Any) -> None:
         """Let the container of a node end."""
-        self.pods[index]["status"]["containerStatuses"][0]["state"] = {"terminated": terminated}
+        self._container(index)["state"] = {"terminated": terminated}
+
+    def restart(self, index: int, *lines: str, **terminated: Any) -> None:
+        """Let the container of a node end, and the kubelet start it again in the same pod, with a new log."""
+        container, name = self._container(index), self.pods[index]["metadata"]["name"]
+        container |= {"restartCount": container["restartCount"] + 1, "state": {"running": {}}}
+        container["lastState"] = {"terminated": terminated}
+        self.previous_logs[name], self.logs[name] = self.logs[name], []
+        self.say(*lines, pod=name)
+
+    def fail(self, message: str = "jobset failed due to one or more job failures") -> None:
+        """Let the job be over its back-off limit: its pods are deleted, and their logs with them."""
+        self.pods.clear()
+        self.logs.clear()
+        self.previous_logs.clear()
+        self.finish("Failed", reason="FailedJobs", message=message)
+
+    def _container(self, index: int) -> dict[str, Any]:
+        container: dict[str, Any] = self.pods[index]["status"]["containerStatuses"][0]
+        return container
+
+
+_SPEC = {
+    "2.1": ["runtimeRef", "initializer", "trainer", "labels", "annotations", "podTemplateOverrides", "suspend"],
+    "2.3": list(kueue.TRAINER_2_2["spec"]),
+}
+"""What TrainJobs hold in releases of Trainer."""
 
 
 def _status(code: int, message: str, **details: str) -> dict[str, Any]:
@@ -114,6 +160,8 @@ def _handler(cluster: TrainerCluster) -> type[stand_in.Handler]:
                 self._log(found.group(1), parse_qs(url.query))
             elif url.path == _PODS:
                 self.answer(200, {"kind": "PodList", "items": cluster.pods})
+            elif url.path == _EVENTS:
+                self.answer(200, {"kind": "EventList", "items": cluster.events})
             else:
                 self._object(url.path)
 
@@ -125,6 +173,13 @@ def _handler(cluster: TrainerCluster) -> type[stand_in.Handler]:
                 self.text(404, "404 page not found\n")
             elif (name := body["metadata"]["name"]) in cluster.jobs:
                 self.answer(409, _status(409, f"{name} already exists", name=name))
+            elif unknown := [field for field in body["spec"] if field not in _SPEC[cluster.trainer]]:
+                # Without fieldValidation=Strict the server drops it, and says so in a header that nobody reads.
+                if parse_qs(urlsplit(self.path).query).get("fieldValidation") != ["Strict"]:
+                    pytest.fail(f"the server drops {unknown}")
+                words = ", ".join(f'unknown field "spec.{field}"' for field in unknown)
+                what = 'TrainJob in version "v1alpha1" cannot be handled as a TrainJob'
+                self.answer(400, _status(400, f"{what}: strict decoding error: {words}"))
             else:
                 cluster.created.append(copy.deepcopy(body))
                 if cluster.queues:
@@ -170,9 +225,10 @@ def _handler(cluster: TrainerCluster) -> type[stand_in.Handler]:
             if pod not in cluster.logs:
                 self._missing(pod)
                 return
-            lines = cluster.logs[pod]
-            if "tailLines" in query:
-                lines = lines[-int(query["tailLines"][0]) :]
+            lines = (cluster.previous_logs if query.get("previous") else cluster.logs).get(pod)
+            if lines is None:
+                self.answer(400, _status(400, f'previous terminated container "node" in pod "{pod}" not found'))
+                return
             payload = "".join(line + "\n" for line in lines).encode()
             cut = cluster.cuts.pop(0) if cluster.cuts and query.get("follow") else None
             self.send_response(200)
@@ -191,7 +247,7 @@ def _handler(cluster: TrainerCluster) -> type[stand_in.Handler]:
 @pytest.fixture
 def trainer_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TrainerCluster]:
     """The stand-in, named by this test's kubeconfig; this process is the pod `OWN_POD` in it."""
-    made = TrainerCluster()
+    made = TrainerCluster(tmp_path / "workspace")
     monkeypatch.setenv("HOSTNAME", OWN_POD)
     with stand_in.serving(_handler(made)) as url:
         stand_in.use_kubeconfig(url, tmp_path, monkeypatch, NAMESPACE)

@@ -15,9 +15,10 @@ from opencharacter.storage.workspace import Ref, Workspace
 from opencharacter.training import SftConfig, train
 from opencharacter.training.job import Event, NodeArguments
 from opencharacter.training.trainjob import TRAINJOB_VARIABLE, TrainJobSettings, run_train_job
+from opencharacter.training.trainjob.keeping import MOST_CHARACTERS
 from opencharacter.training.trainjob.manifest import SPEC_ANNOTATION
 
-SETTINGS = TrainJobSettings(image="training:1", nodes=2, queue="gpus")
+SETTINGS = TrainJobSettings(image="training:1", nodes=2, queue="gpus", memory="4Gi", memory_needed="7Gi")
 TASK = NodeArguments(
     config=SftConfig(base_model="org/model", processes=2),
     mixture=Ref(kind="mixture", key="m", uri="s3://bucket/outputs/mixture/m", digest="d"),
@@ -38,7 +39,12 @@ def _steps(*steps: int) -> list[str]:
 
 
 def _run(cluster: TrainerCluster, *, committed: bool = False) -> None:
-    run_train_job(SETTINGS, TASK, lambda: committed, pause=cluster.pause)
+    task = TASK.model_copy(update={"workspace": str(cluster.workspace)})
+    run_train_job(SETTINGS, task, lambda: committed, pause=cluster.pause)
+
+
+def _kept(cluster: TrainerCluster, node: int) -> str:
+    return (cluster.workspace / "logs" / NAME / f"node-{node}.log").read_text()
 
 
 def _shown(caplog: pytest.LogCaptureFixture) -> list[int]:
@@ -91,16 +97,161 @@ def test_what_holds_a_pod_up_is_said(trainer_cluster: TrainerCluster, caplog: py
     assert "Unschedulable: 0/3 nodes" in caplog.text
 
 
+def test_a_job_that_gets_no_pods_says_why(trainer_cluster: TrainerCluster, caplog: pytest.LogCaptureFixture) -> None:
+    cluster = trainer_cluster
+    cluster.script = [lambda: cluster.warn("spec.replicatedJobs: field is immutable"), *[lambda: None] * 9]
+    cluster.script.append(cluster.finish)
+    _run(cluster)
+    assert caplog.text.count("has no pods: spec.replicatedJobs: field is immutable") == 1
+
+
+def test_a_field_that_the_cluster_drops_is_not_waited_for(trainer_cluster: TrainerCluster) -> None:
+    cluster = trainer_cluster
+    cluster.queues = True
+
+    def admit() -> None:
+        cluster.admit()
+        pod = cluster.job()["spec"]["runtimePatches"][0]["trainingRuntimeSpec"]["template"]["spec"]
+        del pod["replicatedJobs"][0]["template"]["spec"]["template"]["spec"]["volumes"]
+
+    cluster.script = [admit]
+    with pytest.raises(
+        UserError, match=r"dropped spec\.runtimePatches\[0\]\.\S+\.volumes, so its pods can't run"
+    ) as refused:
+        _run(cluster)
+    assert "Kueue 0.17" in str(refused.value.hint)
+    assert cluster.jobs == {}
+
+
 def test_a_failed_job_fails_with_the_end_of_its_log(trainer_cluster: TrainerCluster) -> None:
+    """Kubernetes deletes its pods, and their logs with them."""
     cluster = trainer_cluster
     cluster.script = [
-        lambda: cluster.start(*_steps(1), "Segmentation fault"),
-        lambda: cluster.finish("Failed", reason="FailedJobs", message="jobset failed due to one or more job failures"),
+        lambda: (cluster.start(*_steps(1), "Segmentation fault"), cluster.start("NCCL: peer is gone", index=1)),
+        cluster.fail,
     ]
-    with pytest.raises(OpenCharacterError, match=r"(?s)FailedJobs.*Segmentation fault") as failed:
+    with pytest.raises(
+        OpenCharacterError, match=r"(?s)FailedJobs.*Segmentation fault.*logs/opencharacter-sft"
+    ) as failed:
         _run(cluster)
     assert failed.value.exit_code == 1
     assert NAME in cluster.jobs, "kept, to be looked at; the next attempt replaces it"
+    assert "step 1 of 9: loss 2.0" in _kept(cluster, 0)
+    assert "Segmentation fault" in _kept(cluster, 0)
+    assert "NCCL: peer is gone" in _kept(cluster, 1)
+
+
+def test_each_restart_is_told_with_machine_and_reason(
+    trainer_cluster: TrainerCluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    cluster = trainer_cluster
+    warning = _event(kind="warning", message="a checkpoint could not be stored")
+
+    def begin() -> None:
+        cluster.start(*_steps(1), machine="worker-a")
+        cluster.start("first try", warning, index=1, machine="worker-b")
+
+    def evict() -> None:
+        cluster.pods[0]["status"] |= {"reason": "Evicted", "message": "The node was low on resource: memory."}
+
+    def replace() -> None:
+        cluster.pods.pop(0)
+        cluster.start(*_steps(2), pod="successor", machine="worker-c")
+
+    def lose() -> None:
+        cluster.pods.pop()
+
+    cluster.script = [
+        begin,
+        lambda: cluster.restart(1, "second try", exitCode=137, reason="OOMKilled"),
+        lambda: cluster.say(*_steps(2, 3)),
+        evict,
+        replace,
+        lose,
+        cluster.finish,
+    ]
+    _run(cluster)
+    node_1 = f"node 1 (pod {NAME}-node-0-1 on worker-b)"
+    assert f"{node_1} ended: OOMKilled (exit code 137)" in caplog.text
+    assert f"{node_1} runs again (restart 1)" in caplog.text
+    assert f"(pod {NAME}-node-0-0 on worker-a) ended: Evicted: The node was low on resource" in caplog.text
+    assert "node 0 (pod successor on worker-c) runs in its place" in caplog.text
+    assert "(pod successor on worker-c) ended: its pod is gone" in caplog.text
+    assert "node 1: a checkpoint could not be stored" in caplog.text
+    kept = _kept(cluster, 1)
+    assert kept.index("first try") < kept.index("OOMKilled") < kept.index("second try")
+
+
+def test_memory_that_runs_out_twice_at_the_same_step_ends_the_job(trainer_cluster: TrainerCluster) -> None:
+    cluster = trainer_cluster
+    killed = {"exitCode": 137, "reason": "OOMKilled"}
+    cluster.script = [
+        lambda: (cluster.start(*_steps(1)), cluster.start("loading", index=1, machine="worker-b")),
+        lambda: cluster.restart(1, **killed),
+        lambda: cluster.say(*_steps(2, 3)),  # it came further: not the same as before
+        lambda: cluster.restart(1, **killed),
+        lambda: cluster.restart(1, "loading again", **killed),
+    ]
+    with pytest.raises(
+        UserError, match=r"node-0-1 on worker-b\) ran out again at step 3.*memory limit is 4Gi"
+    ) as ended:
+        _run(cluster)
+    assert "steps.sft.memory" in str(ended.value.hint)
+    assert "7Gi" in str(ended.value.hint)
+    assert cluster.jobs == {}, "it is not tried six times"
+    assert _kept(cluster, 1).count("OOMKilled") == 3
+
+
+def test_memory_that_the_workers_run_out_of_counts_too(trainer_cluster: TrainerCluster) -> None:
+    """Where the kernel kills a worker, and not the container."""
+    cluster = trainer_cluster
+    failure = _event(kind="failure", message="a worker was killed", hint="lower", exit_code=1, out_of_memory=True)
+    cluster.script = [lambda: cluster.start(failure), lambda: cluster.restart(0, failure, exitCode=1, reason="Error")]
+    with pytest.raises(UserError, match="ran out again at step 0, as in the run before: a worker was killed") as ended:
+        _run(cluster)
+    assert ended.value.hint == "lower"
+
+
+def test_what_a_run_said_before_its_restart_is_read_and_kept_over_attempts(trainer_cluster: TrainerCluster) -> None:
+    cluster = trainer_cluster
+
+    def restart() -> None:
+        cluster.say("last words")
+        cluster.restart(0, "second run", exitCode=1, reason="Error")
+
+    cluster.script = [lambda: cluster.start("first run"), restart, cluster.fail]
+    with pytest.raises(OpenCharacterError):
+        _run(cluster)
+    cluster.script = [lambda: cluster.start("next attempt"), cluster.finish]
+    _run(cluster)
+    kept = _kept(cluster, 0)
+    assert kept.index("first run") < kept.index("second run") < kept.index("next attempt")
+    assert kept.count("last words") == 1
+
+
+def test_a_log_without_end_is_kept_from_its_end(trainer_cluster: TrainerCluster) -> None:
+    cluster = trainer_cluster
+    lines = [f"line {number} " + "x" * 90 for number in range(5000)]
+    cluster.script = [lambda: cluster.start(*lines), cluster.finish]
+    _run(cluster)
+    kept = _kept(cluster, 0)
+    assert len(kept) <= MOST_CHARACTERS
+    assert kept.startswith("line ")
+    assert kept.endswith(lines[-1] + "\n")
+
+
+def test_a_workspace_that_is_away_does_not_stop_the_training(
+    trainer_cluster: TrainerCluster, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object) -> str:
+        raise OpenCharacterError("the object store is away")
+
+    monkeypatch.setattr("opencharacter.storage.local_place.LocalPlace.write_log", away)
+    cluster = trainer_cluster
+    cluster.script = [lambda: cluster.start(*_steps(1)), lambda: cluster.say(*_steps(2)), cluster.finish]
+    _run(cluster)
+    assert _shown(caplog) == [1, 2]
+    assert caplog.text.count("the object store is away") == 1
 
 
 def test_the_users_mistake_ends_the_job_at_once(trainer_cluster: TrainerCluster) -> None:
@@ -120,12 +271,12 @@ def test_a_failure_that_kubernetes_mends_is_none(
     cluster = trainer_cluster
     failure = _event(kind="failure", message="connection reset by peer", exit_code=1)
 
-    def restart() -> None:
-        cluster.pods[0]["status"]["containerStatuses"][0]["restartCount"] = 1
-        cluster.logs[cluster.pods[0]["metadata"]["name"]] = []
-        cluster.say(*_steps(2, 3))
-
-    cluster.script = [lambda: cluster.start(*_steps(1, 2), failure), restart, cluster.finish]
+    restart = {"exitCode": 1, "reason": "Error"}
+    cluster.script = [
+        lambda: cluster.start(*_steps(1, 2), failure),
+        lambda: cluster.restart(0, *_steps(2, 3), **restart),
+        cluster.finish,
+    ]
     _run(cluster)
     assert _shown(caplog) == [1, 2, 2, 3]
 
@@ -139,8 +290,11 @@ def test_a_node_that_ran_out_of_memory_is_named_beside_what_the_first_one_saw(tr
 
     reset = _event(kind="failure", message="connection reset by peer", exit_code=1)
     cluster.script = [lambda: (cluster.start(reset), cluster.start("loading", index=1)), fail]
-    with pytest.raises(OpenCharacterError, match=rf"(?s)connection reset by peer.*{NAME}-node-0-1: OOMKilled"):
+    with pytest.raises(
+        OpenCharacterError, match=rf"(?s){NAME}-node-0-1 .*OOMKilled.*node 0 said: connection reset"
+    ) as failed:
         _run(cluster)
+    assert "steps.sft.memory" in str(failed.value.hint)
 
 
 def test_another_nodes_mistake_keeps_its_exit_code(trainer_cluster: TrainerCluster) -> None:
@@ -296,6 +450,15 @@ def test_an_api_server_that_stays_away_fails_the_step_and_leaves_the_job(trainer
     assert NAME in cluster.jobs
 
 
+def test_a_trainer_that_is_too_old_is_refused_before_anything_is_made(trainer_cluster: TrainerCluster) -> None:
+    """Kubernetes' default is to drop what it does not know: pods would run without volumes and security context."""
+    trainer_cluster.trainer = "2.1"
+    with pytest.raises(UserError, match=r"too old: 2\.2 or later is needed.*spec\.runtimePatches") as refused:
+        _run(trainer_cluster)
+    assert "update Kubeflow Trainer" in str(refused.value.hint)
+    assert trainer_cluster.created == []
+
+
 @pytest.mark.parametrize(
     ("refusal", "words"),
     [
@@ -345,13 +508,14 @@ def test_the_step_gives_the_model_that_the_job_has_committed(
                 (draft.path / "README.md").write_text("as node 0 would")
         cluster.finish()
 
-    cluster.script = [end]
+    cluster.script = [lambda: cluster.start("the base model is loaded"), end]
     if trained:
         ref = train(TASK.config, mixture, workspace=workspace, seed=3, experiment="characters")
         assert workspace.lookup("model", ref.key) == ref
     else:
         with pytest.raises(OpenCharacterError, match=r"ended well, but .* has no model"):
             train(TASK.config, mixture, workspace=workspace, seed=3, experiment="characters")
+    assert "the base model is loaded" in workspace.read_log(f"{cluster.created[0]['metadata']['name']}/node-0.log")
 
 
 def test_a_workspace_that_the_nodes_cannot_reach_is_refused(

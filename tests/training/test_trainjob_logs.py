@@ -1,10 +1,15 @@
 """Reading a pod's log over streams that break anywhere."""
 
+import threading
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from opencharacter.training.trainjob.logs import PodLog
+from opencharacter.training.trainjob.pods import Run
+from opencharacter.training.trainjob.readers import LogReaders
 
 # Times that repeat, and fractions of different lengths, as they come where trailing zeros are left out.
 _STAMPS = st.lists(
@@ -60,3 +65,41 @@ def test_a_fault_of_ours_is_no_break() -> None:
 
     with pytest.raises(ZeroDivisionError):
         list(PodLog(open_log).read())
+
+
+def test_a_stream_that_was_opened_in_the_moment_of_a_restart_is_left() -> None:
+    """It shows what the next run prints, for as long as that runs; the run before is read to its end once more."""
+    restarted, done = threading.Event(), threading.Event()
+    asked: list[tuple[bool, bool]] = []
+
+    class Api:
+        def log(self, pod: str, *, follow: bool, previous: bool, since_s: int | None) -> Iterator[bytes]:
+            asked.append((follow, previous))
+            if previous:
+                yield b"2026-01-01T00:00:00Z one\n2026-01-01T00:00:01Z two\n"
+                return
+            yield b"2026-01-01T00:00:00Z one\n"
+            restarted.wait(10)
+            while not done.wait(0.005):
+                yield b"2026-01-01T00:00:09Z of the next run\n"
+
+    heard: list[tuple[int, str]] = []
+    readers = LogReaders(Api())  # type: ignore[arg-type]
+    run = Run(node=0, pod="p", machine="m", uid="u", restarts=0)
+    readers.follow(run)
+
+    def take(said: Run, line: str) -> None:
+        heard.append((said.restarts, line))
+        if line == "one\n":
+            readers.follow(run._replace(restarts=1))
+            restarted.set()
+
+    for _ in range(100):
+        if ((0, "two\n")) not in heard:
+            readers.read(take, 0.05)
+    done.set()
+    readers.close()
+    assert (False, True) in asked
+    assert heard.count((0, "two\n")) <= 1
+    assert heard.count((0, "one\n")) == 1
+    assert len([line for restarts, line in heard if restarts == 0 and line.startswith("of")]) <= 1

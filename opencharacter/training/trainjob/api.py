@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from opencharacter.engines.refusals import Cause, cause_of, refused, status_of, words_of
 from opencharacter.errors import OpenCharacterError, UserError
-from opencharacter.training.trainjob.manifest import GROUP, NODE, PLURAL, VERSION
+from opencharacter.training.trainjob.manifest import GROUP, NODE, OLDEST_TRAINER, PLURAL, VERSION
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient, ApiException
@@ -40,13 +40,24 @@ class ClusterApi:
         self._core = client.CoreV1Api(connection)
 
     def create(self, manifest: Object) -> bool:
-        """Create a TrainJob. Says whether it did: not so if there is one of that name."""
-        create = self._objects.create_namespaced_custom_object
-        return self._ask(
-            "create trainjobs",
-            lambda: create(GROUP, VERSION, self.namespace, PLURAL, manifest, _request_timeout=_READ_S) is not None,
-            instead={409: False},
-        )
+        """Create a TrainJob. Says whether it did: not so if there is one of that name.
+
+        A field that the cluster's Trainer does not know is refused; Kubernetes' default is to drop it.
+        """
+
+        def create() -> bool:
+            self._objects.create_namespaced_custom_object(
+                GROUP,
+                VERSION,
+                self.namespace,
+                PLURAL,
+                manifest,
+                field_validation="Strict",
+                _request_timeout=_READ_S,
+            )
+            return True
+
+        return self._ask("create trainjobs", create, instead={409: False})
 
     def get(self, name: str) -> Object | None:
         """The TrainJob, if there is one."""
@@ -98,9 +109,23 @@ class ClusterApi:
             absent=name,
         )
 
-    def log(self, pod: str, *, follow: bool, since_s: int | None = None, tail: int | None = None) -> Iterator[bytes]:
-        """The pod's log as it arrives, in pieces, each line after its time. Raises whatever breaks it."""
-        optional = {"since_seconds": since_s, "tail_lines": tail}
+    def warning(self, name: str) -> str | None:
+        """The newest warning among the events of an object and of what bears its name; none if it may not be read."""
+        selector = f"type=Warning,involvedObject.name={name}"
+        listed = self._ask(
+            "list events",
+            lambda: self._raw(self._core.list_namespaced_event, self.namespace, field_selector=selector),
+            instead={403: {}},
+        )
+        events = sorted(listed.get("items") or [], key=_event_time)
+        return str(events[-1].get("message")) if events else None
+
+    def log(self, pod: str, *, follow: bool, previous: bool = False, since_s: int | None = None) -> Iterator[bytes]:
+        """The pod's log as it arrives, in pieces, each line after its time. Raises whatever breaks it.
+
+        `previous`: of the run of its container before this one.
+        """
+        optional = {"since_seconds": since_s, "previous": previous or None}
         response = self._core.read_namespaced_pod_log(
             pod,
             self.namespace,
@@ -153,6 +178,10 @@ def _is_about(error: "ApiException", name: str) -> bool:
     return (status_of(error.body).get("details") or {}).get("name") == name
 
 
+def _event_time(event: Object) -> str:
+    return str(event.get("lastTimestamp") or event.get("eventTime") or event["metadata"].get("creationTimestamp"))
+
+
 def _refusal(error: "ApiException", doing: str, namespace: str) -> OpenCharacterError:
     if cause_of(error) is Cause.NO_NAMESPACE:
         return UserError(f"the cluster has no namespace {namespace}", hint="is the kubeconfig's context the right one?")
@@ -160,5 +189,10 @@ def _refusal(error: "ApiException", doing: str, namespace: str) -> OpenCharacter
         return UserError(
             "Kubeflow Trainer is not installed in this cluster: it has no trainjobs (trainer.kubeflow.org/v1alpha1)",
             hint="install Kubeflow Trainer 2, or train in one pod: steps.sft.nodes 1 in the cluster profile",
+        )
+    if cause_of(error) is Cause.INVALID and "unknown field" in words_of(error):
+        return UserError(
+            f"this cluster's Kubeflow Trainer is too old: {OLDEST_TRAINER} or later is needed ({words_of(error)})",
+            hint="update Kubeflow Trainer, its CRDs included (docs/install.md), or train in one pod: steps.sft.nodes 1",
         )
     return refused(error, f"{doing} in namespace {namespace}", hints=_HINTS)

@@ -1,4 +1,4 @@
-"""The log of the first node, line by line, each once, however often its stream breaks."""
+"""The log of a node, line by line, each once, however often its stream breaks."""
 
 import re
 import time

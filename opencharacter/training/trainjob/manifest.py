@@ -16,6 +16,8 @@ from opencharacter.training.job import NodeArguments
 from opencharacter.training.trainjob.settings import SecretVariable, TrainJobSettings
 
 GROUP, VERSION, PLURAL = "trainer.kubeflow.org", "v1alpha1", "trainjobs"
+OLDEST_TRAINER = "2.2"
+"""The first release of Kubeflow Trainer with `runtimePatches`."""
 NODE = "node"
 """Name of the replicated job and of its container in Trainer's runtimes."""
 SPEC_ANNOTATION = "opencharacter.io/spec"

@@ -1,30 +1,57 @@
-"""Reading the pods of a TrainJob: which one is first, whether it has begun, what holds it up, how it ended."""
+"""Reading the pods of a TrainJob: the runs of its nodes, what holds a pod up, how runs ended."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from opencharacter.training.trainjob.manifest import NODE
 
 Pod = dict[str, Any]
 
 _INDEX_LABEL = "batch.kubernetes.io/job-completion-index"
+_KILLED = 137
+"""128 + SIGKILL."""
 
 
-def first_node(pods: Iterable[Pod]) -> Pod | None:
-    """The newest pod of node 0: one that was evicted may still be listed."""
-    mine = [pod for pod in pods if (pod["metadata"].get("labels") or {}).get(_INDEX_LABEL) == "0"]
-    return max(mine, key=lambda pod: str(pod["metadata"].get("creationTimestamp")), default=None)
+class Run(NamedTuple):
+    """One run of a node's container: the first one of a pod, or one after a restart."""
+
+    node: int
+    """Rank of the node in the training."""
+    pod: str
+    machine: str
+    """The Kubernetes node."""
+    uid: str
+    restarts: int
+
+    @property
+    def name(self) -> str:
+        """The node, in words."""
+        return f"node {self.node} (pod {self.pod} on {self.machine})"
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """What identifies it."""
+        return self.uid, self.restarts
 
 
-def run_of(pod: Pod) -> tuple[str, int]:
-    """What tells a run of the container from its restarts."""
-    return pod["metadata"]["uid"], int(_container(pod).get("restartCount", 0))
+class End(NamedTuple):
+    """A run that did not end well."""
+
+    run: Run
+    reason: str
+    """Kubernetes' own word, and the exit code."""
+    out_of_memory: bool
+    """Whether the container went beyond its memory limit."""
 
 
-def has_begun(pod: Pod) -> bool:
-    """Whether its container has a log."""
-    state = _container(pod).get("state") or {}
-    return "running" in state or "terminated" in state
+def begun_runs(pods: Iterable[Pod]) -> list[Run]:
+    """The newest run of each node that has a log: a pod that was evicted may still be listed beside its successor."""
+    newest: dict[int, Pod] = {}
+    for pod in pods:
+        held = newest.get(_index(pod))
+        if held is None or _age(pod) > _age(held):
+            newest[_index(pod)] = pod
+    return [_run(pod) for _, pod in sorted(newest.items()) if _has_begun(pod)]
 
 
 def holdup(pods: Iterable[Pod]) -> str | None:
@@ -40,19 +67,64 @@ def holdup(pods: Iterable[Pod]) -> str | None:
     return None
 
 
-def ends(pods: Iterable[Pod]) -> list[str]:
-    """How the containers ended that were ended from outside (memory, eviction, a lost node)."""
+def bad_ends(pods: Iterable[Pod]) -> list[End]:
+    """The runs that ended badly, as far as the pods still tell: of each, the one before and the last."""
     found = []
     for pod in pods:
-        name, status = pod["metadata"]["name"], pod.get("status") or {}
-        container = _container(pod)
-        states = [container.get("state") or {}, container.get("lastState") or {}]
-        ended = [state["terminated"] for state in states if "terminated" in state]
-        if status.get("reason"):
-            found.append(f"{name}: {status['reason']}: {status.get('message', '')}".rstrip(": "))
-        elif reasons := [end for end in ended if end.get("reason") == "OOMKilled" or end.get("exitCode") == 137]:
-            found.append(f"{name}: {reasons[0].get('reason') or 'killed'} (exit code {reasons[0].get('exitCode')})")
+        run, container = _run(pod), _container(pod)
+        before = (container.get("lastState") or {}).get("terminated")
+        if before and before.get("exitCode"):
+            found.append(_end(run._replace(restarts=run.restarts - 1), before))
+        last = (container.get("state") or {}).get("terminated")
+        if outside := _ended_from_outside(pod):
+            found.append(End(run, outside, out_of_memory=False))
+        elif last and last.get("exitCode"):
+            found.append(_end(run, last))
     return found
+
+
+def last_run(pod: Pod) -> Run:
+    """The newest run of a pod, begun or not."""
+    return _run(pod)
+
+
+def _end(run: Run, terminated: dict[str, Any]) -> End:
+    reason, code = terminated.get("reason") or "Error", terminated["exitCode"]
+    if reason == "Error":
+        words = f"killed (exit code {code})" if code == _KILLED else f"exit code {code}"
+    else:
+        words = f"{reason} (exit code {code})"
+    return End(run, words, out_of_memory=reason == "OOMKilled")
+
+
+def _ended_from_outside(pod: Pod) -> str | None:
+    """Eviction, preemption, a lost machine: the pod's own reason, or the condition that Kubernetes sets before."""
+    status = pod.get("status") or {}
+    if reason := status.get("reason"):
+        return f"{reason}: {status.get('message', '')}".rstrip(": ")
+    for condition in status.get("conditions") or []:
+        if condition["type"] == "DisruptionTarget" and condition["status"] == "True":
+            return f"{condition.get('reason')}: {condition.get('message', '')}".rstrip(": ")
+    return None
+
+
+def _run(pod: Pod) -> Run:
+    metadata, machine = pod["metadata"], (pod.get("spec") or {}).get("nodeName")
+    restarts = int(_container(pod).get("restartCount", 0))
+    return Run(_index(pod), metadata["name"], machine or "no machine yet", metadata["uid"], restarts)
+
+
+def _index(pod: Pod) -> int:
+    return int((pod["metadata"].get("labels") or {}).get(_INDEX_LABEL, 0))
+
+
+def _age(pod: Pod) -> str:
+    return str(pod["metadata"].get("creationTimestamp"))
+
+
+def _has_begun(pod: Pod) -> bool:
+    state = _container(pod).get("state") or {}
+    return "running" in state or "terminated" in state
 
 
 def _container(pod: Pod) -> dict[str, Any]:

@@ -36,6 +36,7 @@ class TrainJobSettings(BaseModel):
     cpu: str | None = Field(default=None, description="request")
     cpu_limit: str | None = None
     memory: str | None = Field(default=None, description="request and limit")
+    memory_needed: str | None = Field(default=None, description="of each node, an estimate: for messages only")
     shm: str | None = Field(default=None, description="size of /dev/shm; NCCL passes data between a pod's GPUs there")
     scratch: str | None = Field(default=None, description="size of a volume for checkpoints; none: the node's disk")
     scratch_storage_class: str | None = None
