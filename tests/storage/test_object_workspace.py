@@ -219,6 +219,15 @@ def test_a_file_set_aside_outlives_its_output(workspace: Workspace, s3_server: O
     assert s3.ObjectStore(s3_root).get("quarantine/sessions.jsonl").data == b"a bad row\n"  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize("local", [True, False])
+def test_a_log_is_replaced_and_found_where_it_says(s3_root: str, tmp_path: Path, local: bool) -> None:
+    root = str(tmp_path / "run") if local else s3_root
+    assert Workspace(root).read_log("job/node-0.log") == ""
+    Workspace(root).write_log("job/node-0.log", "much longer than the next\n")
+    assert Workspace(root).write_log("job/node-0.log", "ünd\n") == f"{root}/logs/job/node-0.log"
+    assert Workspace(root).read_log("job/node-0.log") == "ünd\n"
+
+
 def test_a_mirrored_folder_comes_back_on_another_machine(
     workspace: Workspace, s3_root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
