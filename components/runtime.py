@@ -1,30 +1,46 @@
 """What every component does around its one library call: check the arguments, pass references, report failures."""
 
 import json
+import logging
+import math
 import os
 import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from opencharacter.errors import OpenCharacterError, UserError
 from opencharacter.library import fingerprint
 from opencharacter.storage.workspace import Ref, Workspace
 from opencharacter.templates import load_template
 
+if TYPE_CHECKING:
+    from opencharacter.registry import RegisteredModel
+
 FAILURE_VARIABLE = "OPENCHARACTER_FAILURE_FILE"
 """Environment variable naming a file that a failing step writes its message to (the local runner reads it)."""
 
+_LARGEST = 2**53
+"""Every number is a double on its way through KFP, which is exact up to here."""
+_KFPS_OWN = frozenset({"display_name", "store_session_info"})
+"""Metadata that KFP adds to each artifact."""
 
-def point(artifact: Any, uri: str, page: Path | None = None, /, **metadata: Any) -> None:
+
+def point(artifact: Any, uri: str, page: Path | None = None, /, **metadata: str | int | float) -> None:
     """Let an output artifact refer to `uri`; the metadata, `uri` among it, are what later steps read.
+
+    Metadata are texts and numbers only, since KFP keeps them in ML Metadata: a list would come back wrapped in
+    another value, a boolean as a number, and a null fails the step. What is richer goes by reference, into the
+    workspace. Raises `TypeError` or `ValueError` for metadata that would come back changed.
 
     On a cluster the artifact keeps KFP's own URI, with a small manifest behind it: KFP's launcher downloads all that an
     input's URI names, were it the weights, and refuses an output's URI that is not below its own root. `page` is a
     file of the output that KFP's interface shall show, instead of the manifest.
     """
+    for key, value in metadata.items():
+        _refuse_changeable(key, value)
     artifact.metadata.update(metadata, uri=uri)
     if "://" not in uri:
         artifact.uri = f"{uri}/{page.name}" if page else uri
@@ -32,6 +48,15 @@ def point(artifact: Any, uri: str, page: Path | None = None, /, **metadata: Any)
         shutil.copyfile(page, artifact.path)
     else:
         Path(artifact.path).write_text(json.dumps(artifact.metadata, indent=2), encoding="utf-8")
+
+
+def _refuse_changeable(key: str, value: object) -> None:
+    if type(value) not in (str, int, float):
+        raise TypeError(f"metadata '{key}': expected a text or a number, got {type(value).__name__}")
+    if isinstance(value, int | float) and not (math.isfinite(value) and abs(value) <= _LARGEST):
+        raise ValueError(f"metadata '{key}': {value} does not fit a double exactly")
+    if key in _KFPS_OWN:
+        raise ValueError(f"metadata '{key}': KFP sets this key itself")
 
 
 class Step:
@@ -49,6 +74,7 @@ class Step:
         self.seed = int(run["seed"])
 
     def __enter__(self) -> "Step":
+        self._root_level = _quiet_libraries()
         _tell(event="step_started", step=self._name)
         try:
             self.workspace = Workspace(self._root)
@@ -60,6 +86,7 @@ class Step:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        logging.getLogger().setLevel(self._root_level)
         if isinstance(error, OpenCharacterError):
             self._fail(error)
         if isinstance(error, KeyboardInterrupt):
@@ -85,6 +112,23 @@ class Step:
         shown = ref.file(page) if page else None
         point(artifact, ref.uri, shown, kind=ref.kind, key=ref.key, digest=ref.digest, **ref.counts)
 
+    def publish_version(self, version: "RegisteredModel", artifact: Any) -> None:
+        """Point an output artifact at a registered version's weights; `version` reads all of it back."""
+        from opencharacter.registry import keep_version
+
+        record = keep_version(version, workspace=self.workspace)
+        told = {"name": version.name, "version": version.version, "digest": version.digest, "record": record.key}
+        point(artifact, version.uri, **told)
+
+    def version(self, artifact: Any) -> "RegisteredModel":
+        """The registered version that an upstream step published, with the aliases and tags that it had then.
+
+        Raises `OpenCharacterError` if the workspace no longer holds the record.
+        """
+        from opencharacter.registry import kept_version
+
+        return kept_version(artifact.metadata["record"], workspace=self.workspace)
+
     def _refuse_mismatch(self) -> None:
         if self._run["library"] != fingerprint():
             raise UserError(
@@ -104,6 +148,20 @@ class Step:
             Path(path).write_text(json.dumps(report), encoding="utf-8")
         print(f"error: {error}" + (f"\n  {error.hint}" if error.hint else ""), file=sys.stderr)
         sys.exit(error.exit_code)
+
+
+def _quiet_libraries() -> int:
+    """Let libraries log warnings only, and return the root logger's level of before.
+
+    KFP's executor sets it to INFO, at which HTTP clients write a line for each call: millions in one synthesis. Our own
+    lines stay, and so does another level, such as DEBUG, that somebody has asked for.
+    """
+    root = logging.getLogger()
+    before = root.level
+    if before == logging.INFO:
+        logging.getLogger(__name__.partition(".")[0]).setLevel(before)
+        root.setLevel(logging.WARNING)
+    return before
 
 
 def _tell(**event: Any) -> None:

@@ -90,5 +90,5 @@ class RunConfig(BaseModel):
             "gate": self.section("gate"),
             "registry": self.section("registry"),
             "deploy": self.section("deploy"),
-            "shards": list(range(self.shards)),
+            "shards": [{"shard": shard, "of": self.shards} for shard in range(self.shards)],
         }

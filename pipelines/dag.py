@@ -44,7 +44,7 @@ def build_pipeline(config: RunConfig, profile: ClusterProfile | None = None) -> 
         gate: dict = default["gate"],
         registry: dict = default["registry"],
         deploy: dict = default["deploy"],
-        shards: list = default["shards"],
+        shards: list[dict] = default["shards"],
     ) -> dsl.Artifact:
         common = {"workspace": workspace, "run": run}
         data = add_data(common, inputs, engines, profiles, responses, shards)
@@ -112,9 +112,10 @@ def _add_synthesis(
 
     source = ingest_step(**common, inputs=inputs)
     personas, sessions = source.outputs["personas"], source.outputs["sessions"]
-    with dsl.ParallelFor(shards, name="profile-shards") as shard:
+    # The count travels with each item: KFP's driver hides the list that a loop iterates over from the loop's body.
+    with dsl.ParallelFor(shards, name="profile-shards") as item:
         profile_rows = profiles_step(
-            **common, profiles=profiles, engines=engines, shard=shard, shards=shards, personas=personas
+            **common, profiles=profiles, engines=engines, shard=item.shard, of=item.of, personas=personas
         )
     characters = characters_step(
         **common,
@@ -123,14 +124,14 @@ def _add_synthesis(
         personas=personas,
         rows=dsl.Collected(profile_rows.outputs["rows"]),
     ).outputs["characters"]
-    with dsl.ParallelFor(shards, name="response-shards") as shard:
+    with dsl.ParallelFor(shards, name="response-shards") as item:
         response_rows = responses_step(
             **common,
             responses=responses,
             inputs=inputs,
             engines=engines,
-            shard=shard,
-            shards=shards,
+            shard=item.shard,
+            of=item.of,
             sessions=sessions,
             characters=characters,
         )

@@ -16,10 +16,8 @@ def deploy(
     """Write the InferenceService of the champion, and apply it where told to."""
     from opencharacter import serving
     from opencharacter.components.runtime import Step
-    from opencharacter.registry import RegisteredModel
 
     with Step("deploy", workspace, run) as step:
         config = serving.DeployConfig.model_validate(deploy)
-        model = RegisteredModel.model_validate(promoted.metadata)
-        ref = serving.deploy(config, model, workspace=step.workspace)
+        ref = serving.deploy(config, step.version(promoted), workspace=step.workspace)
         step.publish(ref, deployment)

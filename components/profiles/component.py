@@ -12,7 +12,7 @@ def profiles(
     profiles: dict,
     engines: dict,
     shard: int,
-    shards: list,
+    of: int,
     personas: dsl.Input[dsl.Dataset],
     rows: dsl.Output[dsl.Dataset],
 ) -> None:
@@ -31,6 +31,6 @@ def profiles(
             workspace=step.workspace,
             seed=step.seed,
             shard=shard,
-            shards=len(shards),
+            shards=of,
         )
         step.publish(ref, rows)

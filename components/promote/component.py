@@ -15,12 +15,12 @@ def promote(
     promoted: dsl.Output[dsl.Model],
 ) -> None:
     """Move the alias champion to the registered version."""
-    from opencharacter.components.runtime import Step, point
+    from opencharacter.components.runtime import Step
     from opencharacter.evaluation import GateDecision
     from opencharacter.registry import RegistryConfig, promote
 
-    with Step("promote", workspace, run):
+    with Step("promote", workspace, run) as step:
         config = RegistryConfig.model_validate(registry)
         verdict = GateDecision.model_validate(decision)
-        champion = promote(config, version=registered.metadata["version"], decision=verdict)
-        point(promoted, champion.uri, **champion.model_dump(mode="json", exclude={"uri"}))
+        champion = promote(config, version=step.version(registered).version, decision=verdict)
+        step.publish_version(champion, promoted)

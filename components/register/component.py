@@ -15,9 +15,9 @@ def register(
     registered: dsl.Output[dsl.Model],
 ) -> None:
     """Register the model as challenger."""
-    from opencharacter.components.runtime import Step, point
+    from opencharacter.components.runtime import Step
     from opencharacter.registry import RegistryConfig, register
 
     with Step("register", workspace, run) as step:
         version = register(RegistryConfig.model_validate(registry), step.ref(model), step.ref(evaluation))
-        point(registered, version.uri, **version.model_dump(mode="json", exclude={"uri"}))
+        step.publish_version(version, registered)

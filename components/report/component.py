@@ -25,7 +25,6 @@ def report(
 ) -> None:
     """Write the HTML report of the run."""
     from opencharacter.components.runtime import Step
-    from opencharacter.registry import RegisteredModel
     from opencharacter.reporting import REPORT_FILE, ReportInputs, make_report
 
     with Step("report", workspace, run) as step:
@@ -41,6 +40,6 @@ def report(
             model=step.ref(model),
             evaluation=step.ref(evaluation),
             decision=decision,
-            registered=RegisteredModel.model_validate(registered.metadata).model_dump(mode="json"),
+            registered=step.version(registered).model_dump(mode="json"),
         )
         step.publish(make_report(inputs, workspace=step.workspace), report, page=REPORT_FILE)

@@ -13,7 +13,7 @@ def responses(
     inputs: dict,
     engines: dict,
     shard: int,
-    shards: list,
+    of: int,
     sessions: dsl.Input[dsl.Dataset],
     characters: dsl.Input[dsl.Dataset],
     rows: dsl.Output[dsl.Dataset],
@@ -36,6 +36,6 @@ def responses(
             workspace=step.workspace,
             seed=step.seed,
             shard=shard,
-            shards=len(shards),
+            shards=of,
         )
         step.publish(ref, rows)

@@ -22,9 +22,9 @@ SMOKE_TAG = "smoke_question"
 
 
 class RegisteredModel(BaseModel):
-    """A version of a registered model. Extra keys are ignored, so it can be read back from artifact metadata."""
+    """A version of a registered model."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     version: int

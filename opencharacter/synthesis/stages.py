@@ -8,12 +8,12 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 
 from opencharacter.engines import EngineConfig
-from opencharacter.errors import OpenCharacterError
+from opencharacter.errors import OpenCharacterError, UserError
 from opencharacter.hashing import digest
 from opencharacter.records.models import Usage
 from opencharacter.storage.jsonl import write_jsonl
 from opencharacter.storage.rowfiles import RowFiles
-from opencharacter.storage.rowstore import read_rows
+from opencharacter.storage.rowstore import BUCKETS, read_rows
 from opencharacter.storage.workspace import Draft, Ref, Workspace
 from opencharacter.synthesis.rows import OK, Job, Outcome, final_after, make_rows, refuse_bad_yield, rejections
 
@@ -35,8 +35,14 @@ def make_shard(
 ) -> Ref:
     """Make one shard's rows of the stage `what`; `key` is the digest of all that decides the stage's rows.
 
-    Returns a manifest of kind `<what>_rows`, without files. It is made anew where rows that it counts are gone.
+    Returns a manifest of kind `<what>_rows`, without files. It is made anew where rows that it counts are gone. Raises
+    `UserError` for a shard that does not exist.
     """
+    if not 0 <= shard < shards <= BUCKETS:
+        raise UserError(
+            f"shard {shard} of {shards}: expected 1 to {BUCKETS} shards, counted from 0",
+            hint='for two shards the pipeline\'s parameter `shards` is [{"shard": 0, "of": 2}, {"shard": 1, "of": 2}]',
+        )
     kind, place = f"{what}_rows", workspace.rows(what)
     key = digest({"rows": key, "shard": shard, "shards": shards})
     ref = workspace.lookup(kind, key)

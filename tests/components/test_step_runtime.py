@@ -1,16 +1,22 @@
 """What every component does around its library call."""
 
 import json
+import logging
+import math
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import pytest
+from support import stand_in
 
 from opencharacter.components.runtime import FAILURE_VARIABLE, Step, point
 from opencharacter.errors import UserError
 from opencharacter.library import fingerprint
+from opencharacter.registry import RegisteredModel
 from opencharacter.storage.workspace import Ref, Workspace
 from opencharacter.templates import packaged_templates
 
@@ -91,3 +97,72 @@ def test_an_output_that_is_gone_is_told(tmp_path: Path, failure: Path) -> None:
         step.ref(artifact)
     assert caught.value.code == 1
     assert "does not hold the mixture" in json.loads(failure.read_text())["message"]
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (["champion"], "'extra': expected a text or a number, got list"),
+        ({"licence": "CC0-1.0"}, "got dict"),
+        (True, "got bool"),
+        (None, "got NoneType"),
+        (2**53 + 1, "does not fit a double"),
+        (math.nan, "does not fit a double"),
+    ],
+)
+def test_metadata_that_kfp_would_change_are_refused(tmp_path: Path, value: Any, told: str) -> None:
+    artifact = SimpleNamespace(uri="", metadata={})
+    with pytest.raises((TypeError, ValueError), match=told):
+        point(artifact, str(tmp_path), extra=value)
+    assert artifact.metadata == {}
+
+
+@pytest.mark.parametrize("key", ["display_name", "store_session_info"])
+def test_metadata_that_kfp_sets_itself_are_refused(tmp_path: Path, key: str) -> None:
+    with pytest.raises(ValueError, match=f"'{key}': KFP sets this key itself"):
+        point(SimpleNamespace(uri="", metadata={}), str(tmp_path), **{key: "mine"})
+
+
+def test_a_record_that_is_gone_is_told(tmp_path: Path, failure: Path) -> None:
+    artifact = SimpleNamespace(uri="", metadata={})
+    version = RegisteredModel(name="bard", version=3, uri=str(tmp_path), digest="d" * 64, tags={"a": "b"})
+    with Step("register", str(tmp_path / "first"), RUN) as earlier:
+        earlier.publish_version(version, artifact)
+        assert earlier.version(artifact) == version
+    with pytest.raises(SystemExit) as caught, Step("report", str(tmp_path / "second"), RUN) as step:
+        step.version(artifact)
+    assert caught.value.code == 1
+    assert "does not hold the version" in json.loads(failure.read_text())["message"]
+
+
+class _Server(stand_in.Handler):
+    def do_GET(self) -> None:
+        self.answer(200, {})
+
+
+@pytest.fixture
+def as_in_a_pod(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
+    """The root logger as KFP's executor sets it."""
+    caplog.set_level(logging.INFO)
+    yield caplog
+    logging.getLogger("opencharacter").setLevel(logging.NOTSET)
+
+
+def test_a_call_writes_no_line_into_the_pod_s_log(tmp_path: Path, as_in_a_pod: pytest.LogCaptureFixture) -> None:
+    with stand_in.serving(_Server) as url:
+        httpx.get(url, trust_env=False)
+        assert "HTTP Request" in as_in_a_pod.text, "without a step it does"
+        as_in_a_pod.clear()
+        with Step("responses", str(tmp_path), RUN):
+            httpx.get(url, trust_env=False)
+            logging.getLogger("urllib3").warning("a retry")
+            logging.getLogger("opencharacter.training").info("step 3 of 9")
+    assert as_in_a_pod.messages == ["a retry", "step 3 of 9"]
+    assert logging.getLogger().level == logging.INFO
+
+
+def test_debugging_stays_on(tmp_path: Path, as_in_a_pod: pytest.LogCaptureFixture) -> None:
+    as_in_a_pod.set_level(logging.DEBUG)
+    with Step("responses", str(tmp_path), RUN):
+        logging.getLogger("httpx").debug("a detail")
+    assert as_in_a_pod.messages == ["a detail"]

@@ -122,7 +122,8 @@ def _source(source: dict[str, Any]) -> str:
         return f"{output['producerTask']}.{output.get('outputArtifactKey') or output['outputParameterKey']}"
     if "runtimeValue" in source:
         return repr(source["runtimeValue"]["constant"])
-    return str(source.get("componentInputParameter") or source.get("componentInputArtifact"))
+    key = source.get("parameterExpressionSelector", "").removeprefix("parseJson(string_value)")
+    return f"{source.get('componentInputParameter') or source.get('componentInputArtifact')}{key}"
 
 
 def without_placement(value: Any) -> Any:

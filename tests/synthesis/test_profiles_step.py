@@ -9,7 +9,7 @@ from support.fake_llm import FakeLLM, Fault
 from support.synthesis_run import PERSONAS, SmallRun
 
 from opencharacter.characters import CharacterProfile
-from opencharacter.errors import OpenCharacterError
+from opencharacter.errors import OpenCharacterError, UserError
 from opencharacter.storage import read_jsonl, read_models
 
 GOOD = {
@@ -44,6 +44,14 @@ def test_profiles_in_the_personas_order(tmp_path: Path, fake_llm: FakeLLM) -> No
     assert characters[0].provenance.licence == "CC0-1.0"
     assert sum(ref.stats["usage"]["calls"] for ref in made) == len(fake_llm.calls) == len(PERSONAS)
     assert len({call.request["seed"] for call in fake_llm.calls}) == len(PERSONAS)
+
+
+@pytest.mark.parametrize(("shard", "of"), [(2, 2), (-1, 2), (0, 0), (0, 257)])
+def test_a_shard_that_there_is_not_is_refused(tmp_path: Path, fake_llm: FakeLLM, shard: int, of: int) -> None:
+    run = SmallRun(str(tmp_path), fake_llm.base_url, shards=of)
+    with pytest.raises(UserError, match=f"shard {shard} of {of}: expected 1 to 256 shards, counted from 0"):
+        run.make_profiles(shard)
+    assert fake_llm.calls == []
 
 
 def test_lengths_of_the_schema_follow_max_tokens(tmp_path: Path, fake_llm: FakeLLM) -> None:

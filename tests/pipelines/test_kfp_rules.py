@@ -1,0 +1,158 @@
+"""The rules of a Kubeflow Pipelines server, applied to every compiled pipeline.
+
+Each fault that a live cluster has shown is put back once, and must be refused in the same words:
+
+| Fault | Test |
+|---|---|
+| a loop's body reads the list that it iterates over | `test_faults_put_back_are_refused` |
+| a loop's item has another type than the input that takes it | `test_faults_put_back_are_refused` |
+| metadata that ML Metadata changes | `tests/registry/test_metadata_through_kfp.py` |
+| retries that the server's defaults undo | `tests/pipelines/test_argo_retries.py` |
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kfp import compiler, dsl
+from support.compiled import Compiled
+from support.kfp_driver import Walk
+from support.kfp_values import Refused
+
+from opencharacter.pipelines.cluster import Placement
+from opencharacter.pipelines.dag import build_pipeline
+from opencharacter.pipelines.loading import cluster_profiles, load_cluster_profile, load_run_config, presets
+
+RELEASE = "inputs={release: {characters: c.jsonl, dialogues: d.jsonl}}"
+WORKSPACE = "s3://models/opencharacter"
+SYNTHESIS = {"ingest", "profiles", "characters", "responses", "dialogues"}
+PROMOTION = {"promote", "deploy"}
+ALL = SYNTHESIS | PROMOTION | {"mix", "sft", "champion", "evaluate", "register", "gate", "report"}
+
+
+def compiled(folder: Path, pipeline: Any) -> Compiled:
+    path = folder / "pipeline.yaml"
+    compiler.Compiler().compile(pipeline, str(path))
+    return Compiled(path)
+
+
+def compile_recipe(folder: Path, preset: str, profile: str | None = None, *overrides: str) -> Compiled:
+    """A recipe for a profile, whether or not its GPUs suffice."""
+    placed = load_cluster_profile(profile) if profile else None
+    job = placed.placement("sft") if placed else Placement()
+    processes = [f"sft.processes={(job.nodes or 1) * job.gpus}", "sft.global_batch_size=1024"] if job.gpus else []
+    config = load_run_config(preset=preset, overrides=[*overrides, *processes])
+    return compiled(folder, build_pipeline(config, placed))
+
+
+@pytest.mark.parametrize("profile", [None, *cluster_profiles()])
+@pytest.mark.parametrize("preset", presets())
+def test_every_recipe_runs_on_every_cluster_as_the_driver_walks_it(
+    tmp_path: Path, preset: str, profile: str | None
+) -> None:
+    config = load_run_config(preset=preset)
+    walk = Walk(compile_recipe(tmp_path, preset, profile), tmp_path / "run")
+    steps = [ran.step for ran in walk.run(workspace=WORKSPACE)]
+    assert set(steps) == ALL
+    for stage in ("profiles", "responses"):
+        workers = [(ran.parameters["shard"], ran.parameters["of"]) for ran in walk.of(stage)]
+        assert workers == [(shard, config.shards) for shard in range(config.shards)]
+    for collector in ("characters", "dialogues"):
+        [gathered] = walk.of(collector)
+        assert len(gathered.artifacts["rows"]) == config.shards
+
+
+def test_a_release_runs_as_the_driver_walks_it(tmp_path: Path) -> None:
+    walk = Walk(compile_recipe(tmp_path, "demo", None, RELEASE), tmp_path / "run")
+    assert {ran.step for ran in walk.run(workspace=WORKSPACE)} == ALL - SYNTHESIS | {"release"}
+
+
+def test_a_gate_that_says_no_ends_the_run_with_its_report(tmp_path: Path) -> None:
+    def refuse(step: str, executor_input: dict[str, Any]) -> dict[str, Any]:
+        return {"parameterValues": {"Output": False, "decision": {}}} if step == "gate" else {}
+
+    walk = Walk(compile_recipe(tmp_path, "demo"), tmp_path / "run", refuse)
+    assert {ran.step for ran in walk.run(workspace=WORKSPACE)} == ALL - PROMOTION
+
+
+@pytest.mark.parametrize(
+    ("shards", "told"),
+    [
+        ([0, 1], "expect STRUCT, got number"),
+        ([{"shard": 0}], "no such key: of"),
+        ([{"shard": "0", "of": 1}], "expect NUMBER_INTEGER, got string"),
+        ([], "the loop that makes it had no item"),
+    ],
+)
+def test_what_a_user_submits_as_shards_is_checked(tmp_path: Path, shards: Any, told: str) -> None:
+    with pytest.raises(Refused, match=told):
+        Walk(compile_recipe(tmp_path, "demo"), tmp_path / "run").run(workspace=WORKSPACE, shards=shards)
+
+
+# The faults, put back one at a time.
+
+
+@dsl.component(base_image="python", install_kfp_package=False)
+def work(shard: int, of: int) -> None:
+    """A worker of a shard."""
+
+
+@dsl.component(base_image="python", install_kfp_package=False)
+def work_of_list(shard: int, shards: list) -> None:
+    """A worker that counts the shards itself."""
+
+
+@dsl.pipeline(name="list-in-body")
+def reads_the_list_that_it_iterates_over(shards: list[int]) -> None:
+    with dsl.ParallelFor(shards) as shard:
+        work_of_list(shard=shard, shards=shards)
+
+
+@dsl.pipeline(name="untyped-items")
+def iterates_over_a_list_without_a_type(shards: list, of: int) -> None:
+    with dsl.ParallelFor(shards) as shard:
+        work(shard=shard, of=of)
+
+
+@dsl.pipeline(name="items-with-keys")
+def iterates_over_items_with_keys(shards: list[dict]) -> None:
+    with dsl.ParallelFor(shards) as item:
+        work(shard=item.shard, of=item.of)
+
+
+@dsl.pipeline(name="second-parameter")
+def has_a_second_parameter(shards: list[int], of: int) -> None:
+    with dsl.ParallelFor(shards) as shard:
+        work(shard=shard, of=of)
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "arguments", "told"),
+    [
+        (
+            reads_the_list_that_it_iterates_over,
+            {"shards": [0, 1]},
+            "work-of-list: parent DAG does not have input parameter pipelinechannel--shards$",
+        ),
+        (
+            iterates_over_a_list_without_a_type,
+            {"shards": [0, 1], "of": 2},
+            'work: input parameter "shard" type mismatch: expect NUMBER_INTEGER, got string',
+        ),
+    ],
+)
+def test_faults_put_back_are_refused(tmp_path: Path, pipeline: Any, arguments: dict[str, Any], told: str) -> None:
+    with pytest.raises(Refused, match=told):
+        Walk(compiled(tmp_path, pipeline), tmp_path / "run").run(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "arguments"),
+    [
+        (iterates_over_items_with_keys, {"shards": [{"shard": 0, "of": 2}, {"shard": 1, "of": 2}]}),
+        (has_a_second_parameter, {"shards": [0, 1], "of": 2}),
+    ],
+)
+def test_loops_that_a_cluster_ran_are_walked(tmp_path: Path, pipeline: Any, arguments: dict[str, Any]) -> None:
+    ran = Walk(compiled(tmp_path, pipeline), tmp_path / "run").run(**arguments)
+    assert [each.parameters for each in ran] == [{"shard": 0, "of": 2}, {"shard": 1, "of": 2}]
