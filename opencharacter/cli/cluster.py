@@ -86,7 +86,11 @@ def preflight(
         list[str] | None, typer.Option(help="kserve, pipelines, trainer or kueue must be installed. Repeatable.")
     ] = None,
     gpus: Annotated[int, typer.Option(help="GPUs that one node must offer: 0, 1, 2, 4, 8 or 16.")] = 0,
-    gpu_type: Annotated[str | None, typer.Option(help="The extended resource that counts as a GPU.")] = None,
+    gpu_type: Annotated[
+        str, typer.Option(help="The extended resource that counts as a GPU.", metavar="RESOURCE")
+    ] = "nvidia.com/gpu",
+    cpu: Annotated[str | None, typer.Option(metavar="CORES", help="CPU that one node must offer: 500m, 2.")] = None,
+    memory: Annotated[str | None, typer.Option(metavar="BYTES", help="Memory that one node must offer: 8Gi.")] = None,
     secret: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME[:KEY,…]", help="A Secret that must be there, with these keys. Repeatable."),
@@ -101,7 +105,7 @@ def preflight(
     ] = None,
     warn_only: Annotated[bool, typer.Option("--warn-only", help="Exit code 0 although something is missing.")] = False,
 ) -> None:
-    """Say what is missing: platform parts, a GPU, Secrets, images, the bucket. Exit code 2 if something is."""
+    """Say what is missing: platform parts, room on nodes, Secrets, images, the bucket. Exit code 2 if something is."""
     from pydantic import ValidationError
 
     from opencharacter.errors import UserError
@@ -113,8 +117,11 @@ def preflight(
     settings = {
         "namespace": namespace or named.namespace,
         "parts": tuple(dict.fromkeys([*named.parts, *(need or ())])),
-        "gpus": gpus or named.gpus,
-        "gpu_type": gpu_type or named.gpu_type,
+        "gpus": gpus,
+        "gpu_type": gpu_type,
+        "cpu": cpu,
+        "memory": memory,
+        "pods": named.pods,
         "secrets": [*named.secrets, *(_secret(text) for text in secret or ())],
         "runtime": runtime,
         "queues": named.queues,

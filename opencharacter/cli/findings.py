@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from opencharacter.pipelines.config import RunConfig
     from opencharacter.pipelines.preflight.findings import Finding
 
-_COLOURS = {"ok": "green", "missing": "red", "differs": "red", "unknown": "yellow"}
+_COLOURS = {"ok": "green", "missing": "red", "differs": "red", "warning": "yellow", "unknown": "yellow"}
 
 
 def show_findings(findings: "Iterable[Finding]") -> "list[Finding]":

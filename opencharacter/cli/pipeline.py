@@ -122,7 +122,7 @@ def submit(
     if dry_run:
         _show_pods(loaded, placed)
     if preflight:
-        _look_ahead(placed, workspace=workspace, write=not dry_run)
+        _look_ahead(loaded, placed, workspace=workspace, write=not dry_run)
     if dry_run or host is None:
         typer.echo(f"data: {workspace}\nnothing was sent")
         return
@@ -132,10 +132,11 @@ def submit(
     typer.echo(f"run {submitted.run_id}\n{submitted.url}")
 
 
-def _look_ahead(profile: "ClusterProfile | None", *, workspace: str, write: bool) -> None:
+def _look_ahead(config: "RunConfig", profile: "ClusterProfile | None", *, workspace: str, write: bool) -> None:
+    from opencharacter.pipelines.cluster_checks import steps_of
     from opencharacter.pipelines.preflight.check import check_before_run, refuse_missing
 
-    findings = show_findings(check_before_run(profile, workspace=workspace, write=write))
+    findings = show_findings(check_before_run(profile, workspace=workspace, steps=steps_of(config), write=write))
     refuse_missing(
         findings,
         hint="nothing was sent. Another cluster or namespace? KUBECONFIG, --profile-set namespace=NAME. "

@@ -1,11 +1,11 @@
 """All checks together: for a platform engineer, and before a run is sent."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from opencharacter.errors import OpenCharacterError, UserError
 from opencharacter.library import fingerprint
-from opencharacter.pipelines.cluster import ClusterProfile
+from opencharacter.pipelines.cluster import STEPS, ClusterProfile, StepName
 from opencharacter.pipelines.preflight.bucket import find_bucket
 from opencharacter.pipelines.preflight.cluster import PIPELINES, check_cluster
 from opencharacter.pipelines.preflight.findings import Finding
@@ -27,14 +27,16 @@ def check_all(needs: Needs) -> Iterator[Finding]:
         yield find_bucket(needs.bucket)
 
 
-def check_before_run(profile: ClusterProfile | None, *, workspace: str, write: bool = True) -> Iterator[Finding]:
+def check_before_run(
+    profile: ClusterProfile | None, *, workspace: str, steps: Iterable[StepName] = STEPS, write: bool = True
+) -> Iterator[Finding]:
     """Look for what a run would miss, as far as this machine can tell; what it cannot reach is `unknown`.
 
-    Without a profile the pods have the default images, and nothing is known of their cluster. GPUs are not asked for,
-    since an autoscaler may have none before a pod waits for them. The bucket is asked only if this process has keys
-    for it and would look where the pods do, and not at all unless it may `write`.
+    Without a profile the pods have the default images, and nothing is known of their cluster. `steps` are those of
+    the run. The bucket is asked only if this process has keys for it and would look where the pods do, and not at all
+    unless it may `write`.
     """
-    needs = needs_of(profile or ClusterProfile(name="none")).model_copy(update={"gpus": 0})
+    needs = needs_of(profile or ClusterProfile(name="none"), steps)
     yield from _images(needs)
     if profile:
         yield from _as_far_as_seen(needs)

@@ -1,4 +1,4 @@
-"""What the Kubernetes API tells: platform parts, GPUs, Secrets, the serving runtime."""
+"""What the Kubernetes API tells: platform parts, room on nodes, Secrets, the serving runtime."""
 
 import base64
 from collections.abc import Callable, Iterator
@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 from opencharacter.engines.cluster import API_TIMEOUT_S, cluster_client
 from opencharacter.pipelines.preflight.findings import Finding
 from opencharacter.pipelines.preflight.needs import Needs, Part, SecretNeed
+from opencharacter.pipelines.preflight.nodes import find_room
 from opencharacter.serving.manifest import MODEL_FORMAT
 
 if TYPE_CHECKING:
-    from kubernetes.client import ApiClient
+    from kubernetes.client import ApiClient, ApiException
 
 PIPELINES = "Kubeflow Pipelines"
 _RUNTIMES = "serving.kserve.io/v1alpha1"
@@ -43,8 +44,8 @@ def check_cluster(needs: Needs) -> Iterator[Finding]:
         yield _guarded("Cluster", partial(_reached, api))
         for subject, wanted in (_APIS[part] for part in needs.parts):
             yield _guarded(subject, partial(_part, api, wanted))
-        if needs.gpus:
-            yield _guarded("GPU", partial(_gpus, api, needs))
+        if needs.all_pods:
+            yield from _room(api, needs)
         here = needs.namespace
         for secret in needs.secrets:
             yield _guarded(f"Secret {here}/{secret.name}", partial(_secret, api, here, secret))
@@ -60,9 +61,13 @@ def _guarded(subject: str, check: Callable[[str], Finding]) -> Finding:
     try:
         return check(subject)
     except ApiException as error:
-        if error.status in (401, 403):
-            return Finding(subject, "unknown", f"this account may not look ({error.status} {error.reason})")
-        return Finding(subject, "unknown", f"the cluster answers {error.status} {error.reason}")
+        return _untold(subject, error)
+
+
+def _untold(subject: str, error: "ApiException") -> Finding:
+    if error.status in (401, 403):
+        return Finding(subject, "unknown", f"this account may not look ({error.status} {error.reason})")
+    return Finding(subject, "unknown", f"the cluster answers {error.status} {error.reason}")
 
 
 def _read(api: "ApiClient", path: str) -> Any:
@@ -99,22 +104,13 @@ def _part(api: "ApiClient", wanted: dict[str, str], subject: str) -> Finding:
     return Finding(subject, "ok", f"serves {' and '.join(wanted.values())}")
 
 
-def _gpus(api: "ApiClient", needs: Needs, subject: str) -> Finding:
-    most = max(_allocatable(_read(api, "/api/v1/nodes"), needs.gpu_type), default=0)
-    if most >= needs.gpus:
-        return Finding(subject, "ok", f"a node offers {most} of {needs.gpu_type}")
-    offered = f"the best node offers {most}" if most else "no node offers any"
-    return Finding(
-        subject,
-        "missing",
-        f"{needs.gpus} of {needs.gpu_type} on one node are needed; {offered}",
-        "is the GPU's device plugin installed, and does the autoscaler keep a node of the pool?",
-    )
+def _room(api: "ApiClient", needs: Needs) -> list[Finding]:
+    from kubernetes.client import ApiException
 
-
-def _allocatable(nodes: Any, gpu_type: str) -> Iterator[int]:
-    for node in (nodes or {}).get("items", []):
-        yield int(node.get("status", {}).get("allocatable", {}).get(gpu_type, 0))
+    try:
+        return list(find_room(partial(_read, api), needs.all_pods))
+    except ApiException as error:
+        return [_untold("Nodes", error)]
 
 
 def _secret(api: "ApiClient", namespace: str, need: SecretNeed, subject: str) -> Finding:

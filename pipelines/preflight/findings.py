@@ -9,7 +9,8 @@ class Finding:
     """The outcome of one check."""
 
     subject: str
-    state: Literal["ok", "missing", "differs", "unknown"]
-    """`differs`: it is there, and not as it must be; `unknown`: it cannot be told from here."""
+    state: Literal["ok", "missing", "differs", "warning", "unknown"]
+    """`differs`: it is there, and not as it must be; `warning`: pods may have to wait for it; `unknown`: it cannot be
+    told from here."""
     message: str
     hint: str | None = None

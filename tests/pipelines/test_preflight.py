@@ -32,8 +32,9 @@ def install_platform(cluster: KubernetesApi) -> None:
 
 
 def add_node(cluster: KubernetesApi, gpus: int) -> None:
-    node = {"status": {"allocatable": {"cpu": "8", "nvidia.com/gpu": str(gpus)}}}
-    cluster.objects["/api/v1/nodes"] = {"kind": "NodeList", "items": [{"status": {"allocatable": {"cpu": "8"}}}, node]}
+    sizes = {"plain": {"cpu": "8"}, "gpus": {"cpu": "8", "nvidia.com/gpu": str(gpus)}}
+    nodes = [{"metadata": {"name": name}, "status": {"allocatable": size}} for name, size in sizes.items()]
+    cluster.objects["/api/v1/nodes"] = {"kind": "NodeList", "items": nodes}
 
 
 def test_a_cluster_that_has_everything(cluster: KubernetesApi, capsys: pytest.CaptureFixture[str]) -> None:
@@ -102,10 +103,10 @@ def test_each_lack_is_named_with_what_to_do(cluster: KubernetesApi, capsys: pyte
     assert code == 2
     assert "KServe: the cluster does not serve servingruntimes (serving.kserve.io/v1alpha1)" in out
     assert "Kubeflow Trainer: the cluster does not serve trainjobs (trainer.kubeflow.org/v1alpha1)" in out
-    assert "GPU: 2 of nvidia.com/gpu on one node are needed; the best node offers 1" in out
+    assert "2 of nvidia.com/gpu find no room on any node: plain has 0 of nvidia.com/gpu; gpus has 1 of" in out
     assert "Secret play/half: lacks KEY" in out
     assert "kubectl create secret generic gone --namespace play --from-literal=TOKEN=…" in out
-    assert "not found: KServe, Kubeflow Trainer, GPU, Secret play/half, Secret play/gone" in err
+    assert "not found: KServe, Kubeflow Trainer, Nodes for one pod, Secret play/half, Secret play/gone" in err
     code, _, _ = run(*PLATFORM, "--warn-only", capsys=capsys)
     assert code == 0
 
@@ -124,7 +125,7 @@ def test_what_it_may_not_see_is_no_fault(cluster: KubernetesApi, capsys: pytest.
     cluster.denied.add("/api/v1/nodes")
     code, out, _ = run("--gpus", "1", capsys=capsys)
     assert code == 0
-    assert "unknown GPU" in out
+    assert "unknown Nodes" in out
     assert "may not look (403 Forbidden)" in out
 
 
@@ -146,6 +147,8 @@ def test_the_bucket_must_take_a_write(
     ("arguments", "told"),
     [
         (("--gpus", "3"), "--gpus"),
+        (("--cpu", "two"), "--cpu"),
+        (("--memory", "8GB"), "--memory"),
         (("--need", "spark"), "--need"),
         (("--bucket", "runs"), "--bucket"),
         (("--secret", "Not A Name"), "--secret"),
