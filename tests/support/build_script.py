@@ -1,14 +1,21 @@
-"""docker/build.py, which is a script and in no package."""
+"""Scripts of the tree that are in no package."""
 
 import importlib.util
 from pathlib import Path
 from types import ModuleType
 
+ROOT = Path(__file__).parents[2]
 
-def build_script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("build_images", Path(__file__).parents[2] / "docker" / "build.py")
+
+def script(path: str) -> ModuleType:
+    """The script at this path of the tree, as a module."""
+    spec = importlib.util.spec_from_file_location(path.replace("/", "_").removesuffix(".py"), ROOT / path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def build_script() -> ModuleType:
+    return script("docker/build.py")

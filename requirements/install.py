@@ -1,0 +1,105 @@
+"""Install into the virtual environment that runs this, with uv: `python requirements/install.py PIP-INSTALL-OPTIONS`.
+
+What pip is configured with (an index, folders of wheels) holds for uv, too, where uv has no setting of its own. torch
+is installed first: on a machine without a GPU its CPU build, if PyTorch's own index can be reached, else what the
+package index has, which is built for CUDA and works on a CPU, too. The rest then keeps it.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+from urllib.parse import unquote, urlparse
+
+_UV = [str(Path(sys.executable).parent / "uv"), "pip"]
+_PROBE_S = 20
+# What a fresh environment fetches and takes with either build, in GB.
+_SIZES = {"CPU": (1.3, 4.1), "CUDA": (3.6, 6.9)}
+
+
+def uv_environment(environment: dict[str, str], pip: dict[str, str]) -> dict[str, str]:
+    """The variables for uv: `environment`, and what only pip's settings `pip` name. Folders that are not there are left
+    out: pip passes over them, uv fails.
+    """
+    settings = {}
+    links = [word for word in pip.get("find-links", "").split() if _is_there(word)]
+    if links:
+        settings["UV_FIND_LINKS"] = ",".join(links)
+    if "UV_INDEX_URL" not in environment and pip.get("index-url", "").startswith("http"):
+        settings["UV_DEFAULT_INDEX"] = pip["index-url"]
+    return {"UV_PYTHON": sys.executable, **settings, **environment}
+
+
+def _is_there(link: str) -> bool:
+    scheme = urlparse(link).scheme
+    return scheme in ("http", "https") or Path(unquote(urlparse(link).path) if scheme == "file" else link).exists()
+
+
+def pip_settings() -> dict[str, str]:
+    """What pip's files and variables say; a variable is stronger than a file."""
+    told = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True).stdout
+    found = re.findall(r"^(global|install|:env:)\.([\w-]+)='(.*)'$", told, re.MULTILINE)
+    ordered = sorted(found, key=lambda line: ["global", "install", ":env:"].index(line[0]))
+    return {name: value.replace("\\n", " ") for _, name, value in ordered}
+
+
+def install_torch(pin: str, environment: dict[str, str]) -> None:
+    """Install torch, unless it is there; say what is fetched before it is."""
+    command = [*_UV, "install", "--no-deps", pin]
+    build = _planned(command, environment)
+    if build == "CUDA" and "UV_TORCH_BACKEND" not in environment and not _has_gpu():
+        quick = environment | {"UV_HTTP_TIMEOUT": "5", "UV_HTTP_RETRIES": "0"}
+        if _planned([*command, "--torch-backend", "cpu"], quick) == "CPU":
+            _say("CPU", "no GPU here")
+            if not subprocess.run([*command, "--quiet", "--torch-backend", "cpu"], env=environment).returncode:
+                return
+        build = "CUDA"
+        _say(build, "PyTorch's index of CPU builds is out of reach, and this one works without a GPU, too")
+    elif build:
+        _say(build, "set UV_TORCH_BACKEND for another")
+    if build:
+        subprocess.run([*command, "--quiet"], env=environment, check=True)
+
+
+def _planned(command: list[str], environment: dict[str, str]) -> str:
+    """The build of torch that the command would install; empty if none, or if that cannot be told in time."""
+    try:
+        told = subprocess.run(
+            [*command, "--dry-run"], env=environment, capture_output=True, text=True, timeout=_PROBE_S
+        )
+    except subprocess.TimeoutExpired:
+        return ""
+    found = re.search(r"^ \+ torch==(\S+)", told.stderr, re.MULTILINE)
+    return "" if told.returncode or not found else "CPU" if found[1].endswith("+cpu") else "CUDA"
+
+
+def _has_gpu() -> bool:
+    return any(
+        Path(path).exists() for path in ("/dev/nvidiactl", "/proc/driver/nvidia/version", "/dev/dxg", "/dev/kfd")
+    )
+
+
+def _say(build: str, why: str) -> None:
+    fetched, kept = _SIZES[build]
+    print(f"torch: the {build} build ({why}); about {fetched} GB to fetch, {kept} GB on disk", flush=True)
+
+
+def main(options: list[str]) -> int:
+    """Install. Exit code: uv's."""
+    environment = uv_environment(dict(os.environ), pip_settings())
+    locks = [Path(path) for option, path in pairwise(options) if option == "--requirements"]
+    pins = [line.split(" ;")[0] for lock in locks for line in lock.read_text().splitlines() if line[:7] == "torch=="]
+    try:
+        for pin in pins:
+            install_torch(pin, environment)
+    except subprocess.CalledProcessError as error:
+        return error.returncode
+    # torch is there, and PyTorch's index may hold other versions of what else is locked.
+    rest = {name: value for name, value in environment.items() if name != "UV_TORCH_BACKEND"}
+    return subprocess.run([*_UV, "install", "--quiet", *options], env=rest).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
