@@ -10,6 +10,7 @@ from opencharacter.pipelines.preflight.findings import Finding
 from opencharacter.pipelines.preflight.needs import Needs, Part, SecretNeed
 from opencharacter.pipelines.preflight.nodes import find_room
 from opencharacter.serving.manifest import MODEL_FORMAT
+from opencharacter.training.trainjob.manifest import GROUP, OLDEST_TRAINER, VERSION
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient, ApiException
@@ -42,8 +43,9 @@ def check_cluster(needs: Needs) -> Iterator[Finding]:
     """
     with cluster_client("preflight") as api:
         yield _guarded("Cluster", partial(_reached, api))
-        for subject, wanted in (_APIS[part] for part in needs.parts):
-            yield _guarded(subject, partial(_part, api, wanted))
+        for part in needs.parts:
+            subject, wanted = _APIS[part]
+            yield _guarded(subject, partial(_trainer if part == "trainer" else _part, api, wanted))
         if needs.all_pods:
             yield from _room(api, needs)
         here = needs.namespace
@@ -102,6 +104,20 @@ def _part(api: "ApiClient", wanted: dict[str, str], subject: str) -> Finding:
             subject, "missing", f"the cluster does not serve {' and '.join(absent)}", "docs/install.md, step 'Platform'"
         )
     return Finding(subject, "ok", f"serves {' and '.join(wanted.values())}")
+
+
+def _trainer(api: "ApiClient", wanted: dict[str, str], subject: str) -> Finding:
+    """The API's own document, which every account may read, tells whether it is new enough."""
+    found = _part(api, wanted, subject)
+    document = _read(api, f"/openapi/v3/apis/{GROUP}/{VERSION}")
+    if found.state != "ok" or document is None:
+        return found
+    schemas = document.get("components", {}).get("schemas", {})
+    kinds = [schema.get("properties", {}) for name, schema in schemas.items() if name.endswith(".TrainJob")]
+    if any("runtimePatches" not in fields.get("spec", {}).get("properties", {}) for fields in kinds):
+        message = f"is too old: {OLDEST_TRAINER} or later is needed, whose TrainJobs have runtimePatches"
+        return Finding(subject, "differs", message, "update Kubeflow Trainer, its CRDs included: docs/install.md")
+    return found
 
 
 def _room(api: "ApiClient", needs: Needs) -> list[Finding]:

@@ -111,6 +111,21 @@ def test_each_lack_is_named_with_what_to_do(cluster: KubernetesApi, capsys: pyte
     assert code == 0
 
 
+@pytest.mark.parametrize(("field", "state"), [("runtimePatches", "ok"), ("podTemplateOverrides", "differs")])
+def test_a_trainer_that_would_drop_what_jobs_hold_is_refused(
+    cluster: KubernetesApi, capsys: pytest.CaptureFixture[str], field: str, state: str
+) -> None:
+    install_platform(cluster)
+    spec = {"type": "object", "properties": {"runtimeRef": {"type": "object"}, field: {"type": "array"}}}
+    job = {"type": "object", "properties": {"spec": spec}}
+    cluster.objects["/openapi/v3/apis/trainer.kubeflow.org/v1alpha1"] = {
+        "components": {"schemas": {"org.kubeflow.trainer.v1alpha1.TrainJob": job, "io.k8s.api.core.v1.Pod": {}}}
+    }
+    code, out, err = run("--need", "trainer", capsys=capsys)
+    assert f"{state:8}Kubeflow Trainer: " in out
+    assert (code, "too old: 2.2 or later is needed" in err) == ((0, False) if state == "ok" else (2, True))
+
+
 def test_the_runtime_must_serve_our_models(cluster: KubernetesApi, capsys: pytest.CaptureFixture[str]) -> None:
     path = "/apis/serving.kserve.io/v1alpha1/namespaces/play/servingruntimes/opencharacter"
     arguments = ("--namespace", "play", "--runtime", "opencharacter")
