@@ -1,6 +1,6 @@
 """What a cluster profile lacks for a run: told by `plan`, refused by `compile` where a step would be sure to fail."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -64,15 +64,15 @@ def gpus_of(profile: ClusterProfile, step: StepName) -> int:
 
 
 def find_lacks(config: RunConfig, profile: ClusterProfile) -> list[Lack]:
-    """What can be told from the two files alone; sizes of models and data are not looked at here."""
+    """What can be told from the two files alone; sizes of models and data are looked at elsewhere."""
     lacks = [*_training(config, profile), *_accelerators(config, profile), *_local_files(config)]
     lacks += [*_interruptions(config, profile), *_secrets(config, profile)]
     return sorted(lacks, key=lambda lack: not lack.impossible)
 
 
-def refuse_misfit(config: RunConfig, profile: ClusterProfile) -> None:
-    """Raise a `UserError` that names each key, if the run can't work on that cluster."""
-    impossible = [lack for lack in find_lacks(config, profile) if lack.impossible]
+def refuse_misfit(config: RunConfig, profile: ClusterProfile, lacks: Iterable[Lack]) -> None:
+    """Raise a `UserError` that names each key, if one of the lacks makes the run impossible on that cluster."""
+    impossible = [lack for lack in lacks if lack.impossible]
     if impossible:
         lines = [f"{lack.key}: {f'step {lack.step}: ' if lack.step else ''}{lack.message}" for lack in impossible]
         raise UserError(

@@ -9,9 +9,10 @@ import yaml
 
 from opencharacter.errors import UserError
 from opencharacter.pipelines.cluster import ClusterProfile
-from opencharacter.pipelines.cluster_checks import refuse_misfit
+from opencharacter.pipelines.cluster_checks import Lack, find_lacks, refuse_misfit
 from opencharacter.pipelines.config import RunConfig
 from opencharacter.pipelines.dag import build_pipeline
+from opencharacter.pipelines.plan.memory import memory_lacks
 from opencharacter.templates import overridden_prompts
 
 _OBJECT_PREFIX = re.compile(r"s3://[A-Za-z0-9._-]{1,255}(/.*)?")
@@ -49,9 +50,15 @@ def check_workspace(workspace: str) -> None:
         raise UserError(f"--workspace {workspace}: a cluster needs an object store prefix, such as s3://bucket/prefix")
 
 
+def lacks_of(config: RunConfig, profile: ClusterProfile) -> list[Lack]:
+    """What the profile lacks for the run, as far as it can be told without reading the run's data."""
+    lacks = [*find_lacks(config, profile), *memory_lacks(config.sft, profile)]
+    return sorted(lacks, key=lambda lack: not lack.impossible)
+
+
 def check_placement(config: RunConfig, profile: ClusterProfile) -> None:
     """Refuse, with a `UserError` that names the keys, what cannot work on that cluster."""
-    refuse_misfit(config, profile)
+    refuse_misfit(config, profile, lacks_of(config, profile))
     if overridden_prompts() and not profile.prompts_config_map:
         raise UserError(
             f"prompts are overridden, but the cluster profile '{profile.name}' names no prompts_config_map",

@@ -4,6 +4,7 @@ from typing import Any
 
 from opencharacter.errors import UserError
 from opencharacter.pipelines.cluster import AffinityTerm, ClusterProfile
+from opencharacter.pipelines.plan.memory import estimated_memory
 from opencharacter.templates import overridden_prompts
 from opencharacter.training import SftConfig
 from opencharacter.training.trainjob import TRAINJOB_VARIABLE, SecretVariable, TrainJobSettings
@@ -30,6 +31,7 @@ def trainjob_environment(profile: ClusterProfile, config: SftConfig) -> dict[str
         cpu=placement.cpu,
         cpu_limit=placement.cpu_limit,
         memory=placement.memory,
+        memory_needed=estimated_memory(config, profile),
         shm=placement.shm,
         scratch=placement.scratch,
         scratch_storage_class=profile.scratch_storage_class,

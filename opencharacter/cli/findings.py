@@ -27,8 +27,8 @@ def show_findings(findings: "Iterable[Finding]") -> "list[Finding]":
 
 def show_lacks(run: "RunConfig", profile: "ClusterProfile") -> None:
     """Print a note for each thing that the profile lacks for the run."""
-    from opencharacter.pipelines.cluster_checks import find_lacks
+    from opencharacter.pipelines.compile import lacks_of
 
-    for lack in find_lacks(run, profile):
+    for lack in lacks_of(run, profile):
         step = f" (step {lack.step})" if lack.step else ""
         typer.echo(f"  note: {lack.key}: {lack.message}{step}")

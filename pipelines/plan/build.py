@@ -44,7 +44,7 @@ def plan_of(
     kept = storage(config, works, ledger, nodes=nodes)
     lacks = [*_data_lacks(config, inputs, works), *(find_lacks(config, profile) if profile else [])]
     if profile:
-        lacks += capacity_lacks(config, profile, stages, kept, figures)
+        lacks += capacity_lacks(config, profile, stages, kept, ledger)
     return Plan(
         name=config.name,
         profile=profile.name if profile else None,

@@ -5,8 +5,9 @@ from collections.abc import Iterator, Sequence
 from opencharacter.pipelines.cluster import ClusterProfile, StepName
 from opencharacter.pipelines.cluster_checks import Lack, engines_of, serves_itself
 from opencharacter.pipelines.config import RunConfig
-from opencharacter.pipelines.plan.figures import Figures
+from opencharacter.pipelines.plan.figures import Figures, Ledger
 from opencharacter.pipelines.plan.formats import size_text
+from opencharacter.pipelines.plan.memory import memory_lacks
 from opencharacter.pipelines.plan.result import Stage, Storage, Where
 from opencharacter.pipelines.plan.sizes import parameters_of
 from opencharacter.pipelines.quantities import byte_count
@@ -21,10 +22,11 @@ _FULL_BATCH = 64
 
 
 def capacity_lacks(
-    config: RunConfig, profile: ClusterProfile, stages: Sequence[Stage], storage: Sequence[Storage], figures: Figures
+    config: RunConfig, profile: ClusterProfile, stages: Sequence[Stage], storage: Sequence[Storage], assumed: Ledger
 ) -> list[Lack]:
-    """What is too small. Sizes are estimates, so nothing here is called impossible."""
-    lacks: list[Lack] = []
+    """What is too small. Sizes are estimates, so only a training that can't even be loaded is called impossible."""
+    figures = assumed.figures
+    lacks = memory_lacks(config.sft, profile, assumed)
     for stage in stages:
         lacks += _serving(config, stage.step, stage.where, figures)
     where = {stage.step: stage.where for stage in stages}
@@ -83,8 +85,8 @@ def _memory(
     config: RunConfig, profile: ClusterProfile, where: dict[StepName, Where], figures: Figures
 ) -> Iterator[Lack]:
     student = parameters_of(figures, config.sft.base_model)
-    # On a CPU all is float32: weights to serve or to measure; gradients, and Adam's moments, to train.
-    needed: dict[StepName, float] = {"sft": student * (5 if config.sft.lora else 16), "evaluate": student * 4}
+    # On a CPU all is float32.
+    needed: dict[StepName, float] = {"evaluate": student * 4}
     for step in ("profiles", "responses", "evaluate"):
         for engine in engines_of(config, step).values() if step in where else ():
             if serves_itself(engine):

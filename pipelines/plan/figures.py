@@ -88,6 +88,10 @@ class Assumed(_Strict):
     score_factor: Amount
     serve_cpu: Amount
     train_cpu: Amount
+    train_cpu_process_gib: Amount
+    train_cpu_token_mib: Amount
+    train_cpu_token_checkpointed_mib: Amount
+    train_gpu_process_gib: Amount
     api_stream: Amount
     pod_start_s: Amount
     load_gb_per_s: Amount

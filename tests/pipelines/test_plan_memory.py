@@ -1,0 +1,82 @@
+"""The memory of the training's pods against what training takes: plan, check and compile say the same."""
+
+from typing import Any
+
+import pytest
+
+from opencharacter.errors import UserError
+from opencharacter.pipelines.cluster import ClusterProfile
+from opencharacter.pipelines.compile import check_placement, lacks_of
+from opencharacter.pipelines.config import RunConfig
+from opencharacter.pipelines.loading import load_cluster_profile, load_run_config
+from opencharacter.pipelines.plan import load_figures, make_plan
+from opencharacter.pipelines.plan.figures import Ledger
+from opencharacter.pipelines.plan.memory import estimated_memory, training_memory
+
+GIB = 2**30
+
+
+def cpu(**sft: Any) -> ClusterProfile:
+    profile = load_cluster_profile("cpu")
+    steps = profile.steps | {"sft": profile.steps["sft"].model_copy(update=sft)}
+    return profile.model_copy(update={"steps": steps})
+
+
+def demo(*overrides: str) -> RunConfig:
+    small = ("sft.base_model=HuggingFaceTB/SmolLM2-135M-Instruct",)
+    weights = ("engines.teacher.weights=org/m", "engines.judge.weights=org/m")
+    return load_run_config(preset="demo", overrides=[*small, *weights, *overrides])
+
+
+def memory_lack(config: RunConfig, profile: ClusterProfile) -> bool | None:
+    """Whether the lack of memory is fatal; none if there is none."""
+    return next((lack.impossible for lack in lacks_of(config, profile) if lack.key == "steps.sft.memory"), None)
+
+
+@pytest.mark.parametrize(("memory", "fatal"), [("1536Mi", True), ("4Gi", False), ("7Gi", None)])
+def test_what_was_killed_is_told_and_what_went_well_is_not(memory: str, fatal: bool | None) -> None:
+    """On a cluster, the demo's training was killed at 4 GiB and went through with 7."""
+    assert memory_lack(demo(), cpu(memory=memory)) is fatal
+
+
+def test_the_estimate_is_near_what_was_measured() -> None:
+    measured = {  # peak of anonymous and shared memory, GiB, of all processes; SmolLM2-135M, rows longer than the limit
+        (): 5.5,
+    }
+    for overrides, peak in measured.items():
+        found = training_memory(demo(*overrides).sft, cpu(), Ledger(load_figures()))
+        assert peak * 0.95 < found.expected / GIB < peak * 1.25, overrides
+        assert found.least / GIB < peak, overrides
+
+
+def test_plan_check_and_compile_say_the_same() -> None:
+    config, profile = load_run_config(preset="demo"), cpu(memory="1536Mi")
+    assert any(
+        lack.key == "steps.sft.memory" and lack.impossible for lack in make_plan(config, profile, load_figures()).lacks
+    )
+    with pytest.raises(UserError, match=r"steps\.sft\.memory: step sft: 1536Mi of memory, but weights, gradients and"):
+        check_placement(demo(), profile)
+    check_placement(demo(), cpu(memory="4Gi"))
+
+
+def test_processes_of_one_pod_add_up_and_nodes_do_not() -> None:
+    two = demo("sft.processes=2")
+    assert memory_lack(two, cpu(memory="7Gi")) is False
+    assert memory_lack(two, cpu(memory="7Gi", nodes=2)) is None
+
+
+def test_a_model_of_unknown_size_is_not_judged() -> None:
+    config = demo("sft.base_model=org/model")
+    assert memory_lack(config, cpu(memory="1536Mi")) is None
+    assert estimated_memory(config.sft, cpu()) is None
+
+
+def test_with_gpus_the_host_needs_little_and_nothing_is_sure() -> None:
+    config = load_run_config(preset="final")
+    assert memory_lack(config, load_cluster_profile("node8")) is None
+    small = load_cluster_profile("node8", ["steps.sft.memory=40Gi", "steps.sft.shm=1Gi"])
+    assert memory_lack(config, small) is False
+
+
+def test_a_train_job_is_given_the_estimate_for_its_messages() -> None:
+    assert estimated_memory(demo().sft, cpu()) in ("6Gi", "7Gi")
