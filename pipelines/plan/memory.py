@@ -17,6 +17,8 @@ _SMALL = 0.135e9
 """Parameters of the model that the figures of training on a CPU were measured with."""
 _ADAPTER_SHARE = 0.01
 """Of the parameters, that LoRA trains: more than rank 16 needs."""
+_HEADROOM = 1.1
+"""For what the allocator can't use again, and for files that are mapped."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ def training_memory(sft: SftConfig, profile: ClusterProfile, assumed: Ledger) ->
         # Without ZeRO-3 each process loads the weights on its own; at the end the first gathers them.
         weights = parameters * (4 if sft.dtype == "float32" else 2)
         copies = 1 if sft.deepspeed_stage == 3 else here
-        return HostMemory(0, here * assumed("train_gpu_process_gib") * _GIB + copies * weights)
+        return HostMemory(0, _HEADROOM * (here * assumed("train_gpu_process_gib") * _GIB + copies * weights))
     trained = parameters * (_ADAPTER_SHARE if sft.lora else 1)
     # All float32: weights, gradients, Adam's two moments, and DeepSpeed's own copy of what it updates. ZeRO-2 spreads
     # gradients and states over the processes, ZeRO-3 the weights, too.
@@ -53,7 +55,8 @@ def training_memory(sft: SftConfig, profile: ClusterProfile, assumed: Ledger) ->
     name = "train_cpu_token_checkpointed_mib" if sft.gradient_checkpointing else "train_cpu_token_mib"
     activations = tokens * assumed(name) * 2**20 * math.sqrt(parameters / _SMALL)
     process = assumed("train_cpu_process_gib") * _GIB
-    return HostMemory(here * (weights + states), here * (weights + states + activations + process))
+    least = here * (weights + states)
+    return HostMemory(least, _HEADROOM * (least + here * (activations + process)))
 
 
 def memory_lacks(sft: SftConfig, profile: ClusterProfile, assumed: Ledger | None = None) -> list[Lack]:
