@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from support.fake_llm import FakeLLM
 from support.faulty_proxy import FaultyProxy, faulty_proxy
+from support.kserve_cluster import kserve  # noqa: F401
 from support.kubernetes_api import cluster  # noqa: F401
 from support.object_store import BUCKET, ObjectStore, object_store
 from support.registry_api import registry  # noqa: F401

@@ -62,11 +62,22 @@ def deploy(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the InferenceService instead of applying it.")
     ] = False,
+    wait: Annotated[
+        bool,
+        typer.Option(
+            "--wait/--no-wait",
+            help="Wait for the pods and ask the version a question before it serves; otherwise apply it and leave.",
+        ),
+    ] = True,
+    timeout: Annotated[
+        float | None, typer.Option(min=1, help="Seconds for the pods to be ready; default: deploy.ready_seconds.")
+    ] = None,
     workdir: Workdir = Path("work/demo"),
 ) -> None:
-    """Apply the KServe InferenceService of a registered model, as the section `deploy` of a configuration says.
+    """Bring a registered model into service on KServe, as the section `deploy` of a configuration says.
 
-    The same command deploys, updates and, given the older version, rolls back.
+    Another model starts beside the one in service, without traffic; it takes over once it has answered a question.
+    The same command deploys, updates, continues what was interrupted and, given the older version, rolls back.
 
     Example: opencharacter deploy --model models:/opencharacter-final@champion --preset final
     """
@@ -74,18 +85,25 @@ def deploy(
 
     from opencharacter.pipelines.loading import load_run_config
     from opencharacter.registry import resolve
-    from opencharacter.serving import apply_deployment, deployment_manifest
+    from opencharacter.serving import deployment_manifest, roll_out
 
     loaded = load_run_config(config, preset=preset, overrides=overrides or ())
     with tracking_server(workdir):
         version = resolve(model)
-    manifest = deployment_manifest(loaded.deploy.model_copy(update={"apply": not dry_run}), version)
     if dry_run:
+        manifest = deployment_manifest(loaded.deploy.model_copy(update={"apply": False}), version)
         typer.echo(yaml.safe_dump(manifest, sort_keys=False, allow_unicode=True), nl=False)
         return
-    apply_deployment(manifest)
-    name, namespace = manifest["metadata"]["name"], manifest["metadata"]["namespace"]
-    typer.echo(f"applied InferenceService {name}: kubectl get inferenceservice {name} --namespace {namespace} --watch")
+    rollout = roll_out(
+        loaded.deploy, version, wait=wait, timeout_s=timeout, report=lambda text: typer.echo(text, err=True)
+    )
+    told = f"version {rollout.version} of {version.name}"
+    if wait:
+        typer.echo(f"{told} serves at {rollout.address}/openai/v1")
+    else:
+        name, namespace = rollout.service, rollout.namespace
+        typer.echo(f"applied InferenceService {name} for {told}; nothing was waited for or asked")
+        typer.echo(f"kubectl rollout status --namespace {namespace} deployment/{rollout.deployment}")
 
 
 def mlflow(workdir: Workdir = Path("work/demo")) -> None:

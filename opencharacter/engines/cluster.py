@@ -17,12 +17,17 @@ API_TIMEOUT_S = (5, 30)
 _POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
+def in_pod() -> bool:
+    """Whether this process runs in a pod of the cluster that `cluster_client` talks to."""
+    return bool(os.environ.get("KUBERNETES_SERVICE_HOST")) and _POD_NAMESPACE.is_file()
+
+
 def cluster_namespace() -> str:
     """The namespace that is meant where none is named, in the cluster that `cluster_client` talks to.
 
     In a pod it is the pod's own; elsewhere that of the kubeconfig's current context, or `default`.
     """
-    if os.environ.get("KUBERNETES_SERVICE_HOST") and _POD_NAMESPACE.is_file():
+    if in_pod():
         return _POD_NAMESPACE.read_text(encoding="utf-8").strip()
     from kubernetes import config
 

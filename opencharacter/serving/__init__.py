@@ -1,8 +1,8 @@
-"""Serving: the KServe transformer, a server on this machine, a terminal chat and the deployment's manifest."""
+"""Serving: the KServe transformer, a server on this machine, a terminal chat, and versions rolled out on KServe."""
 
 from opencharacter.serving.chat import Conversation, chat_in_terminal
 from opencharacter.serving.config import DeployConfig
-from opencharacter.serving.deployment import DeployableModel, apply_deployment, deploy, deployment_manifest
+from opencharacter.serving.deployment import DeployableModel, deployment_manifest
 from opencharacter.serving.local_server import Endpoint, Server, run_transformer, serve, serve_until_interrupted
 from opencharacter.serving.manifest import inference_service
 from opencharacter.serving.rollout import (
@@ -15,6 +15,7 @@ from opencharacter.serving.rollout import (
     roll_out,
     served_version,
 )
+from opencharacter.serving.step import deploy
 
 __all__ = [
     "SMOKE_TAG",
@@ -28,7 +29,6 @@ __all__ = [
     "ServedVersion",
     "Server",
     "SmokeQuestion",
-    "apply_deployment",
     "chat_in_terminal",
     "deploy",
     "deployment_manifest",

@@ -4,6 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from opencharacter.serving.names import too_long
+
 Quantity = Annotated[str, StringConstraints(pattern=r"^[0-9]+(\.[0-9]+)?(m|[kMGTP]i?)?$")]
 """A Kubernetes quantity: `500m`, `8`, `24Gi`."""
 
@@ -38,6 +40,22 @@ class DeployConfig(BaseModel):
         default=None, ge=1, description="per pod: percent of the CPU request (80), or waiting requests (4)"
     )
     prometheus_url: str | None = Field(default=None, pattern=r"^https?://", description="for scale_on: waiting")
+    ready_seconds: int = Field(
+        default=1800, ge=30, description="for a version's pods to be ready: image, weights, engine; then it is given up"
+    )
+    canary_replicas: int | None = Field(
+        default=None, ge=1, le=1000, description="pods of the next version before it takes over; none: as many as now"
+    )
+    canary_percent: int = Field(
+        default=0, ge=0, le=99, description="of a Gateway's traffic for the next version, before it takes over"
+    )
+    canary_seconds: int = Field(default=600, ge=0, description="for which it gets that share")
+
+    @model_validator(mode="after")
+    def _name_fits(self) -> "DeployConfig":
+        if problem := too_long(self.service_name, self.namespace):
+            raise ValueError(problem)
+        return self
 
     @model_validator(mode="after")
     def _scaling_is_whole(self) -> "DeployConfig":

@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import quote
 
 from opencharacter.errors import UserError
+from opencharacter.hashing import digest
 from opencharacter.serving.config import DeployConfig
 
 GROUP, VERSION, PLURAL = "serving.kserve.io", "v1beta1", "inferenceservices"
@@ -14,6 +15,14 @@ MODEL_FORMAT = "opencharacter"
 """The format that our ServingRuntime claims: vLLM with the transformer beside it, in one pod."""
 
 MODEL_FORMAT_VERSION = "1"
+
+PROTOCOL = "v2"
+"""The inference protocol that our ServingRuntime lists. KServe takes a missing one for v1, and then selects no runtime;
+its admission checks neither."""
+
+PODS_ANNOTATION = "opencharacter.io/pods"
+"""Digest of what decides the pods. KServe copies it to the Deployment's template: a Deployment that bears another one
+has not been brought up to date yet."""
 
 _ANNOTATION_PREFIX = "opencharacter.io/"
 _KSERVE_PREFIX = "serving.kserve.io/"
@@ -25,26 +34,35 @@ _CLUSTER_SCHEMES = ("s3://", "gs://", "hf://", "oci://", "pvc://", "https://", "
 
 
 def inference_service(
-    config: DeployConfig, *, namespace: str, storage_uri: str, lineage: Mapping[str, str]
+    config: DeployConfig, *, namespace: str, storage_uri: str, lineage: Mapping[str, str], predictor_name: str = ""
 ) -> dict[str, Any]:
     """The InferenceService, ready to be applied to a namespace.
 
-    `lineage` (model name and version, digests, hashes) becomes annotations, which KServe copies to the pods: any
-    running server tells what it serves.
+    `lineage` (model name and version, digests, hashes) becomes annotations, so that any running server says what it
+    serves. KServe copies annotations of the InferenceService to the pods of every predictor, where those of the
+    predictor itself win: with each key in both places, a predictor's pods stay as they are when the other ones change.
+    `predictor_name` is KServe's `predictor.name`; empty for the one that is called after the service alone.
     """
     resources: dict[str, str] = {"cpu": config.cpu, "memory": config.memory}
     if config.gpus:
         resources["nvidia.com/gpu"] = str(config.gpus)
     model: dict[str, Any] = {
         "modelFormat": {"name": MODEL_FORMAT, "version": MODEL_FORMAT_VERSION},
+        "protocolVersion": PROTOCOL,
         "storageUri": storage_uri,
         "resources": {"requests": resources, "limits": dict(resources)},
     }
     if arguments := _engine_arguments(config):
         model["args"] = arguments
     annotations = {_ANNOTATION_PREFIX + name.replace("_", "-"): value for name, value in sorted(lineage.items())}
-    annotations[_KSERVE_PREFIX + "deploymentMode"] = "Standard"
-    annotations[_KSERVE_PREFIX + "autoscalerClass"] = "hpa" if config.scale_on == "cpu" else "keda"
+    annotations[_KSERVE_PREFIX + "autoscalerClass"] = _autoscaler(config)
+    pods = {"model": model, **_pod(config)}
+    predictor = {
+        **({"name": predictor_name} if predictor_name else {}),
+        **pods,
+        "annotations": annotations | {PODS_ANNOTATION: digest([pods, annotations])},
+        **_scaling(config, namespace),
+    }
     return {
         "apiVersion": f"{GROUP}/{VERSION}",
         "kind": "InferenceService",
@@ -52,9 +70,9 @@ def inference_service(
             "name": config.service_name,
             "namespace": namespace,
             "labels": {"app.kubernetes.io/name": MODEL_FORMAT, "app.kubernetes.io/managed-by": MODEL_FORMAT},
-            "annotations": annotations,
+            "annotations": annotations | {_KSERVE_PREFIX + "deploymentMode": "Standard"},
         },
-        "spec": {"predictor": {"model": model, **_pod(config), **_scaling(config, namespace)}},
+        "spec": {"predictor": predictor},
     }
 
 
@@ -81,19 +99,32 @@ def _pod(config: DeployConfig) -> dict[str, Any]:
     }
 
 
+def _autoscaler(config: DeployConfig) -> str:
+    """KServe's class: none for a fixed number of pods, which needs no autoscaler to hold it."""
+    if config.max_replicas in (None, config.min_replicas):
+        return "none"
+    return "hpa" if config.scale_on == "cpu" else "keda"
+
+
 def _scaling(config: DeployConfig, namespace: str) -> dict[str, Any]:
-    replicas = {"minReplicas": config.min_replicas, "maxReplicas": config.max_replicas or config.min_replicas}
-    if config.scale_on == "cpu":
-        return replicas | {"scaleMetric": "cpu", "scaleTarget": config.scale_target or _CPU_PERCENT}
-    query = f'sum(vllm:num_requests_waiting{{namespace="{namespace}",model_name="{config.service_name}"}})'
-    metric = {
-        "type": "External",
-        "external": {
-            "metric": {"backend": "prometheus", "serverAddress": config.prometheus_url, "query": query},
-            "target": {"type": "Value", "value": str(config.scale_target or _WAITING_REQUESTS)},
-        },
+    scaling: dict[str, Any] = {
+        "minReplicas": config.min_replicas,
+        "maxReplicas": config.max_replicas or config.min_replicas,
     }
-    return replicas | {"autoScaling": {"metrics": [metric]}}
+    match _autoscaler(config):
+        case "hpa":
+            scaling |= {"scaleMetric": "cpu", "scaleTarget": config.scale_target or _CPU_PERCENT}
+        case "keda":
+            query = f'sum(vllm:num_requests_waiting{{namespace="{namespace}",model_name="{config.service_name}"}})'
+            metric = {
+                "type": "External",
+                "external": {
+                    "metric": {"backend": "prometheus", "serverAddress": config.prometheus_url, "query": query},
+                    "target": {"type": "Value", "value": str(config.scale_target or _WAITING_REQUESTS)},
+                },
+            }
+            scaling["autoScaling"] = {"metrics": [metric]}
+    return scaling
 
 
 def storage_uri_of(weights: str, *, for_cluster: bool) -> str:

@@ -6,9 +6,10 @@ import yaml
 from pydantic import ValidationError
 from support import stand_in
 from support.crds import crd_faults
+from support.kserve_cluster import RUNTIME, KServeCluster
 from support.kubernetes_api import KubernetesApi
 
-from opencharacter.errors import OpenCharacterError, UserError
+from opencharacter.errors import UserError
 from opencharacter.registry import RegisteredModel
 from opencharacter.serving import DeployConfig, deploy
 from opencharacter.storage.workspace import Workspace
@@ -32,6 +33,7 @@ def test_the_manifest_says_what_is_served_and_where_it_comes_from(tmp_path: Path
     manifest = written(CONFIG, MODEL, tmp_path)
     model = manifest["spec"]["predictor"]["model"]
     assert model["modelFormat"] == {"name": "opencharacter", "version": "1"}
+    assert model["protocolVersion"] == "v2", "KServe takes a missing one for v1, and selects no runtime"
     assert model["storageUri"] == MODEL.uri
     assert model["resources"]["limits"] == {"cpu": "4", "memory": "48Gi", "nvidia.com/gpu": "2"}
     assert model["args"] == ["--tensor-parallel-size=2", "--max-model-len=4096"]
@@ -61,8 +63,11 @@ def test_the_pods_run_as_the_charts_account_and_fit_pod_security_restricted(tmp_
 
 def test_scaling_is_by_cpu_or_by_the_engines_queue(tmp_path: Path) -> None:
     fixed = written(CONFIG, MODEL, tmp_path)
-    assert fixed["metadata"]["annotations"]["serving.kserve.io/autoscalerClass"] == "hpa"
+    assert fixed["metadata"]["annotations"]["serving.kserve.io/autoscalerClass"] == "none"
     assert [fixed["spec"]["predictor"][key] for key in ("minReplicas", "maxReplicas")] == [1, 1]
+    by_cpu = written(CONFIG.model_copy(update={"max_replicas": 3}), MODEL, tmp_path)
+    assert by_cpu["metadata"]["annotations"]["serving.kserve.io/autoscalerClass"] == "hpa"
+    assert by_cpu["spec"]["predictor"]["scaleTarget"] == 80
     update = {"scale_on": "waiting", "min_replicas": 2, "max_replicas": 6, "prometheus_url": "http://prometheus:9090"}
     keda = written(DeployConfig(**CONFIG.model_dump() | update), MODEL, tmp_path)
     assert keda["metadata"]["annotations"]["serving.kserve.io/autoscalerClass"] == "keda"
@@ -77,6 +82,8 @@ def test_scaling_is_by_cpu_or_by_the_engines_queue(tmp_path: Path) -> None:
         ({"memory": "24 GB"}, "memory"),
         ({"min_replicas": 3, "max_replicas": 2}, "below min_replicas"),
         ({"scale_on": "waiting"}, "prometheus_url"),
+        ({"service_name": "a" * 44}, "44 characters"),
+        ({"service_name": "a" * 30, "namespace": "b" * 18}, "'b+' .18. is too long.*.64.*make it 1 shorter"),
     ],
 )
 def test_bad_settings_are_refused_by_name(settings: dict[str, Any], told: str) -> None:
@@ -93,21 +100,22 @@ def test_weights_of_this_machine_can_be_written_but_not_applied(tmp_path: Path) 
         written(CONFIG.model_copy(update={"apply": True}), local, tmp_path)
 
 
-def test_applying_is_a_server_side_apply_each_time(tmp_path: Path, cluster: KubernetesApi) -> None:
+def test_applying_rolls_the_version_out(tmp_path: Path, kserve: KServeCluster) -> None:
     config = CONFIG.model_copy(update={"apply": True})
     manifest = written(config, MODEL, tmp_path)
     written(config, MODEL, tmp_path)
-    path = (
-        "/apis/serving.kserve.io/v1beta1/namespaces/play/inferenceservices/bard?fieldManager=opencharacter&force=true"
-    )
-    assert cluster.applied == [(path, "application/apply-patch+yaml", manifest)] * 2
+    assert [(kind, body) for kind, _, body in kserve.applied if kind == "inferenceservices"] == [
+        ("inferenceservices", manifest)
+    ] * 2
+    assert kserve.models_behind("bard") == {MODEL.uri}
 
 
-def test_a_refusal_of_the_cluster_says_what_to_do(tmp_path: Path, cluster: KubernetesApi) -> None:
+def test_a_cluster_without_kserve_is_told_from_one_that_refuses(tmp_path: Path, cluster: KubernetesApi) -> None:
+    cluster.objects["/apis/serving.kserve.io/v1alpha1/namespaces/play/servingruntimes"] = {"items": [RUNTIME]}
     cluster.refuse = 404
-    with pytest.raises(OpenCharacterError, match="play/bard: 404") as caught:
+    with pytest.raises(UserError, match="apply inferenceservices in namespace play") as caught:
         written(CONFIG.model_copy(update={"apply": True}), MODEL, tmp_path)
-    assert "KServe is not installed" in (caught.value.hint or "")
+    assert "KServe 0.20" in (caught.value.hint or "")
 
 
 def test_without_a_cluster_the_message_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,7 +127,12 @@ def test_without_a_cluster_the_message_says_so(tmp_path: Path, monkeypatch: pyte
 def test_without_a_namespace_it_goes_where_the_pipeline_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stand_in.use_kubeconfig("http://127.0.0.1:9", tmp_path, monkeypatch, "team")
     config = CONFIG.model_copy(
-        update={"namespace": None, "scale_on": "waiting", "prometheus_url": "http://prometheus:9090"}
+        update={
+            "namespace": None,
+            "max_replicas": 2,
+            "scale_on": "waiting",
+            "prometheus_url": "http://prometheus:9090",
+        }
     )
     manifest = written(config, MODEL, tmp_path)
     assert manifest["metadata"]["namespace"] == "team"

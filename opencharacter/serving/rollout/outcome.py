@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from opencharacter.errors import OpenCharacterError, UserError
+from opencharacter.serving.names import predictor_service
 
 Reason = Literal["refused", "no-runtime", "name-too-long", "not-ready", "bad-answer", "cluster"]
 """For machines: `refused` by the API server or a webhook, `no-runtime` for the model's format, `name-too-long`,
@@ -24,6 +25,11 @@ class Rollout:
     """Whether this call changed the InferenceService."""
     address: str
     """URL inside the cluster, the same for all versions, without a path."""
+
+    @property
+    def deployment(self) -> str:
+        """Name of the Deployment (and of KServe's own Service)."""
+        return predictor_service(self.service, self.predictor)
 
 
 @dataclass(frozen=True)

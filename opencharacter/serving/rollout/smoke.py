@@ -1,6 +1,7 @@
 """The smoke question: one character, one question, and what its answer must be like."""
 
 import json
+import re
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -9,6 +10,18 @@ from opencharacter.errors import UserError
 
 SMOKE_TAG = "smoke_question"
 """Tag of a registered model version with a `SmokeQuestion` as JSON: a character that training has not seen."""
+
+MAX_TOKENS = 512
+"""Long enough for an answer in character; a model that has not ended by then does not know when to."""
+
+_MARKS = re.compile(
+    r"<\|[\w ]{2,40}\|>"  # Llama 3's, ChatML's, Phi's
+    r"|</?s>|\[/?INST\]|<</?SYS>>"  # Llama 2's, Mistral's
+    r"|<(start|end)_of_turn>|<(bos|eos|pad|unk)>"  # Gemma's
+    r"|\{%-? "  # a template that was not rendered
+    r"|\A\s*(system|user|assistant)\s*\n"  # what is left of a header without its marks
+)
+_SHOWN = 160
 
 
 class SmokeQuestion(BaseModel):
@@ -28,3 +41,55 @@ class SmokeQuestion(BaseModel):
             raise UserError(
                 f"tag {SMOKE_TAG}: {error}", hint='expected {"character": {...}, "question": "..."} as JSON'
             ) from error
+
+    def request(self, model: str, seed: int) -> dict[str, Any]:
+        """The chat request. Special tokens stay in its answer, where they would show."""
+        return {
+            "model": model,
+            "character": self.character,
+            "messages": [{"role": "user", "content": self.question}],
+            "max_tokens": MAX_TOKENS,
+            "temperature": 0.7,
+            "seed": seed,
+            "skip_special_tokens": False,
+        }
+
+
+BUILT_IN = SmokeQuestion(
+    character={
+        "name": "Odalys Quint",
+        "age": "47",
+        "birth_place": "a houseboat on the river Sorne",
+        "experience": "Odalys repairs tower clocks. She has climbed every bell tower between the river and the sea.",
+        "personality": "Patient and dry; she counts the seconds of a silence aloud.",
+    },
+    question="Who are you, and what did you repair last? Answer in two sentences.",
+)
+"""For models without a question of their own: a character that no data set holds."""
+
+
+def fault_of(answer: Any) -> str | None:
+    """What is wrong with a chat completion; none if nothing is."""
+    try:
+        choice = answer["choices"][0]
+        text, end = choice["message"]["content"], choice["finish_reason"]
+    except (KeyError, IndexError, TypeError):
+        return f"the endpoint's answer is no chat completion: {_shown(answer)}"
+    if not isinstance(text, str) or not text.strip():
+        return "the answer is empty"
+    if mark := _MARKS.search(text):
+        return f"the answer holds a mark of the chat template, '{mark.group().strip()}': {_shown(text)}"
+    return None if end == "stop" else f"the answer {cut(answer)}: {_shown(text)}"
+
+
+def cut(answer: Any) -> str | None:
+    """How an answer was cut; none if it ended by itself. Another seed may end."""
+    end = answer["choices"][0]["finish_reason"] if isinstance(answer, dict) and answer.get("choices") else "stop"
+    if end == "stop":
+        return None
+    return f"was cut after {MAX_TOKENS} tokens" if end == "length" else f"ended for the reason '{end}'"
+
+
+def _shown(value: Any) -> str:
+    text = " ".join((value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)).split())
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"

@@ -1,0 +1,107 @@
+"""Ask a predictor the smoke question, through its own Service: from a pod directly, else by way of the API server."""
+
+from collections.abc import Callable
+from typing import Any
+
+from opencharacter.engines.cluster import in_pod
+from opencharacter.engines.refusals import Cause, cause_of, words_of
+from opencharacter.serving.rollout.api import Namespace
+from opencharacter.serving.rollout.outcome import RolloutFailed
+from opencharacter.serving.rollout.smoke import SmokeQuestion, cut, fault_of
+
+_ROUTE = "/openai/v1/chat/completions"
+_SEEDS = range(3)
+_RETRY_S = 5.0
+_RETRIES = 12
+"""A ready pod's endpoint takes some seconds to be known everywhere."""
+_TIMEOUT_S = 300.0
+
+
+class _NoAnswer(Exception):
+    """The endpoint cannot be used; `refused` if it never will be by this account."""
+
+    def __init__(self, message: str, *, refused: bool = False, final: bool = False) -> None:
+        super().__init__(message)
+        self.refused, self.final = refused, final
+
+
+def ask(namespace: Namespace, service: str, model: str, question: SmokeQuestion, pause: Callable[[float], None]) -> str:
+    """The answer of a predictor's Service. Raises `RolloutFailed` with what is wrong with it."""
+    for seed in _SEEDS:
+        answer = _answer(namespace, service, question.request(model, seed), pause)
+        # A cut answer may be the draw's fault; all else is the model's.
+        if cut(answer) is None or seed == _SEEDS[-1]:
+            break
+    if fault := fault_of(answer):
+        raise RolloutFailed(
+            f"{service} was asked '{question.question}': {fault}",
+            reason="bad-answer",
+            hint="compare the model's chat template and prompt with those of the version before",
+        )
+    return str(answer["choices"][0]["message"]["content"])
+
+
+def _answer(namespace: Namespace, service: str, body: dict[str, Any], pause: Callable[[float], None]) -> Any:
+    found = namespace.service(service) or {"spec": {}}
+    port = _port(found)
+    send = _directly if in_pod() else _through_server
+    for attempt in range(_RETRIES + 1):
+        try:
+            return send(namespace, service, port, body)
+        except _NoAnswer as error:
+            if error.refused:
+                raise RolloutFailed(
+                    f"{service} is ready, but can't be asked: {error}",
+                    reason="refused",
+                    hint="the account needs the verb create on services/proxy, or deploy with --no-wait",
+                ) from error
+            if error.final:
+                raise RolloutFailed(f"{service} was asked, and answers {error}", reason="bad-answer") from error
+            if attempt == _RETRIES:
+                raise RolloutFailed(f"{service} is ready, but does not answer: {error}", reason="cluster") from error
+        pause(_RETRY_S)
+    raise AssertionError("unreachable")
+
+
+def _port(service: dict[str, Any]) -> int:
+    """A headless Service has no port of its own: its name leads to the pods."""
+    spec = service["spec"]
+    first = (spec.get("ports") or [{"port": 80}])[0]
+    headless = spec.get("clusterIP") == "None"
+    return int(first.get("targetPort", 8080)) if headless else int(first["port"])
+
+
+def service_url(service: str, namespace: str, port: int) -> str:
+    """Where a pod of the cluster reaches a Service."""
+    return f"http://{service}.{namespace}:{port}"
+
+
+def _directly(namespace: Namespace, service: str, port: int, body: dict[str, Any]) -> Any:
+    import httpx
+
+    url = service_url(service, namespace.name, port) + _ROUTE
+    try:
+        with httpx.Client(trust_env=False, timeout=httpx.Timeout(_TIMEOUT_S, connect=5)) as client:
+            response = client.post(url, json=body)
+    except httpx.HTTPError as error:
+        raise _NoAnswer(f"{url}: {error!r}") from error
+    if response.status_code >= 500:
+        raise _NoAnswer(f"{response.status_code}: {response.text[:300]}")
+    if not response.is_success:
+        raise _NoAnswer(f"{response.status_code}: {response.text[:300]}", final=True)
+    return response.json()
+
+
+def _through_server(namespace: Namespace, service: str, port: int, body: dict[str, Any]) -> Any:
+    from kubernetes.client import ApiException
+    from urllib3.exceptions import HTTPError
+
+    try:
+        return namespace.post_through_server(service, port, _ROUTE, body)
+    except ApiException as error:
+        told = f"{error.status}: {words_of(error)}"
+        if cause_of(error) in (Cause.LOGIN, Cause.RIGHTS):
+            raise _NoAnswer(told, refused=True) from error
+        raise _NoAnswer(told, final=cause_of(error) is Cause.INVALID) from error
+    except HTTPError as error:
+        raise _NoAnswer(str(error)) from error

@@ -1,0 +1,62 @@
+"""The next version beside the one in service: the canary entry of an InferenceService, and the scaling around it.
+
+KServe's rules, read in 0.20: a canary has a predictor's name of its own, a fixed number of pods, at most as many as the
+stable predictor's minReplicas, and no settings of an autoscaler. KServe takes the canary's pods off the stable
+predictor's minReplicas, though not below one; it inherits what the entry leaves out from the stable predictor.
+"""
+
+from typing import Any
+
+from opencharacter.serving.manifest import GROUP, VERSION
+
+Object = dict[str, Any]
+
+_SCALING = ("maxReplicas", "scaleMetric", "scaleTarget", "autoScaling")
+_CLASS = "serving.kserve.io/autoscalerClass"
+
+
+def storage_of(predictor: Object) -> str | None:
+    """Where a predictor's weights are: what KServe tells models apart by."""
+    return (predictor.get("model") or {}).get("storageUri")
+
+
+def canaries_of(service: Object) -> list[Object]:
+    """The predictors of the canary entries."""
+    return [entry["predictor"] for entry in service["spec"].get("canary") or []]
+
+
+def scaling_of(service: Object) -> tuple[int, int]:
+    """The stable predictor's fewest and most pods, without the room that `beside` made for canaries."""
+    predictor = service["spec"]["predictor"]
+    fewest = int(predictor.get("minReplicas", 1))
+    room = sum(int(canary.get("minReplicas", 0)) for canary in canaries_of(service))
+    room = room if fewest > room else 0
+    return fewest - room, max(int(predictor.get("maxReplicas") or fewest) - room, fewest - room)
+
+
+def beside(service: Object, manifest: Object, *, pods: int, percent: int) -> Object:
+    """What to apply for the manifest's predictor to run beside the stable one, which keeps all its pods."""
+    fewest, most = scaling_of(service)
+    # A single pod is not taken off, so it needs no room: there may be none for a third one.
+    room = 0 if fewest == pods == 1 else pods
+    predictor = {key: value for key, value in manifest["spec"]["predictor"].items() if key not in _SCALING}
+    predictor["minReplicas"] = pods
+    if predictor["annotations"][_CLASS] == "keda":
+        # KServe would make a ScaledObject without triggers, which KEDA refuses.
+        predictor["annotations"] = predictor["annotations"] | {_CLASS: "none"}
+    return _only(service, fewest + room, most + room, [{"predictor": predictor, "trafficPercent": percent}])
+
+
+def alone(service: Object, scaling: tuple[int, int]) -> Object:
+    """What to apply for the stable predictor to be alone again, scaled as before."""
+    return _only(service, *scaling, [])
+
+
+def _only(service: Object, fewest: int, most: int, canary: list[Object]) -> Object:
+    metadata = service["metadata"]
+    return {
+        "apiVersion": f"{GROUP}/{VERSION}",
+        "kind": "InferenceService",
+        "metadata": {"name": metadata["name"], "namespace": metadata["namespace"]},
+        "spec": {"predictor": {"minReplicas": fewest, "maxReplicas": most}, "canary": canary},
+    }
