@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from opencharacter.components.endings import Ending, keep_ending
 from opencharacter.errors import OpenCharacterError, UserError
 from opencharacter.library import fingerprint
 from opencharacter.storage.workspace import Ref, Workspace
@@ -71,6 +72,7 @@ class Step:
         self._name = name
         self._run = run
         self._root = workspace
+        self._outputs: dict[str, str] = {}
         self.seed = int(run["seed"])
 
     def __enter__(self) -> "Step":
@@ -78,8 +80,12 @@ class Step:
         _tell(event="step_started", step=self._name)
         try:
             self.workspace = Workspace(self._root)
+        except OpenCharacterError as error:
+            self._fail(error)
+        try:
             self._refuse_mismatch()
         except OpenCharacterError as error:
+            self._keep(error)
             self._fail(error)
         return self
 
@@ -87,10 +93,11 @@ class Step:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         logging.getLogger().setLevel(self._root_level)
-        if isinstance(error, OpenCharacterError):
-            self._fail(error)
         if isinstance(error, KeyboardInterrupt):
             sys.exit(130)
+        self._keep(error)
+        if isinstance(error, OpenCharacterError):
+            self._fail(error)
 
     def ref(self, artifact: Any) -> Ref:
         """The reference that an upstream step published on an artifact, as the workspace has it.
@@ -109,6 +116,7 @@ class Step:
     def publish(self, ref: Ref, artifact: Any, *, page: str | None = None) -> None:
         """Point an output artifact at a workspace output; digest and counts show in KFP's interface, or its `page`."""
         _tell(event="step_output", step=self._name, kind=ref.kind, counts=ref.counts, stats=ref.stats)
+        self._outputs[ref.kind] = ref.key
         shown = ref.file(page) if page else None
         point(artifact, ref.uri, shown, kind=ref.kind, key=ref.key, digest=ref.digest, **ref.counts)
 
@@ -117,6 +125,7 @@ class Step:
         from opencharacter.registry import keep_version
 
         record = keep_version(version, workspace=self.workspace)
+        self._outputs[record.kind] = record.key
         told = {"name": version.name, "version": version.version, "digest": version.digest, "record": record.key}
         point(artifact, version.uri, **told)
 
@@ -141,6 +150,12 @@ class Step:
                     f"prompt template '{name}' differs from the one that the run was made for",
                     hint="submit the run again, so that the new prompt's hash becomes part of it",
                 )
+
+    def _keep(self, error: BaseException | None) -> None:
+        message, hint = (str(error), getattr(error, "hint", None)) if error else (None, None)
+        if error and not isinstance(error, OpenCharacterError):
+            message = f"{type(error).__name__}: {error}"
+        keep_ending(Ending(self._name, message, hint, self._outputs), self.workspace)
 
     def _fail(self, error: OpenCharacterError) -> None:
         report = {"step": self._name, "message": str(error), "hint": error.hint, "exit_code": error.exit_code}

@@ -1,9 +1,6 @@
 """Submitting the pipeline to a Kubeflow Pipelines server."""
 
-import contextlib
-import io
 import tempfile
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +8,7 @@ from opencharacter.errors import OpenCharacterError
 from opencharacter.pipelines.cluster import ClusterProfile
 from opencharacter.pipelines.compile import check_workspace, compile_pipeline
 from opencharacter.pipelines.config import RunConfig
+from opencharacter.pipelines.kfp_client import open_client, quiet
 
 
 @dataclass(frozen=True)
@@ -36,19 +34,13 @@ def submit_pipeline(
     `OpenCharacterError` if the server cannot be reached or refuses.
     """
     check_workspace(workspace)
-    import kfp
     import urllib3.exceptions
     from kfp_server_api import ApiException
 
-    # The client prints links of its own, for notebooks, and warns of what it takes for granted.
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        contextlib.redirect_stdout(io.StringIO()),
-        warnings.catch_warnings(action="ignore"),
-    ):
+    with tempfile.TemporaryDirectory() as folder, quiet():
         package = compile_pipeline(config, Path(folder) / "pipeline.yaml", profile=profile)
         try:
-            client = kfp.Client(host=host, existing_token=token)
+            client = open_client(host, token)
             # A server for one user refuses a namespace.
             shared = profile is not None and client.get_kfp_healthz().multi_user
             # No enable_caching here: it would override the tasks that must never be cached.

@@ -9,6 +9,18 @@ _NOISE = re.compile(r"\x1b\[[0-9;]*m")
 _CACHED = re.compile(r"Task '?([a-z-]+)'? cache hit")
 
 
+def progress_text(event: dict[str, Any]) -> str:
+    """A progress event of `opencharacter.progress` in a short line."""
+    parts = [f"{event.get('stage')} {event.get('done')}/{event.get('total') or '?'}"]
+    if event.get("tokens_per_s"):
+        parts.append(f"{event['tokens_per_s']:.0f} tok/s")
+    if event.get("errors"):
+        parts.append(f"{event['errors']} errors")
+    if event.get("eta_s") is not None:
+        parts.append(f"{event['eta_s']:.0f} s left")
+    return " · ".join(parts)
+
+
 class RunDisplay:
     """Turns the pipeline's output lines into stage lines; give `line` to the local runner.
 
@@ -55,7 +67,7 @@ class RunDisplay:
             case "step_output":
                 self._finished(event)
             case "progress":
-                self._progress(event)
+                self._show(progress_text(event))
 
     def _finished(self, event: dict[str, Any]) -> None:
         seconds = time.monotonic() - self._started.get(event["step"], time.monotonic())
@@ -64,16 +76,6 @@ class RunDisplay:
             f"[green]✓[/] {event['step']:12} [dim]{event['kind']:12}[/] {seconds:6.1f} s  ", end="", soft_wrap=True
         )
         self._console.print(counts, markup=False, soft_wrap=True)
-
-    def _progress(self, event: dict[str, Any]) -> None:
-        parts = [f"{event['stage']} {event['done']}/{event['total'] or '?'}"]
-        if event.get("tokens_per_s"):
-            parts.append(f"{event['tokens_per_s']:.0f} tok/s")
-        if event.get("errors"):
-            parts.append(f"{event['errors']} errors")
-        if event.get("eta_s") is not None:
-            parts.append(f"{event['eta_s']:.0f} s left")
-        self._show(" · ".join(parts))
 
     def _show(self, text: str) -> None:
         if self._status:

@@ -1,4 +1,4 @@
-"""`opencharacter pipeline`: compile, run here, submit to a cluster."""
+"""`opencharacter pipeline`: compile, run here, submit to a cluster, watch a run there."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -22,7 +22,12 @@ if TYPE_CHECKING:
     from opencharacter.pipelines.cluster import ClusterProfile
     from opencharacter.pipelines.config import RunConfig
 
-app = typer.Typer(help="Compile, run and submit the Kubeflow pipeline.", no_args_is_help=True)
+Token = Annotated[
+    str | None, typer.Option("--token", envvar="KF_PIPELINES_TOKEN", help="Bearer token, where the API asks for one.")
+]
+Every = Annotated[float, typer.Option(min=0.1, help="Seconds between two looks at a run that is watched.")]
+
+app = typer.Typer(help="Compile, run, submit and watch the Kubeflow pipeline.", no_args_is_help=True)
 
 
 @app.command(
@@ -91,9 +96,11 @@ def submit(
     profile_overrides: ProfileOverrides = None,
     prompts: Prompts = None,
     experiment: Annotated[str | None, typer.Option(help="Experiment; default: the registry's.")] = None,
-    token: Annotated[
-        str | None, typer.Option(envvar="KF_PIPELINES_TOKEN", help="Bearer token, where the API asks for one.")
-    ] = None,
+    token: Token = None,
+    watch_it: Annotated[
+        bool, typer.Option("--watch", help="Then show the steps until the run has ended, as `pipeline watch` does.")
+    ] = False,
+    every: Every = 5.0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be submitted, and send nothing.")] = False,
     preflight: Annotated[
         bool,
@@ -130,6 +137,39 @@ def submit(
         loaded, host=host, workspace=workspace, profile=placed, experiment=experiment, token=token
     )
     typer.echo(f"run {submitted.run_id}\n{submitted.url}")
+    if watch_it:
+        from opencharacter.cli.watch import watch_run
+
+        namespace = placed.namespace if placed else None
+        raise typer.Exit(watch_run(host, submitted.run_id, token=token, namespace=namespace, every=every))
+
+
+@app.command(
+    "watch",
+    epilog="Example: opencharacter pipeline watch 0d3c8a4e-5b1f-4c8e-9f8e-2f6a1b7c9d0e --host http://localhost:8080",
+)
+def watch(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="The run's id, or the address of its page.")],
+    host: Annotated[
+        str | None, typer.Option(help="Address of the Kubeflow Pipelines API; by default the page's.")
+    ] = None,
+    token: Token = None,
+    namespace: Annotated[
+        str | None,
+        typer.Option("--namespace", "-n", help="Where the run's pods are; by default its experiment's, or kubeflow."),
+    ] = None,
+    every: Every = 5.0,
+) -> None:
+    """Show the steps of a run until it has ended, and then the failing step's own error, the report, the model.
+
+    Exit code 0 if the run succeeded, 1 if it failed or was cancelled, 2 if there is no such run. Ctrl-C (130) leaves
+    the run going.
+    """
+    from opencharacter.cli.watch import watch_run
+    from opencharacter.pipelines.watch.server import named_run
+
+    address, run_id = named_run(run, host)
+    raise typer.Exit(watch_run(address, run_id, token=token, namespace=namespace, every=every))
 
 
 def _look_ahead(config: "RunConfig", profile: "ClusterProfile | None", *, workspace: str, write: bool) -> None:

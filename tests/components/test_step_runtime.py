@@ -13,6 +13,7 @@ import httpx
 import pytest
 from support import stand_in
 
+from opencharacter.components.endings import Ending, read_ending
 from opencharacter.components.runtime import FAILURE_VARIABLE, Step, point
 from opencharacter.errors import UserError
 from opencharacter.library import fingerprint
@@ -59,6 +60,57 @@ def test_a_fault_of_the_user_ends_the_step_with_its_message(
     assert caught.value.code == 2
     assert "personas.jsonl:3: no persona\n  mend line 3" in capsys.readouterr().err
     assert json.loads(failure.read_text())["step"] == "mix"
+
+
+@pytest.mark.parametrize(
+    ("error", "message", "hint"),
+    [
+        (UserError("no persona", hint="write one"), "no persona", "write one"),
+        (KeyError("seed"), "KeyError: 'seed'", None),
+    ],
+)
+def test_a_pod_s_last_error_stays_in_the_workspace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, message: str, hint: str | None
+) -> None:
+    monkeypatch.setenv("KFP_POD_NAME", "run-x7-system-container-impl-17")
+    with pytest.raises((SystemExit, KeyError)), Step("mix", str(tmp_path), RUN):
+        raise error
+    kept = read_ending("run-x7-system-container-impl-17", Workspace(tmp_path))
+    assert kept == Ending("mix", message, hint)
+
+
+def test_a_pod_of_another_library_says_so_in_the_workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KFP_POD_NAME", "pod-1")
+    with pytest.raises(SystemExit), Step("mix", str(tmp_path), RUN | {"library": "0.0.1+old"}):
+        raise AssertionError("the step must not begin")
+    kept = read_ending("pod-1", Workspace(tmp_path))
+    assert kept is not None
+    assert "made for 0.0.1+old" in (kept.error or "")
+
+
+def test_what_a_pod_has_made_stays_in_the_workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ref = made(tmp_path)
+    monkeypatch.setenv("KFP_POD_NAME", "pod-1")
+    with Step("mix", str(tmp_path), RUN) as step:
+        step.publish(ref, SimpleNamespace(uri="", metadata={}))
+    assert read_ending("pod-1", Workspace(tmp_path)) == Ending("mix", outputs={"mixture": ref.key})
+    assert read_ending("pod-2", Workspace(tmp_path)) is None
+
+
+def test_a_workspace_that_takes_nothing_fails_no_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("KFP_POD_NAME", "pod-1")
+    (tmp_path / "logs").write_text("a file where a folder should be")
+    with Step("mix", str(tmp_path), RUN):
+        pass
+    assert "could not be kept" in capsys.readouterr().out
+
+
+def test_on_a_laptop_no_endings_are_kept(tmp_path: Path) -> None:
+    with Step("mix", str(tmp_path), RUN):
+        pass
+    assert not (tmp_path / "logs").exists()
 
 
 def test_a_reference_travels_by_artifact_and_is_read_from_the_workspace(tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ class KubernetesApi:
 
     def __init__(self) -> None:
         self.objects: dict[str, dict[str, Any]] = {}
+        self.texts: dict[str, str] = {}
+        """Pods' logs, by path."""
         self.denied: set[str] = set()
         self.applied: list[tuple[str, str | None, dict[str, Any]]] = []
         """Path, content type and body of each server-side apply."""
@@ -35,6 +37,8 @@ class KubernetesApi:
                 path = self.path.partition("?")[0]
                 if path in api.denied:
                     self.answer(403, {"kind": "Status", "reason": "Forbidden", "message": f"{path} is forbidden"})
+                elif text := api.texts.get(path):
+                    self.text(200, text)
                 elif found := api.objects.get(path):
                     self.answer(200, found)
                 else:
