@@ -14,6 +14,7 @@ from support.acceptance.kube import ACCOUNTS, SECRETS, SERVICES_OF_MODELS, Kube
 from support.acceptance.ledger import Ledger
 from support.acceptance.programs import port_forward
 from support.acceptance.progress import say
+from support.acceptance.queues import Queue, make_queue
 from support.acceptance.recipe import cluster_file, run_settings
 from support.acceptance.releases import MLFLOW, Release, chart_values, install, is_installed, s3_secret, serving_account
 from support.acceptance.settings import Settings, named_settings
@@ -157,3 +158,9 @@ def first_run(suite: Suite, cluster: Path, settings: list[str], workspace: str) 
     """The long run, from personas to a deployed champion. It is only started here."""
     suite.ledger.expect(f"{SERVICES_OF_MODELS.format(suite.namespace)}/{suite.id}")
     return suite.submit(cluster, *settings, workspace=workspace)
+
+
+@pytest.fixture(scope="session")
+def queue(suite: Suite) -> Queue | None:
+    """A queue of the session that holds; none without Kueue."""
+    return make_queue(suite)

@@ -12,8 +12,17 @@ from support.acceptance.settings import PREFIX, Need, Settings
 from opencharacter.errors import UserError
 
 NEEDS: tuple[Need, ...] = ("cluster", "images", "store", "pipelines")
-ORDER = ("test_before_a_run", "test_chart")
-"""The long run is started by the first file, and goes on while the second is at work."""
+ORDER = (
+    "test_before_a_run",
+    "test_chart",
+    "test_failures",
+    "test_pipeline",
+    "test_serving",
+    "test_training",
+    "test_production",
+    "test_security",
+)
+"""The long run is started by the first file, and goes on while the next two are at work."""
 
 
 def settings_or_exit() -> Settings:

@@ -13,8 +13,10 @@ from support.acceptance import workflows
 from support.acceptance.kube import (
     DEPLOYMENTS,
     PODS,
+    SERVICES_OF_MODELS,
     WORKFLOWS,
     Kube,
+    KubeError,
     Object,
     condition,
 )
@@ -41,7 +43,6 @@ class Run:
     suite: "Suite"
     id: str
     submitted: Ended
-    pods_seen: dict[str, Object] = field(default_factory=dict)
 
     @property
     def workflow(self) -> Object | None:
@@ -146,6 +147,8 @@ class Suite:
     kfp_host: str | None = None
     runs: list[Run] = field(default_factory=list)
     namespaces: list[str] = field(default_factory=list)
+    pods_seen: dict[str, Object] = field(default_factory=dict)
+    """Pods of servers and trainings, which may be gone when Pod Security is looked at."""
 
     @property
     def namespace(self) -> str:
@@ -232,6 +235,10 @@ class Suite:
         if workflow is not None:
             self.kube.delete(f"{WORKFLOWS.format(self.namespace)}/{workflow['metadata']['name']}")
 
+    def kfp_state(self, run: Run) -> str:
+        """What KFP says of a run: PENDING, RUNNING, SUCCEEDED, FAILED, CANCELED, …."""
+        return str(self._kfp.get_run(run.id).state)
+
     def terminate(self, run: Run) -> None:
         """End a run that has served its purpose."""
         self._kfp.terminate_run(run.id)
@@ -241,6 +248,21 @@ class Suite:
         import kfp
 
         return kfp.Client(host=self.kfp_host, existing_token=os.environ.get("KF_PIPELINES_TOKEN"))
+
+    def saw(self, pods: list[Object]) -> None:
+        """Keep what pods were."""
+        self.pods_seen |= {pod["metadata"]["uid"]: pod for pod in pods}
+
+    def release_service(self) -> None:
+        """Delete the session's InferenceService, to have its memory for something else."""
+        self.kube.delete(f"{SERVICES_OF_MODELS.format(self.namespace)}/{self.id}")
+
+    def answers(self) -> bool:
+        """Whether the Kubernetes API does."""
+        try:
+            return bool(self.kube.get("/version"))
+        except KubeError:
+            return False
 
     def until_available(self, namespace: str, deployment: str, *, seconds: float = 300.0) -> Object:
         """Waits until a Deployment has the pods that it should have, all of the newest kind."""
