@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from support.acceptance.kube import CLAIMS, RUNTIMES, SECRETS
 from support.acceptance.programs import Ended, port_forward
-from support.acceptance.releases import CLAIM, chart_values, install, s3_secret
+from support.acceptance.releases import CLAIM, chart_values, install, preflight_bucket, s3_secret
 from support.acceptance.suite import Suite
 
 pytestmark = pytest.mark.needs("cluster", "images", "store")
@@ -28,7 +28,7 @@ def place(suite: Suite) -> str:
 def installed(suite: Suite, place: str) -> Ended:
     """How the installation ended."""
     values = chart_values(suite, secret="opencharacter-s3")
-    values["preflight"] = {"warnOnly": False, "bucket": f"{suite.prefix}/preflight"}
+    values["preflight"] = {"warnOnly": False, "bucket": preflight_bucket(suite)}
     return install(suite, RELEASE, place, values)
 
 
@@ -64,6 +64,7 @@ def test_mlflow(suite: Suite, place: str, installed: Ended) -> None:
     with port_forward(place, "svc/opencharacter-mlflow:5000") as address:
         url = f"http://{address}/api/2.0/mlflow/experiments/search?max_results=1"
         told = suite.deadline.until("MLflow answers", lambda: _read(url), seconds=60)
+    assert told
     assert told["experiments"][0]["name"] == "Default"
 
 

@@ -8,7 +8,7 @@ from support.acceptance import objects
 from support.acceptance.capabilities import has_kueue
 from support.acceptance.kube import DEPLOYMENTS, LOCAL_QUEUES, PODS, SECRETS, SERVICES, is_true
 from support.acceptance.programs import Ended
-from support.acceptance.releases import chart_values, install, s3_secret
+from support.acceptance.releases import chart_values, install, preflight_bucket, s3_secret
 from support.acceptance.suite import CHART, Suite
 
 pytestmark = pytest.mark.needs("cluster", "images", "store")
@@ -57,7 +57,7 @@ def values(suite: Suite, place: str) -> dict[str, Any]:
     }
     parts = ["kserve", "pipelines"]
     parts += ["kueue"] if has_kueue(suite.kube) else []
-    found["preflight"] = {"gpus": 0, "needs": parts, "bucket": f"{suite.prefix}/preflight"}
+    found["preflight"] = {"gpus": 0, "needs": parts, "bucket": preflight_bucket(suite)}
     found["kueue"] = {"enabled": False}
     if has_kueue(suite.kube):
         name = f"{suite.id}-prod"

@@ -1,8 +1,7 @@
 """pytest's side of the acceptance suite: who is skipped and why, the order, the evidence, the table."""
 
 import os
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable, Generator
 
 import pytest
 from support.acceptance.progress import say_with
@@ -69,7 +68,7 @@ class Reporter:
         """What the running session knows of the cluster; none before it has begun."""
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_makereport(self, item: pytest.Item) -> Iterator[None]:
+    def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Note a phase of a test; let a failure say what the cluster shows at this moment."""
         report = yield
         if report.failed and self.evidence:
@@ -98,8 +97,3 @@ def speak_past_capture(config: pytest.Config) -> None:
 
     if capture and terminal:
         say_with(write)
-
-
-def folder_of(config: pytest.Config) -> Path:
-    """Where this suite's tests are."""
-    return Path(config.rootpath) / "tests" / "cluster"

@@ -57,6 +57,14 @@ def _remove(suite: Suite, name: str, namespace: str) -> None:
         suite.kube.delete(path, uid=claim["metadata"]["uid"])
 
 
+def preflight_bucket(suite: Suite) -> str:
+    """What the chart's check writes to from a namespace of the session's own.
+
+    Nothing, where the store is a Service of the runs' namespace: Kubeflow Pipelines' own lets no other namespace in.
+    """
+    return "" if suite.settings.s3_service else f"{suite.prefix}/preflight"
+
+
 def serving_account(name: str, secret: str) -> dict[str, Any]:
     """A service account whose Secret KServe's storage initializer reads the weights with."""
     return {
