@@ -43,20 +43,9 @@ def inference_service(
     predictor itself win: with each key in both places, a predictor's pods stay as they are when the other ones change.
     `predictor_name` is KServe's `predictor.name`; empty for the one that is called after the service alone.
     """
-    resources: dict[str, str] = {"cpu": config.cpu, "memory": config.memory}
-    if config.gpus:
-        resources["nvidia.com/gpu"] = str(config.gpus)
-    model: dict[str, Any] = {
-        "modelFormat": {"name": MODEL_FORMAT, "version": MODEL_FORMAT_VERSION},
-        "protocolVersion": PROTOCOL,
-        "storageUri": storage_uri,
-        "resources": {"requests": resources, "limits": dict(resources)},
-    }
-    if arguments := _engine_arguments(config):
-        model["args"] = arguments
     annotations = {_ANNOTATION_PREFIX + name.replace("_", "-"): value for name, value in sorted(lineage.items())}
     annotations[_KSERVE_PREFIX + "autoscalerClass"] = _autoscaler(config)
-    pods = {"model": model, **_pod(config)}
+    pods = {"model": model_spec(config, storage_uri=storage_uri), **_pod(config)}
     predictor = {
         **({"name": predictor_name} if predictor_name else {}),
         **pods,
@@ -74,6 +63,22 @@ def inference_service(
         },
         "spec": {"predictor": predictor},
     }
+
+
+def model_spec(config: DeployConfig, *, storage_uri: str) -> dict[str, Any]:
+    """The predictor's `model`, by which KServe selects a runtime."""
+    resources: dict[str, str] = {"cpu": config.cpu, "memory": config.memory}
+    if config.gpus:
+        resources["nvidia.com/gpu"] = str(config.gpus)
+    model: dict[str, Any] = {
+        "modelFormat": {"name": MODEL_FORMAT, "version": MODEL_FORMAT_VERSION},
+        "protocolVersion": PROTOCOL,
+        "storageUri": storage_uri,
+        "resources": {"requests": resources, "limits": dict(resources)},
+    }
+    if arguments := _engine_arguments(config):
+        model["args"] = arguments
+    return model
 
 
 def _engine_arguments(config: DeployConfig) -> list[str]:

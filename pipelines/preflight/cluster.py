@@ -9,7 +9,9 @@ from opencharacter.engines.cluster import API_TIMEOUT_S, cluster_client
 from opencharacter.pipelines.preflight.findings import Finding
 from opencharacter.pipelines.preflight.needs import Needs, Part, SecretNeed
 from opencharacter.pipelines.preflight.nodes import find_room
-from opencharacter.serving.manifest import MODEL_FORMAT
+from opencharacter.serving import DeployConfig
+from opencharacter.serving.manifest import MODEL_FORMAT, model_spec
+from opencharacter.serving.rollout.selection import select_runtime
 from opencharacter.training.trainjob.manifest import GROUP, OLDEST_TRAINER, VERSION
 
 if TYPE_CHECKING:
@@ -149,9 +151,11 @@ def _queue(api: "ApiClient", namespace: str, name: str, subject: str) -> Finding
 
 
 def _runtime(api: "ApiClient", needs: Needs, subject: str) -> Finding:
+    """Whether KServe would select it for an InferenceService as `deploy` writes it."""
     found = _read(api, f"/apis/{_RUNTIMES}/namespaces/{needs.namespace}/servingruntimes/{needs.runtime}")
-    formats = [each["name"] for each in (found or {}).get("spec", {}).get("supportedModelFormats", [])]
-    if MODEL_FORMAT in formats:
-        return Finding(subject, "ok", f"serves the model format '{MODEL_FORMAT}'")
-    message = "there is no such runtime" if found is None else f"serves {', '.join(formats) or 'no format'} only"
+    model = model_spec(DeployConfig(), storage_uri="s3://bucket/model")
+    selection = select_runtime(model, [found] if found else [])
+    if selection.name == needs.runtime:
+        return Finding(subject, "ok", f"KServe selects it for the model format '{MODEL_FORMAT}'")
+    message = "there is no such runtime" if found is None else selection.explain(model)
     return Finding(subject, "missing", message, "helm upgrade --install opencharacter charts/opencharacter")

@@ -1,5 +1,6 @@
 """What the chart makes, object by object."""
 
+import contextlib
 import json
 import re
 from pathlib import Path
@@ -7,11 +8,15 @@ from pathlib import Path
 import pytest
 import yaml
 from support.helm import CHART, NAMESPACE, Manifest, objects, one
+from support.kserve_cluster import NAMESPACE as SERVING_NAMESPACE
+from support.kserve_cluster import KServeCluster
+from support.kserve_rules import supporting_runtimes
 
 import opencharacter
 from opencharacter.registry import RegisteredModel
-from opencharacter.serving import DeployConfig, deployment_manifest
+from opencharacter.serving import DeployConfig, RolloutFailed, deployment_manifest, roll_out
 from opencharacter.serving.manifest import MODEL_FORMAT, MODEL_FORMAT_VERSION
+from opencharacter.serving.rollout.selection import select_runtime
 from opencharacter.storage.workspace import Ref
 from opencharacter.training import SftConfig
 from opencharacter.training.job import NodeArguments
@@ -19,6 +24,7 @@ from opencharacter.training.trainjob import TrainJobSettings
 from opencharacter.training.trainjob.manifest import train_job
 
 PRODUCTION = "values-production.yaml"
+CRASHED = {"name": "kserve-container", "state": {"terminated": {"exitCode": 1}}}
 
 
 def container(pod: Manifest, name: str) -> Manifest:
@@ -47,6 +53,31 @@ def test_deploy_and_the_runtime_agree() -> None:
     assert predictor["model"]["modelFormat"] == {"name": offered["name"], "version": offered["version"]}
     account = one("ServiceAccount", predictor["serviceAccountName"])
     assert account["secrets"] == [{"name": "opencharacter-s3"}]
+
+
+def test_kserve_selects_the_runtime_for_what_deploy_writes() -> None:
+    model = inference_service()["spec"]["predictor"]["model"]
+    offered = one("ServingRuntime", MODEL_FORMAT)
+    assert supporting_runtimes(model, [offered], []) == [offered]
+    assert select_runtime(model, [offered]).name == MODEL_FORMAT
+    del model["protocolVersion"]
+    assert supporting_runtimes(model, [offered], []) == [], "KServe takes a missing protocol for v1"
+    assert "speaks protocol v2, not v1" in select_runtime(model, [offered]).explain(model)
+
+
+def test_the_account_of_steps_may_do_what_a_rollout_asks_for(kserve: KServeCluster) -> None:
+    config = DeployConfig(service_name="bard", namespace=SERVING_NAMESPACE)
+    kserve.obstacles["s3://bucket/3"] = {"containerStatuses": [CRASHED]}
+    for number in (1, 2, 3):
+        model = RegisteredModel(name="bard", version=number, uri=f"s3://bucket/{number}", digest="d" * 64)
+        with contextlib.suppress(RolloutFailed):
+            roll_out(config.model_copy(update={"ready_seconds": 60}), model)
+    rules = one("Role", "opencharacter-pipeline", "values.yaml", "pipeline.serviceAccount=pipeline-runner")["rules"]
+    granted = {(verb, each) for rule in rules for each in rule["resources"] for verb in rule["verbs"]}
+    # A pod asks the server itself, not by the API server's proxy; what KServe leaves of the version before may stay.
+    spared = {("create", "services/proxy"), ("delete", "horizontalpodautoscalers"), ("delete", "scaledobjects")}
+    assert ("get", "pods/log") in kserve.used
+    assert kserve.used - spared <= granted
 
 
 def test_the_engines_environment_can_be_replaced_but_not_doubled() -> None:
@@ -132,6 +163,9 @@ def test_the_pipelines_rights_are_the_ones_that_steps_use() -> None:
     }
     assert rights == {
         ("serving.kserve.io", "inferenceservices"): {"get", "create", "patch"},
+        ("serving.kserve.io", "servingruntimes"): {"list"},
+        ("", "services"): {"get", "create", "patch"},
+        ("apps", "deployments"): {"get"},
         ("trainer.kubeflow.org", "trainjobs"): {"get", "create", "delete"},
         ("", "pods"): {"get", "list"},
         ("", "pods/log"): {"get"},

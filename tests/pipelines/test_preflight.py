@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from support import stand_in
+from support.kserve_cluster import RUNTIME
 from support.kubernetes_api import KubernetesApi
 from support.registry_api import RegistryApi
 
@@ -126,14 +127,25 @@ def test_a_trainer_that_would_drop_what_jobs_hold_is_refused(
     assert (code, "too old: 2.2 or later is needed" in err) == ((0, False) if state == "ok" else (2, True))
 
 
-def test_the_runtime_must_serve_our_models(cluster: KubernetesApi, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"supportedModelFormats": [{"name": "sklearn", "autoSelect": True}]}, "serves sklearn only"),
+        ({"supportedModelFormats": [{"name": "opencharacter", "version": "1"}]}, "not by itself (autoSelect)"),
+        ({"protocolVersions": ["v1"]}, "speaks protocol v1, not v2"),
+        ({"disabled": True}, "is disabled"),
+        ({}, "ok"),
+    ],
+)
+def test_kserve_must_select_the_runtime_for_what_deploy_writes(
+    cluster: KubernetesApi, change: dict[str, object], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = "/apis/serving.kserve.io/v1alpha1/namespaces/play/servingruntimes/opencharacter"
     arguments = ("--namespace", "play", "--runtime", "opencharacter")
-    assert run(*arguments, capsys=capsys)[0] == 2
-    cluster.objects[path] = {"spec": {"supportedModelFormats": [{"name": "sklearn"}]}}
-    assert "serves sklearn only" in run(*arguments, capsys=capsys)[1]
-    cluster.objects[path] = {"spec": {"supportedModelFormats": [{"name": "opencharacter"}]}}
-    assert run(*arguments, capsys=capsys)[0] == 0
+    assert "there is no such runtime" in run(*arguments, capsys=capsys)[1]
+    cluster.objects[path] = RUNTIME | {"spec": RUNTIME["spec"] | change}
+    code, out, _ = run(*arguments, capsys=capsys)
+    assert (code, told in out) == (0 if told == "ok" else 2, True)
 
 
 def test_what_it_may_not_see_is_no_fault(cluster: KubernetesApi, capsys: pytest.CaptureFixture[str]) -> None:

@@ -72,6 +72,8 @@ class KServeCluster:
         """Service and request of each question."""
         self.forbidden: set[tuple[str, str]] = set()
         """Verb and resource that the account has no right to: `("list", "pods")`."""
+        self.used: set[tuple[str, str]] = set()
+        """Verbs and resources of the requests so far."""
         self.denials: list[tuple[str, str]] = []
         """Part of a path, and the words of another webhook that denies its next apply."""
         self.script: dict[int, Callable[[], object]] = {}
@@ -355,7 +357,8 @@ def _handler(cluster: KServeCluster) -> type[stand_in.Handler]:
             kind, name = url.path.split("/")[-2:]
             query = parse_qs(url.query)
             assert query["force"] == ["true"]
-            if self._may("patch", kind):
+            exists = name in (cluster.inference_services if kind == "inferenceservices" else cluster.services)
+            if self._may("patch", kind) and (exists or self._may("create", kind)):
                 self.answer(*cluster.apply(kind, name, query["fieldManager"][0], body))
 
         def do_POST(self) -> None:
@@ -387,6 +390,7 @@ def _handler(cluster: KServeCluster) -> type[stand_in.Handler]:
                 self.answer(404 if found is None else 200, _missing(name) if found is None else found)
 
         def _may(self, verb: str, resource: str) -> bool:
+            cluster.used.add((verb, resource))
             if cluster.outages:
                 self.answer(cluster.outages.pop(0), {"kind": "Status", "message": "the API server is not well"})
                 return False
