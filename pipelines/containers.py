@@ -9,6 +9,7 @@ from typing import Any
 from opencharacter.components.images import STEP_IMAGES, image_reference
 from opencharacter.components.runtime import FAILURE_VARIABLE
 from opencharacter.errors import OpenCharacterError, UserError
+from opencharacter.library import LIBRARY_LABEL, fingerprint
 from opencharacter.pipelines.config import RunConfig
 
 USER = 65532
@@ -40,17 +41,22 @@ def docker_client() -> Any:
 
 
 def check_images() -> None:
-    """Raise `UserError` if an image that a step would run in is not on this machine."""
+    """Raise `UserError` if an image that a step would run in is not on this machine, or holds another library."""
     import docker
 
     client = docker_client()
     for name in sorted(set(STEP_IMAGES.values())):
         try:
-            client.images.get(image_reference(name))
+            library = client.images.get(image_reference(name)).labels.get(LIBRARY_LABEL)
         except docker.errors.ImageNotFound as error:
             raise UserError(
                 f"there is no image {image_reference(name)} on this machine", hint="build it: make images"
             ) from error
+        if library and library != fingerprint():
+            raise UserError(
+                f"image {image_reference(name)} holds library {library}, and this is {fingerprint()}",
+                hint="its steps would refuse to work; build it again: make images",
+            )
 
 
 def docker_runner(config: RunConfig, workdir: Path) -> Any:

@@ -93,15 +93,16 @@ class _Display:
             return
         for step in look.steps:
             if step.state != "waiting" or step.label in look.trouble:
-                self._say_change(step, _detail(step, look))
+                spent = "" if step.state == "running" else _time(step)
+                self._say_change(step, " · ".join(filter(None, (_detail(step, look), spent))))
 
     def _say_change(self, step: "Step", detail: str) -> None:
         line = f"{step.label:14} {step.state:10} {detail}".rstrip()
         known, now = self._told.get(step.label, ""), time.monotonic()
         if line == known:
             return
-        same_state = known.split()[1:2] == [step.state]
-        if same_state and now - self._told_at[step.label] < _QUIET_S:
+        same_state, detailed = known.split()[1:2] == [step.state], len(known.split()) > 2
+        if same_state and detailed and now - self._told_at[step.label] < _QUIET_S:
             return
         self._told[step.label], self._told_at[step.label] = line, now
         self._console.print(line, markup=False, soft_wrap=True)
@@ -138,8 +139,6 @@ def _detail(step: "Step", look: "Look") -> str:
         parts.append(progress_text(event))
     if trouble := look.trouble.get(step.label):
         parts.append(trouble)
-    if step.state in ("succeeded", "failed") and step.seconds is not None:
-        parts.append(_span(step.seconds))
     return " · ".join(parts)
 
 
@@ -168,6 +167,9 @@ def _ending(look: "Look", outcome: "Outcome") -> Iterator[str]:
             first, *rest = failure.message.splitlines()
             yield f"error: step '{failure.step.label}': {first}"
             yield from (f"  {line.strip()}" for line in rest)
+        elif failure.killed:
+            yield f"error: step '{failure.step.label}' was ended from outside, and left no error of its own"
+            yield "  such as by an eviction, the loss of its node or too little memory; its pod is gone or says no more"
         else:
             yield f"error: step '{failure.step.label}' failed; its own error could not be read"
         if failure.hint:

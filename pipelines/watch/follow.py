@@ -31,24 +31,17 @@ class Look:
         """The run's `RuntimeState`."""
         return str(self.run.get("state") or "PENDING")
 
-    @property
-    def ended(self) -> bool:
-        """Whether the run has ended."""
-        return self.state in FINAL
-
 
 def follow(server: RunServer, pods: Pods, *, every: float, first: dict[str, Any]) -> Iterator[Look | str]:
     """Yield what the run is, every so many seconds, from the `first` answer to the one in which it has ended.
 
     Between them come notices, in words: that the server is away, and that it is back. Raises as `RunServer.run` does.
     """
+    yield Look(first, steps_of(first))  # before any pod is read: a cluster out of reach takes its time
     run, away = first, 0
-    while True:
+    while run.get("state") not in FINAL:
         if not away:
-            look = _look(run, pods)
-            yield look
-            if look.ended:
-                return
+            yield _look(run, pods)
         time.sleep(min(every * 2 ** max(away - 1, 0), max(every, _LONGEST_WAIT_S)))
         try:
             run = server.run()
@@ -60,13 +53,13 @@ def follow(server: RunServer, pods: Pods, *, every: float, first: dict[str, Any]
             if away:
                 yield f"{server.host} answers again"
             away = 0
+    if run is not first:
+        yield Look(run, steps_of(run))
 
 
 def _look(run: dict[str, Any], pods: Pods) -> Look:
     steps = steps_of(run)
     look = Look(run, steps)
-    if look.ended:
-        return look
     for step in [step for step in steps if step.pod and step.state in ("running", "waiting")][:_LOOKED_INTO]:
         assert step.pod is not None
         if step.state == "waiting":

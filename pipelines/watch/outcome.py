@@ -28,6 +28,8 @@ class Failure:
     step: Step
     message: str | None
     hint: str | None = None
+    killed: bool = False
+    """Whether the workspace can be read, and the step has left nothing there: it did not end by itself."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ def outcome_of(run: dict[str, Any], steps: list[Step], pods: Pods) -> Outcome:
     version = _version(steps, kept)
     report = _report(run, steps, kept, version)
     unread = [kept.unread] if kept.unread else []
-    if any(failure.message is None for failure in failures):
+    if any(not failure.message for failure in failures):
         unread += [f"logs of {source}: {why}" for source, why in pods.unread.items()]
     return Outcome(
         failures=failures,
@@ -90,7 +92,8 @@ class _Kept:
         try:
             return read(key, Workspace(self._root))
         except (OpenCharacterError, ValueError) as error:
-            self.unread = f"the workspace {self._root}: {error}"
+            hint = getattr(error, "hint", None)
+            self.unread = f"the workspace {self._root}: {error}" + (f" ({hint})" if hint else "")
             return None
 
 
@@ -109,7 +112,8 @@ def _failure(step: Step, kept: _Kept, pods: Pods) -> Failure:
         return Failure(step, None)
     said = last_error(pods.tail(step.pod, final=True))
     trouble = pods.trouble(step.pod, final=True)
-    return Failure(step, "\n".join(filter(None, (trouble, said))) or None)
+    killed = not kept.unread and not step.driver
+    return Failure(step, "\n".join(filter(None, (trouble, said))) or None, killed=killed)
 
 
 def _made(steps: Iterable[Step], name: str, kind: str, kept: _Kept) -> str | None:

@@ -21,7 +21,9 @@ class Step:
     state: State = "waiting"
     shard: int | None = None
     pod: str | None = None
-    """The pod of the last attempt, or KFP's driver where that has failed."""
+    """The pod of the last attempt, or of KFP's driver."""
+    driver: bool = False
+    """Whether the pod is the driver's."""
     attempt: int = 1
     started: datetime | None = None
     ended: datetime | None = None
@@ -104,9 +106,9 @@ def _instances(planned: _Planned, nodes: Nodes) -> list[Step]:
 
 def _step(name: str, driver: Node | None, step: Node | None, nodes: Nodes) -> Step:
     if driver and driver.state == "FAILED":
-        return Step(name, "failed", pod=driver.pod, started=driver.started, ended=driver.ended)
+        return _driven(name, driver)
     if step is None:
-        return Step(name, pod=driver.pod if driver and driver.state == "PENDING" else None)
+        return Step(name, pod=driver.pod, driver=True) if driver and driver.state == "PENDING" else Step(name)
     tried = nodes.attempts(step)
     last = tried[-1] if tried else None
     return Step(
@@ -139,10 +141,14 @@ def _state(step: Node, last: Node | None) -> State:
 def _stray_drivers(nodes: Nodes, steps: set[str]) -> list[Step]:
     """Drivers of loops and branches that failed: no step's, and yet what ended the run."""
     return [
-        Step(node.name, "failed", pod=node.pod, started=node.started, ended=node.ended)
+        _driven(node.name, node)
         for node in nodes
         if node.state == "FAILED" and node.name.endswith("-driver") and node.name.removesuffix("-driver") not in steps
     ]
+
+
+def _driven(name: str, driver: Node) -> Step:
+    return Step(name, "failed", pod=driver.pod, driver=True, started=driver.started, ended=driver.ended)
 
 
 def _settled(step: Step, run: str) -> Step:

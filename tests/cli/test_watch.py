@@ -186,7 +186,7 @@ def test_a_server_that_is_away_is_waited_for(watch: Watch, api: KfpApi) -> None:
     def count() -> None:
         nonlocal looks
         looks += 1
-        if looks == 2:
+        if looks == 1:
             api.outage = [503, *[0] * 4, 429]
 
     api.on_run = count
@@ -198,7 +198,7 @@ def test_a_server_that_is_away_is_waited_for(watch: Watch, api: KfpApi) -> None:
 
 def test_ctrl_c_leaves_the_run_going(watch: Watch, api: KfpApi) -> None:
     api.told["r1"] = [training("RUNNING").told]
-    looks = iter([lambda: None, lambda: None])
+    looks = iter([lambda: None])
     api.on_run = lambda: next(looks, lambda: os.kill(os.getpid(), signal.SIGINT))()
     code, told, error = watch()
     assert (code, "the run goes on: opencharacter pipeline watch r1 --host" in error) == (130, True)
@@ -244,6 +244,15 @@ def test_what_cannot_be_read_is_said(watch: Watch, api: KfpApi, logs: dict[str, 
     assert f"{api.url}/#/runs/details/r1" in told
 
 
+def test_a_pod_that_was_ended_from_outside_left_no_error(watch: Watch, api: KfpApi, s3_root: str) -> None:
+    run = training("FAILED", run="FAILED")
+    run.workspace = s3_root
+    api.told["r1"] = [run.told]
+    assert "error: step 'sft' was ended from outside, and left no error of its own" in watch()[1]
+    api.logs = {run.pod("sft.executor"): "Traceback\nImportError: no torch\n"}
+    assert "error: step 'sft': Traceback\n  ImportError: no torch\n" in watch()[1]
+
+
 def test_the_kubernetes_api_tells_logs_and_why_a_pod_waits_or_was_killed(
     watch: Watch, api: KfpApi, cluster: KubernetesApi
 ) -> None:
@@ -256,7 +265,7 @@ def test_the_kubernetes_api_tells_logs_and_why_a_pod_waits_or_was_killed(
     cluster.objects[path] = pending
     cluster.texts[f"{path}/log"] = f"{PROGRESS}\nloading weights\n"
     api.told["r1"] = [waits.told, runs.told, failed.told]
-    looks = iter([lambda: None] * 2)
+    looks = iter([lambda: None])
     api.on_run = lambda: next(looks, lambda: cluster.objects.update({path: killed}))()
     code, told, _ = watch("--namespace", "play")
     lines = [" ".join(line.split()) for line in told.splitlines()]

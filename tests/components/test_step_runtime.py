@@ -4,6 +4,7 @@ import json
 import logging
 import math
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +14,7 @@ import httpx
 import pytest
 from support import stand_in
 
+from opencharacter.components import endings
 from opencharacter.components.endings import Ending, read_ending
 from opencharacter.components.runtime import FAILURE_VARIABLE, Step, point
 from opencharacter.errors import UserError
@@ -105,6 +107,20 @@ def test_a_workspace_that_takes_nothing_fails_no_step(
     with Step("mix", str(tmp_path), RUN):
         pass
     assert "could not be kept" in capsys.readouterr().out
+
+
+def test_a_store_that_hangs_does_not_hold_the_pod(monkeypatch: pytest.MonkeyPatch) -> None:
+    released = threading.Event()
+
+    class Hanging:
+        def write_log(self, name: str, text: str) -> str:
+            released.wait()
+            return name
+
+    monkeypatch.setenv("KFP_POD_NAME", "pod-1")
+    monkeypatch.setattr(endings, "_PATIENCE_S", 0.05)
+    endings.keep_ending(Ending("mix"), Hanging())  # type: ignore[arg-type]
+    released.set()
 
 
 def test_on_a_laptop_no_endings_are_kept(tmp_path: Path) -> None:

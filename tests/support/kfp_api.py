@@ -31,7 +31,7 @@ class KfpApi:
         self.logs_asked: list[tuple[str, str]] = []
         """Pod and namespace."""
         self.on_run: Callable[[], None] = lambda: None
-        """Called as a run is asked for."""
+        """Called once a run has been told."""
         self.url = ""
 
 
@@ -57,7 +57,6 @@ def kfp_api() -> Iterator[KfpApi]:
 
         def _run(self, run_id: str) -> None:
             state.headers.append({name.lower(): value for name, value in self.headers.items()})
-            state.on_run()
             if state.outage:
                 if status := state.outage.pop(0):
                     self.answer(status, {"error": "not now"})
@@ -67,6 +66,7 @@ def kfp_api() -> Iterator[KfpApi]:
                 self.answer(404, {"error": f"Run {run_id} not found", "code": 5, "message": f"Run {run_id} not found"})
             else:
                 self.answer(200, told.pop(0) if len(told) > 1 else told[0])
+                state.on_run()
 
         def _log(self, query: dict[str, str]) -> None:
             state.headers.append({name.lower(): value for name, value in self.headers.items()})
