@@ -4,10 +4,12 @@ import contextlib
 from typing import Any
 
 import pytest
+from support import stand_in
 from support.kserve_cluster import GOOD_ANSWER, NAMESPACE, KServeCluster, completion
 
 from opencharacter.registry import RegisteredModel
 from opencharacter.serving import DeployConfig, Rollout, RolloutFailed, RolloutRefused, roll_out, served_version
+from opencharacter.serving.deployment import deployment_manifest
 from opencharacter.serving.rollout.api import ROLLOUT_MANAGER, Namespace
 
 CONFIG = DeployConfig(service_name="bard", namespace=NAMESPACE, gpus=0, ready_seconds=60)
@@ -293,12 +295,12 @@ def test_changed_settings_are_an_ordinary_rolling_update(kserve: KServeCluster) 
     assert kserve.gaps == []
 
 
-def test_settings_that_a_canary_cannot_carry_follow_as_a_rolling_update(kserve: KServeCluster) -> None:
+def test_settings_that_a_canary_cannot_carry_follow_as_a_rolling_update_that_is_waited_for(
+    kserve: KServeCluster,
+) -> None:
     bring(kserve, 1, CONFIG.model_copy(update={"max_model_len": 4096, "gpus": 1}))
     bring(kserve, 2, CONFIG.model_copy(update={"gpus": 1}))
-    for _ in range(6):
-        kserve.pause(0)
-    (pod,) = kserve.pods
+    (pod,) = kserve.behind("bard")
     assert (pod["spec"]["storageUri"], pod["spec"]["model"].get("args")) == ("s3://bucket/2", None)
     assert kserve.gaps == []
 
@@ -351,3 +353,65 @@ def test_an_api_server_that_goes_away_leaves_the_old_version_and_says_so(kserve:
 def test_a_hiccup_of_the_api_server_is_waited_out(kserve: KServeCluster) -> None:
     kserve.outages = [503, 500, 429]
     assert bring(kserve, 1).version == 1
+
+
+def test_a_pod_asks_the_server_itself(kserve: KServeCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, dict[str, Any]]] = []
+
+    class Model(stand_in.Handler):
+        def do_POST(self) -> None:
+            asked.append((self.path, self.body()))
+            # The endpoint is not known at once.
+            self.answer(*((503, {"error": "starting"}) if len(asked) == 1 else (200, completion(GOOD_ANSWER))))
+
+    with stand_in.serving(Model) as url:
+        monkeypatch.setattr("opencharacter.serving.rollout.asking.in_pod", lambda: True)
+        monkeypatch.setattr(
+            "opencharacter.serving.rollout.asking.service_url",
+            lambda service, namespace, port: f"{url}/{service}.{namespace}:{port}",
+        )
+        bring(kserve, 1)
+    assert [path for path, _ in asked] == ["/bard-predictor.play:80/openai/v1/chat/completions"] * 2
+    assert asked[0][1]["model"] == "bard"
+    assert ("create", "services/proxy") not in kserve.used
+
+
+def test_an_account_that_may_not_ask_says_so_and_leaves_the_version_before(kserve: KServeCluster) -> None:
+    bring(kserve, 1)
+    kserve.forbidden = {("create", "services/proxy")}
+    with pytest.raises(RolloutFailed, match=r"can't be asked.*services/proxy") as caught:
+        bring(kserve, 2)
+    assert caught.value.reason == "refused"
+    assert kserve.models_behind("bard") == {"s3://bucket/1"}
+
+
+def test_scaling_by_keda_changes_hands_without_a_gap(kserve: KServeCluster) -> None:
+    waiting = {"scale_on": "waiting", "prometheus_url": "http://prometheus:9090"}
+    config = CONFIG.model_copy(update={"min_replicas": 2, "max_replicas": 4, **waiting})
+    for number in (1, 2):
+        bring(kserve, number, config)
+    for _ in range(8):
+        kserve.pause(0)
+    assert kserve.models_behind("bard") == {"s3://bucket/2"}
+    annotations = kserve.deployments["bard-v2-predictor"]["metadata"]["annotations"]
+    assert annotations["serving.kserve.io/autoscalerClass"] == "keda"
+    assert (kserve.gaps, kserve.faults) == ([], [])
+
+
+def test_a_service_of_an_earlier_release_is_taken_up(kserve: KServeCluster) -> None:
+    """Without annotations of the predictor, and with an autoscaler for a single pod."""
+    manifest = deployment_manifest(CONFIG, version(1))
+    del manifest["spec"]["predictor"]["annotations"]
+    manifest["metadata"]["annotations"] |= {"serving.kserve.io/autoscalerClass": "hpa"}
+    kserve.apply("inferenceservices", "bard", "opencharacter", manifest)
+    for _ in range(3):
+        kserve.pause(0)
+    (old,) = [pod["metadata"]["uid"] for pod in kserve.pods]
+    seen: list[set[str]] = []
+    bring(kserve, 2, report=lambda _: seen.append({pod["metadata"]["uid"] for pod in kserve.pods}))
+    assert all(old in uids for uids in seen[:3]), "a canary beside it must not restart the old pod"
+    for _ in range(5):
+        kserve.pause(0)
+    assert kserve.models_behind("bard") == {"s3://bucket/2"}
+    assert len(kserve.pods) == 1
+    assert kserve.gaps == []

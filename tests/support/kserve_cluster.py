@@ -80,6 +80,8 @@ class KServeCluster:
         """What happens besides in a pause, by its number from 1."""
         self.applied: list[tuple[str, str, Object]] = []
         """Kind, field manager and body of each server-side apply that was let in."""
+        self.faults: list[str] = []
+        """What KServe's reconciliation failed on."""
         self.gaps: list[str] = []
         """Moments at which no ready pod was behind the address, though one had been."""
         self.outages: list[int] = []
@@ -220,10 +222,13 @@ class KServeCluster:
         if autoscaler == "none":
             wanted["replicas"] = fewest
             self.scalers.pop(name, None)
-        elif autoscaler == "hpa":
+        elif autoscaler == "keda" and "autoScaling" not in predictor:
+            self.faults.append(f"KEDA refuses a ScaledObject without triggers for {name}")
+        elif autoscaler in ("hpa", "keda"):
             self.scalers[name] = {"minReplicas": max(fewest, 1), "maxReplicas": max(most, fewest, 1)}
         if wanted != deployment["spec"]:
             deployment["spec"] = wanted
+            deployment["metadata"]["annotations"] = annotations
             deployment["metadata"]["generation"] += 1
 
     def _remove_orphans(self, name: str, expected: set[str]) -> None:

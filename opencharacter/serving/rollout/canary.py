@@ -7,7 +7,8 @@ predictor's minReplicas, though not below one; it inherits what the entry leaves
 
 from typing import Any
 
-from opencharacter.serving.manifest import GROUP, VERSION
+from opencharacter.serving.manifest import GROUP, PODS_ANNOTATION, VERSION
+from opencharacter.serving.rollout.readiness import pods_digest
 
 Object = dict[str, Any]
 
@@ -41,10 +42,29 @@ def beside(service: Object, manifest: Object, *, pods: int, percent: int) -> Obj
     room = 0 if fewest == pods == 1 else pods
     predictor = {key: value for key, value in manifest["spec"]["predictor"].items() if key not in _SCALING}
     predictor["minReplicas"] = pods
-    if predictor["annotations"][_CLASS] == "keda":
+    annotations = predictor["annotations"] | {PODS_ANNOTATION: dark_digest(service, manifest)}
+    if annotations[_CLASS] == "keda":
         # KServe would make a ScaledObject without triggers, which KEDA refuses.
-        predictor["annotations"] = predictor["annotations"] | {_CLASS: "none"}
+        annotations[_CLASS] = "none"
+    predictor["annotations"] = annotations
     return _only(service, fewest + room, most + room, [{"predictor": predictor, "trafficPercent": percent}])
+
+
+def dark_digest(service: Object, manifest: Object) -> str:
+    """The digest of the canary's pods: the manifest's own where they need not change when they take over."""
+    digest, new = pods_digest(manifest), manifest["spec"]["predictor"]
+    same = new["annotations"][_CLASS] != "keda" and not _inherits(service["spec"]["predictor"]["model"], new["model"])
+    return digest if same else digest + "-dark"
+
+
+def _inherits(stable: Object, new: Object) -> bool:
+    """Whether the canary gets settings of the stable predictor's that the next version is to be without."""
+    if stable.get("args") and not new.get("args"):
+        return True
+    return any(
+        (stable.get("resources") or {}).get(kind, {}).keys() - new["resources"][kind].keys()
+        for kind in ("requests", "limits")
+    )
 
 
 def alone(service: Object, scaling: tuple[int, int]) -> Object:

@@ -18,7 +18,7 @@ from opencharacter.serving.names import next_predictor, predictor_service, too_l
 from opencharacter.serving.rollout.address import address_of, address_service, is_ours
 from opencharacter.serving.rollout.api import ROLLOUT_MANAGER, Namespace, Refusal
 from opencharacter.serving.rollout.asking import ask
-from opencharacter.serving.rollout.canary import alone, beside, canaries_of, scaling_of, storage_of
+from opencharacter.serving.rollout.canary import alone, beside, canaries_of, dark_digest, scaling_of, storage_of
 from opencharacter.serving.rollout.outcome import Rollout, RolloutFailed, RolloutRefused, ServedVersion
 from opencharacter.serving.rollout.readiness import pods_digest
 from opencharacter.serving.rollout.selection import HINT, select_runtime
@@ -175,7 +175,7 @@ class _Rolling:
         current = _current(live)
         name = next_predictor(self.model.version, current)
         manifest = deployment_manifest(self.config, self.model, predictor_name=name)
-        digest, scaling = pods_digest(manifest), scaling_of(live)
+        digest, scaling = dark_digest(live, manifest), scaling_of(live)
         most = self.config.canary_replicas or max(replicas, self.config.min_replicas)
         # A call that was interrupted between the move of the address and the take-over may have left it elsewhere.
         self._point(live, current)
@@ -202,7 +202,7 @@ class _Rolling:
                 raise RolloutFailed(str(error), reason=error.reason, hint=error.error.hint) from error
             raise
         self.report(f"version {self.model.version} takes over")
-        waiting.until_ready(name, digest, self.config.min_replicas)
+        waiting.until_ready(name, pods_digest(manifest), self.config.min_replicas)
         self.namespace.delete_scaler(predictor_service(self._service, current))
         return self._outcome(name, changed=True)
 

@@ -58,7 +58,7 @@ def _objection(model: dict[str, Any], spec: dict[str, Any]) -> str | None:
         return "is disabled"
     if spec.get("multiModel"):
         return "is for several models in one server (multiModel)"
-    if spec.get("workerSpec"):
+    if spec.get("workerSpec") is not None:
         return "is for several nodes (workerSpec)"
     if objection := _format_objection(model["modelFormat"], spec.get("supportedModelFormats") or []):
         return objection
