@@ -10,6 +10,7 @@ from opencharacter.errors import UserError
 from opencharacter.pipelines.cluster import STEPS, ClusterProfile, StepName
 from opencharacter.pipelines.config import RunConfig
 from opencharacter.pipelines.quantities import byte_count
+from opencharacter.serving.names import too_long
 
 _GATED = ("meta-llama/", "google/gemma", "GAIR/lima")
 """Beginnings of hub ids whose owners ask for an agreement first, so that a download needs a token."""
@@ -66,7 +67,7 @@ def gpus_of(profile: ClusterProfile, step: StepName) -> int:
 def find_lacks(config: RunConfig, profile: ClusterProfile) -> list[Lack]:
     """What can be told from the two files alone; sizes of models and data are looked at elsewhere."""
     lacks = [*_training(config, profile), *_accelerators(config, profile), *_local_files(config)]
-    lacks += [*_interruptions(config, profile), *_secrets(config, profile)]
+    lacks += [*_interruptions(config, profile), *_secrets(config, profile), *_service_name(config, profile)]
     return sorted(lacks, key=lambda lack: not lack.impossible)
 
 
@@ -118,6 +119,14 @@ def _training(config: RunConfig, profile: ClusterProfile) -> Iterator[Lack]:
             key="steps.sft.queue",
             message=f"no queue: {nodes} nodes are not admitted together, and two runs may wait for each other",
         )
+
+
+def _service_name(config: RunConfig, profile: ClusterProfile) -> Iterator[Lack]:
+    """With a namespace of its own, `deploy` has been checked already."""
+    deploy = config.deploy
+    elsewhere = not deploy.apply or deploy.namespace is not None
+    if not elsewhere and (problem := too_long(deploy.service_name, profile.namespace)):
+        yield Lack(step="deploy", key="run: deploy.service_name", message=problem, impossible=True)
 
 
 def _accelerators(config: RunConfig, profile: ClusterProfile) -> Iterator[Lack]:

@@ -1,1 +1,1 @@
-"""Write the InferenceService of the champion, and apply it where told to."""
+"""Write the InferenceService of the champion, and bring it into service where asked to."""

@@ -1,4 +1,4 @@
-"""Write the InferenceService of the champion, and apply it where told to."""
+"""Write the InferenceService of the champion, and bring it into service where asked to."""
 
 from kfp import dsl
 
@@ -13,7 +13,7 @@ def deploy(
     promoted: dsl.Input[dsl.Model],
     deployment: dsl.Output[dsl.Artifact],
 ) -> None:
-    """Write the InferenceService of the champion, and apply it where told to."""
+    """Write the InferenceService of the champion, and bring it into service where asked to."""
     from opencharacter import serving
     from opencharacter.components.runtime import Step
 

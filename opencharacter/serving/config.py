@@ -21,7 +21,7 @@ class DeployConfig(BaseModel):
         pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
         description="none: the pipeline's own; from outside a cluster, that of the kubeconfig's context",
     )
-    apply: bool = Field(default=False, description="apply to the cluster; otherwise only write the manifest")
+    apply: bool = Field(default=False, description="bring it into service; otherwise only write the manifest")
     gpus: Literal[0, 1, 2, 4, 8] = Field(default=1, description="of one node; each pod's weights are split over them")
     cpu: Quantity = "4"
     memory: Quantity = "24Gi"

@@ -111,3 +111,12 @@ def test_the_demo_on_cpus_lacks_gpus_for_nothing_but_speed() -> None:
     packaged = ["engines.judge.weights", "engines.teacher.weights", "sft.base_model"]
     assert sorted(lack.key for lack in found if not lack.step) == [f"run: {key}" for key in packaged]
     assert not any(lack.impossible for lack in found)
+
+
+def test_a_service_whose_names_would_be_too_long_in_the_profiles_namespace_is_refused() -> None:
+    config = load_run_config(preset="final", overrides=["deploy.apply=true", f"deploy.service_name={'s' * 40}"])
+    here = {"name": "lab", "env": ENV, "secrets": SECRETS, "steps": STEPS}
+    [lack] = find_lacks(config, ClusterProfile.model_validate(here | {"namespace": "a-team-of-people"}))
+    assert (lack.key, lack.impossible) == ("run: deploy.service_name", True)
+    assert "make it 9 shorter" in lack.message
+    assert find_lacks(config, ClusterProfile.model_validate(here | {"namespace": "ateam"})) == []
