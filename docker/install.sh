@@ -24,7 +24,13 @@ dependencies)
     in_base=
     if [ "${VLLM_IN_BASE:-0}" = 1 ]; then in_base=--system-site-packages; fi
     python3 -m venv --without-pip $in_base "$venv"
-    "$venv/bin/python3" docker/missing.py "$2" "${FLAVOUR:-cuda}" >/tmp/missing.txt
+    libraries=${FLAVOUR:-cuda}
+    torch=$(grep -o '^torch==[^ ;]*' "$2" || true)
+    if [ "$libraries" = cpu ] && [ -n "$torch" ] && ! uv_install --dry-run "$torch" 2>&1 | grep -q '+cpu'; then
+        echo "no index here has a CPU build of $torch: its CUDA build is taken, which needs CUDA's libraries" >&2
+        libraries=cuda
+    fi
+    "$venv/bin/python3" docker/missing.py "$2" "$libraries" >/tmp/missing.txt
     # DeepSpeed is built on top of the rest: its extensions are compiled against the torch that they run with.
     grep -v '^deepspeed==' /tmp/missing.txt >/tmp/wheels.txt
     uv_install --compile-bytecode --requirement /tmp/wheels.txt

@@ -46,6 +46,7 @@ def writable(folder):
 from opencharacter.library import fingerprint
 print(json.dumps(dict(
     user=[os.getuid(), os.getgid()],
+    cuda_torch=any(found.name == "torch" and "+cpu" not in found.version for found in distributions()),
     packages=[found.metadata["Name"].lower().replace("_", "-") for found in distributions()],
     compilers=[name for name in {COMPILERS} if shutil.which(name)],
     writable=[path for path in {PLACES} if writable(path)],
@@ -71,7 +72,8 @@ def test_the_image_holds_what_it_needs_and_nothing_else(name: str, inspected: di
     packages = set(inspected[name]["packages"])
     assert HOLDS[name] <= packages
     assert not packages & (LACKS[name] | NOWHERE)
-    assert not {package for package in packages if package.startswith("nvidia-")}, "this is the CPU flavour"
+    if not inspected[name]["cuda_torch"]:
+        assert not {package for package in packages if package.startswith("nvidia-")}, "this is the CPU flavour"
 
 
 @pytest.mark.parametrize("name", NAMES)

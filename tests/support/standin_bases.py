@@ -4,14 +4,15 @@ They bear the real ones' names. This machine's certificates, its package index s
 in them, so that the Dockerfiles build here as they are.
 """
 
+import json
 import os
-import re
 import shutil
 import subprocess
 import tempfile
 from pathlib import Path
 
 from support import standin_recipes
+from support.build_script import script
 
 _SUITE = "bookworm"
 _CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
@@ -26,7 +27,7 @@ def make_standins(names: dict[str, str], engine: dict[str, str]) -> None:
     made from the same settings is used again.
     """
     environment = os.environ | engine | {"DOCKER_BUILDKIT": "1"}
-    docker, settings = engine["DOCKER"], _settings()
+    docker, settings = engine["DOCKER"], base_settings(script("requirements/install.py").pip_settings())
     told = subprocess.check_output([docker, "image", "ls", "--format", "{{.Repository}}:{{.Tag}}"], env=environment)
     present = told.decode().split()
     bare = f"{_STANDIN}:bare-{_digest(settings)}"
@@ -67,25 +68,28 @@ def _debootstrap(settings: dict[str, str | Path], tag: str, environment: dict[st
             raise RuntimeError("the stand-in's root could not be packed")
 
 
-def _settings() -> dict[str, str | Path]:
-    """Files of the stand-ins: contents, or what to copy."""
-    told = subprocess.run(["python3", "-m", "pip", "config", "list"], capture_output=True, text=True, check=True).stdout
-    values = dict(re.findall(r"^(?:global|:env:)\.([\w-]+)='(.*)'$", told, re.MULTILINE))
-    folders = [Path(word) for word in values.get("find-links", "").split() if Path(word).is_dir()]
-    index = [word for key in ("index-url", "extra-index-url") for word in values.get(key, "").split()]
-    remote = [word for word in index if word.startswith("http")]
-    files: dict[str, str | Path] = {
-        str(wheel): wheel for folder in folders for wheel in sorted(folder.glob("torch-*.whl"))
-    }
+def base_settings(pip: dict[str, str]) -> dict[str, str | Path]:
+    """Files of the stand-ins by path, contents or what to copy, where pip is configured so.
+
+    Of the folders of wheels, those come along that hold a build of torch; the others are not in the image.
+    """
+    folders = [Path(word.removeprefix("file://")) for word in pip.get("find-links", "").split()]
+    wheels = [wheel for folder in folders if folder.is_dir() for wheel in sorted(folder.glob("torch-*.whl"))]
+    links = sorted({str(wheel.parent) for wheel in wheels})
+    remote = [url for key in ("index-url", "extra-index-url") for url in pip.get(key, "").split() if url[:4] == "http"]
+    files: dict[str, str | Path] = {str(wheel): wheel for wheel in wheels}
     if _CERTIFICATES.exists():
         files[str(_CERTIFICATES)] = _CERTIFICATES
-    links = [str(folder) for folder in folders]
-    files["/etc/pip.conf"] = "\n".join(
-        ["[global]", f"find-links = {' '.join(links)}", *([f"extra-index-url = {' '.join(remote)}"] if remote else [])]
-    )
-    files["/etc/uv/uv.toml"] = "".join(
-        ["system-certs = true\n", f"find-links = {links}\n", *(f'[[index]]\nurl = "{url}"\n' for url in remote)]
-    )
+    pip_lines = ["[global]"]
+    uv_lines = ["system-certs = true"]
+    if links:
+        pip_lines.append(f"find-links = {' '.join(links)}")
+        uv_lines.append(f"find-links = {json.dumps(links)}")
+    if remote:
+        pip_lines.append(f"extra-index-url = {' '.join(remote)}")
+        uv_lines += [f'[[index]]\nurl = "{url}"' for url in remote]
+    files["/etc/pip.conf"] = "\n".join(pip_lines) + "\n"
+    files["/etc/uv/uv.toml"] = "\n".join(uv_lines) + "\n"
     return files
 
 

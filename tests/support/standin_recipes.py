@@ -12,6 +12,10 @@ VLLM_BASE_TQDM = "4.67.0"
 """The stand-in's own version of a package, which is not the locked one."""
 
 _READ = ("docker/missing.py", "requirements/synthesis-cpu.lock")
+_UV = (
+    "/tmp/uv/bin/uv pip install --python /usr/bin/python3 --break-system-packages --no-deps --no-cache"
+    " --index-strategy unsafe-best-match"
+)
 _CUDA = "/usr/local/cuda"
 _COMPILER = ["nvidia-cuda-nvcc==13.0.88", "nvidia-cuda-crt==13.0.88", "nvidia-nvvm==13.0.88"]
 _TEMPLATES = ["nvidia-cuda-cccl==13.0.85"]
@@ -38,10 +42,11 @@ def _vllm() -> str:
     return (
         f"COPY {' '.join(_READ)} /tmp/\n"
         "RUN python3 -m venv /tmp/uv && /tmp/uv/bin/pip install --quiet uv"
-        " && python3 /tmp/missing.py /tmp/synthesis-cpu.lock cpu"
+        f" && {_UV} --dry-run $(grep -o '^torch==[^ ;]*' /tmp/synthesis-cpu.lock) 2>&1 | grep -q '+cpu'"
+        " && libraries=cpu || libraries=cuda"
+        "; python3 /tmp/missing.py /tmp/synthesis-cpu.lock $libraries"
         f" | grep -vE '^({'|'.join(VLLM_BASE_LACKS)})==' | sed 's/^tqdm==.*/tqdm=={VLLM_BASE_TQDM}/' > /tmp/wanted.txt"
-        " && /tmp/uv/bin/uv pip install --python /usr/bin/python3 --break-system-packages --no-deps --no-cache"
-        " --index-strategy unsafe-best-match --requirement /tmp/wanted.txt && rm -rf /tmp/*\n"
+        f" && {_UV} --requirement /tmp/wanted.txt && rm -rf /tmp/*\n"
     )
 
 
