@@ -76,9 +76,9 @@ class TrainerCluster:
         if self.job_set_refuses:  # Trainer tries again for ever, and tells of it in an event only
             self.warn(f"TrainJob resources reconciliation failed: {self.job_set_refuses}")
 
-    def warn(self, message: str) -> None:
-        """Let a controller write an event about the job."""
-        name = self.job()["metadata"]["name"]
+    def warn(self, message: str, *, of_the_nodes: bool = False) -> None:
+        """Let a controller write an event about the TrainJob, or about the Job of its nodes."""
+        name = self.job()["metadata"]["name"] + ("-node-0" if of_the_nodes else "")
         about = {"type": "Warning", "involvedObject": {"kind": "TrainJob", "name": name}, "message": message}
         self.events.append(about | {"metadata": {}, "lastTimestamp": f"2026-01-01T00:00:{len(self.events):02d}Z"})
 
@@ -161,7 +161,10 @@ def _handler(cluster: TrainerCluster) -> type[stand_in.Handler]:
             elif url.path == _PODS:
                 self.answer(200, {"kind": "PodList", "items": cluster.pods})
             elif url.path == _EVENTS:
-                self.answer(200, {"kind": "EventList", "items": cluster.events})
+                (selector,) = parse_qs(url.query)["fieldSelector"]
+                name = dict(part.split("=") for part in selector.split(","))["involvedObject.name"]
+                found = [event for event in cluster.events if event["involvedObject"]["name"] == name]
+                self.answer(200, {"kind": "EventList", "items": found})
             else:
                 self._object(url.path)
 

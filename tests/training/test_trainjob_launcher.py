@@ -97,12 +97,23 @@ def test_what_holds_a_pod_up_is_said(trainer_cluster: TrainerCluster, caplog: py
     assert "Unschedulable: 0/3 nodes" in caplog.text
 
 
-def test_a_job_that_gets_no_pods_says_why(trainer_cluster: TrainerCluster, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("of_the_nodes", [True, False])
+def test_a_job_that_gets_no_pods_says_why(
+    trainer_cluster: TrainerCluster, caplog: pytest.LogCaptureFixture, of_the_nodes: bool
+) -> None:
     cluster = trainer_cluster
-    cluster.script = [lambda: cluster.warn("spec.replicatedJobs: field is immutable"), *[lambda: None] * 9]
-    cluster.script.append(cluster.finish)
+    quota = 'pods "x" is forbidden: exceeded quota: team'
+    cluster.script = [lambda: cluster.warn(quota, of_the_nodes=of_the_nodes), *[lambda: None] * 9, cluster.finish]
     _run(cluster)
-    assert caplog.text.count("has no pods: spec.replicatedJobs: field is immutable") == 1
+    assert caplog.text.count(f"has no pods: {quota}") == 1
+
+
+def test_an_account_that_may_not_read_events_waits_all_the_same(trainer_cluster: TrainerCluster) -> None:
+    cluster = trainer_cluster
+    cluster.refusals = [("GET", "/events", 403, {"message": 'User "me" cannot list resource "events"'})] * 40
+    cluster.script = [*[lambda: None] * 9, cluster.finish]
+    _run(cluster)
+    assert len(cluster.refusals) < 40
 
 
 def test_a_field_that_the_cluster_drops_is_not_waited_for(trainer_cluster: TrainerCluster) -> None:
@@ -252,6 +263,24 @@ def test_a_workspace_that_is_away_does_not_stop_the_training(
     _run(cluster)
     assert _shown(caplog) == [1, 2]
     assert caplog.text.count("the object store is away") == 1
+
+
+def test_a_cancelled_job_is_deleted_before_its_logs_are_kept(
+    trainer_cluster: TrainerCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pod that is told to end has half a minute, and a store that is away may take all of it."""
+    cluster, order = trainer_cluster, []
+
+    def cancel() -> None:
+        monkeypatch.setattr(
+            "opencharacter.storage.local_place.LocalPlace.write_log", lambda *_: order.append(len(cluster.jobs))
+        )
+        raise KeyboardInterrupt
+
+    cluster.script = [lambda: cluster.start(*_steps(1)), lambda: cluster.say("more"), cancel]
+    with pytest.raises(KeyboardInterrupt):
+        _run(cluster)
+    assert order == [0]
 
 
 def test_the_users_mistake_ends_the_job_at_once(trainer_cluster: TrainerCluster) -> None:

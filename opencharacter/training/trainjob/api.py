@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from opencharacter.engines.refusals import Cause, cause_of, refused, status_of, words_of
@@ -109,16 +110,15 @@ class ClusterApi:
             absent=name,
         )
 
-    def warning(self, name: str) -> str | None:
-        """The newest warning among the events of an object and of what bears its name; none if it may not be read."""
-        selector = f"type=Warning,involvedObject.name={name}"
-        listed = self._ask(
-            "list events",
-            lambda: self._raw(self._core.list_namespaced_event, self.namespace, field_selector=selector),
-            instead={403: {}},
-        )
-        events = sorted(listed.get("items") or [], key=_event_time)
-        return str(events[-1].get("message")) if events else None
+    def warning(self, job: str) -> str | None:
+        """The newest warning about a TrainJob, its JobSet or the Job of its nodes; none if events may not be read."""
+        events: list[Object] = []
+        for name in (job, f"{job}-{NODE}-0"):
+            selector = f"type=Warning,involvedObject.name={name}"
+            list_events = partial(self._raw, self._core.list_namespaced_event, self.namespace, field_selector=selector)
+            events += self._ask("list events", list_events, instead={403: {}}).get("items") or []
+        newest = max(events, key=_event_time, default=None)
+        return str(newest.get("message")) if newest else None
 
     def log(self, pod: str, *, follow: bool, previous: bool = False, since_s: int | None = None) -> Iterator[bytes]:
         """The pod's log as it arrives, in pieces, each line after its time. Raises whatever breaks it.

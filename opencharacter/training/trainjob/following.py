@@ -71,9 +71,8 @@ class _Following:
         return f"TrainJob {self._api.namespace}/{self._name}"
 
     def close(self) -> None:
-        """Store what the nodes have said, however this ends."""
+        """Stop reading."""
         self._readers.close()
-        self._kept.save(all_of_it=True)
 
     def look(self) -> bool:
         """Look at the job and its pods. Says whether it has ended well."""

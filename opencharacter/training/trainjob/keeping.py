@@ -44,13 +44,15 @@ class KeptLogs:
 
     def save(self, *, all_of_it: bool = False) -> None:
         """Store what is new: every half minute, or at once. A store that is away is warned of once, and tried again."""
-        for node, end in self._ends.items():
-            if end.is_due(all_of_it):
-                try:
-                    self._workspace.write_log(self._file(node), end.text)
-                except OpenCharacterError as error:
-                    self._warn(error)
-                end.stored_at, end.fresh = time.monotonic(), False
+        due = [(node, end) for node, end in self._ends.items() if end.is_due(all_of_it)]
+        try:
+            for node, end in due:
+                self._workspace.write_log(self._file(node), end.text)
+                end.fresh = False
+        except OpenCharacterError as error:
+            self._warn(error)
+        for _, end in due:
+            end.stored_at = time.monotonic()
 
     def _end(self, node: int) -> "_End":
         if node not in self._ends:

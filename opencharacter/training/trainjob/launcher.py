@@ -69,6 +69,8 @@ def _run(
         if owner.wants_no_more():
             api.delete(name)
         raise
+    finally:  # after the job is deleted: whoever ends this process gives it half a minute
+        kept.save(all_of_it=True)
     _tidy(api, name)
 
 
