@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlparse
 _UV = [str(Path(sys.executable).parent / "uv"), "pip"]
 _PROBE_S = 20
 # What a fresh environment fetches and takes with either build, in GB.
-_SIZES = {"CPU": (1.3, 4.1), "CUDA": (3.6, 6.9)}
+_SIZES = {"CPU": (1.4, 4.0), "CUDA": (3.7, 7.4)}
 
 
 def uv_environment(environment: dict[str, str], pip: dict[str, str]) -> dict[str, str]:
@@ -46,33 +46,35 @@ def pip_settings() -> dict[str, str]:
 
 
 def install_torch(pin: str, environment: dict[str, str]) -> None:
-    """Install torch, unless it is there; say what is fetched before it is."""
+    """Install torch, unless it is there; say what is fetched before it is. CalledProcessError where uv fails."""
     command = [*_UV, "install", "--no-deps", pin]
     build = _planned(command, environment)
+    why = "set UV_TORCH_BACKEND for another"
     if build == "CUDA" and "UV_TORCH_BACKEND" not in environment and not _has_gpu():
-        quick = environment | {"UV_HTTP_TIMEOUT": "5", "UV_HTTP_RETRIES": "0"}
-        if _planned([*command, "--torch-backend", "cpu"], quick) == "CPU":
+        if _reaches_cpu_build(command, environment):
             _say("CPU", "no GPU here")
             if not subprocess.run([*command, "--quiet", "--torch-backend", "cpu"], env=environment).returncode:
                 return
-        build = "CUDA"
-        _say(build, "PyTorch's index of CPU builds is out of reach, and this one works without a GPU, too")
-    elif build:
-        _say(build, "set UV_TORCH_BACKEND for another")
+        why = "works without a GPU, too; PyTorch's index of CPU builds does not answer"
     if build:
+        _say(build, why)
         subprocess.run([*command, "--quiet"], env=environment, check=True)
 
 
-def _planned(command: list[str], environment: dict[str, str]) -> str:
-    """The build of torch that the command would install; empty if none, or if that cannot be told in time."""
+def _reaches_cpu_build(command: list[str], environment: dict[str, str]) -> bool:
+    quick = environment | {"UV_HTTP_TIMEOUT": "5", "UV_HTTP_RETRIES": "0"}
     try:
-        told = subprocess.run(
-            [*command, "--dry-run"], env=environment, capture_output=True, text=True, timeout=_PROBE_S
-        )
-    except subprocess.TimeoutExpired:
-        return ""
+        return _planned([*command, "--torch-backend", "cpu"], quick, _PROBE_S) == "CPU"
+    except subprocess.SubprocessError:
+        return False
+
+
+def _planned(command: list[str], environment: dict[str, str], limit_s: float | None = None) -> str:
+    """The build of torch that the command would install; empty if torch is there."""
+    command = [*command, "--dry-run"]
+    told = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=limit_s, check=True)
     found = re.search(r"^ \+ torch==(\S+)", told.stderr, re.MULTILINE)
-    return "" if told.returncode or not found else "CPU" if found[1].endswith("+cpu") else "CUDA"
+    return "" if not found else "CPU" if found[1].endswith("+cpu") else "CUDA"
 
 
 def _has_gpu() -> bool:
@@ -95,6 +97,7 @@ def main(options: list[str]) -> int:
         for pin in pins:
             install_torch(pin, environment)
     except subprocess.CalledProcessError as error:
+        print(error.stderr or "", end="", file=sys.stderr)
         return error.returncode
     # torch is there, and PyTorch's index may hold other versions of what else is locked.
     rest = {name: value for name, value in environment.items() if name != "UV_TORCH_BACKEND"}

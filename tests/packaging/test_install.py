@@ -60,7 +60,8 @@ def test_without_a_gpu_torch_is_the_cpu_build_if_that_can_be_reached(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(install, "_has_gpu", lambda: gpu)
-    monkeypatch.setattr(install, "_PROBE_S", 8)
+    if pytorch == "silent":
+        monkeypatch.setattr(install, "_PROBE_S", 3)
     with torch_indexes(tmp_path, pytorch) as variables:
         install.install_torch(PIN, environment | variables)
         assert installed(environment) == version
@@ -77,6 +78,17 @@ def test_the_user_s_own_choice_of_a_backend_holds(
     with torch_indexes(tmp_path, "served") as variables:
         install.install_torch(PIN, environment | variables | {"UV_TORCH_BACKEND": "cpu"})
     assert installed(environment) == f"{VERSION}+cpu"
+
+
+def test_the_user_s_own_choice_is_not_replaced_where_it_cannot_be_had(
+    install: ModuleType, environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with torch_indexes(tmp_path, "refused") as variables, monkeypatch.context() as patch:
+        for name, value in {**environment, **variables, "UV_HTTP_RETRIES": "0", "UV_TORCH_BACKEND": "cpu"}.items():
+            patch.setenv(name, value)
+        (tmp_path / "some.lock").write_text(PIN)
+        assert install.main(["--requirements", str(tmp_path / "some.lock")]) != 0
+    assert not list((tmp_path / "venv").glob("lib/python3*/site-packages/torch*"))
 
 
 def test_a_cpu_build_in_pip_s_folder_of_wheels_is_taken_whatever_else_pip_names(

@@ -13,6 +13,8 @@ import pytest
 from support.build_script import script
 
 ROOT = Path(__file__).parents[2]
+# The first test waits for all resolutions, and they for the index.
+pytestmark = pytest.mark.timeout(900)
 LOCKS = [path.stem for path in sorted(ROOT.glob("requirements/*.lock"))]
 PYTHONS = ["3.11", "3.12", "3.13"]
 # What has no wheel, and builds without a compiler or with the one that DeepSpeed needs anyway.
@@ -34,7 +36,7 @@ def _resolve(lock: Path, python: str, environment: dict[str, str]) -> subprocess
     # Wheels for the C library of 2020 and newer.
     command = [str(Path(sys.executable).parent / "uv"), "pip", "compile", "--quiet", "--no-header", "--no-annotate"]
     command += ["--python", sys.executable, "--python-version", python, "--python-platform", "x86_64-manylinux_2_31"]
-    return subprocess.run([*command, *wheels, str(lock)], env=environment, capture_output=True, text=True, timeout=240)
+    return subprocess.run([*command, *wheels, str(lock)], env=environment, capture_output=True, text=True, timeout=600)
 
 
 @pytest.fixture(scope="module")
