@@ -25,10 +25,21 @@ class _NoAnswer(Exception):
         self.refused, self.final = refused, final
 
 
-def ask(namespace: Namespace, service: str, model: str, question: SmokeQuestion, pause: Callable[[float], None]) -> str:
-    """The answer of a predictor's Service. Raises `RolloutFailed` with what is wrong with it."""
+def ask(
+    namespace: Namespace,
+    service: str,
+    model: str,
+    question: SmokeQuestion,
+    pause: Callable[[float], None],
+    *,
+    context: int | None = None,
+) -> str:
+    """The answer of a predictor's Service. Raises `RolloutFailed` with what is wrong with it.
+
+    `context`: the server's context length in tokens, where it is not the model's own.
+    """
     for seed in _SEEDS:
-        answer = _answer(namespace, service, question.request(model, seed), pause)
+        answer = _answer(namespace, service, question.request(model, seed, context), pause)
         # A cut answer may be the draw's fault; all else is the model's.
         if cut(answer) is None or seed == _SEEDS[-1]:
             break

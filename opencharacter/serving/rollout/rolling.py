@@ -230,8 +230,10 @@ class _Rolling:
 
     def _ask(self, predictor: str) -> None:
         target = predictor_service(self._service, predictor)
-        self.report(f"{target} is ready; it is asked: {self.question.question}")
-        answer = ask(self.namespace, target, self._service, self.question, self.pause)
+        context = self.config.max_model_len
+        question = self.question.fitting(context)
+        self.report(f"{target} is ready; it is asked: {question.question}")
+        answer = ask(self.namespace, target, self._service, question, self.pause, context=context)
         self.report(f"it answers: {answer}")
 
     def _point(self, owner: Object, predictor: str) -> None:

@@ -101,5 +101,6 @@ def _lowest_protocol(runtime: Runtime) -> int:
 def _priority(runtime: Runtime, format_name: str) -> float:
     """That of the first entry of the format's name; one without goes after all that have one."""
     named = (each for each in runtime["spec"].get("supportedModelFormats") or [] if each["name"] == format_name)
-    priority = next(named, {}).get("priority")
+    first = next(named, None)
+    priority = first.get("priority") if first else None
     return float("-inf") if priority is None else float(priority)

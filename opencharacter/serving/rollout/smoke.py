@@ -11,8 +11,11 @@ from opencharacter.errors import UserError
 SMOKE_TAG = "smoke_question"
 """Tag of a registered model version with a `SmokeQuestion` as JSON: a character that training has not seen."""
 
-MAX_TOKENS = 512
+_MAX_TOKENS = 512
 """Long enough for an answer in character; a model that has not ended by then does not know when to."""
+
+_CHARACTERS_PER_TOKEN = 3
+"""At the least, in the languages that profiles are written in."""
 
 _MARKS = re.compile(
     r"<\|[\w ]{2,40}\|>"  # Llama 3's, ChatML's, Phi's
@@ -42,17 +45,28 @@ class SmokeQuestion(BaseModel):
                 f"tag {SMOKE_TAG}: {error}", hint='expected {"character": {...}, "question": "..."} as JSON'
             ) from error
 
-    def request(self, model: str, seed: int) -> dict[str, Any]:
-        """The chat request. Special tokens stay in its answer, where they would show."""
+    def fitting(self, context: int | None) -> "SmokeQuestion":
+        """This question, or the built-in one where a server of so small a context could not take it."""
+        size = len(json.dumps(self.character, ensure_ascii=False)) + len(self.question)
+        room = context is None or size / _CHARACTERS_PER_TOKEN + max_tokens(context) <= context
+        return self if room else BUILT_IN
+
+    def request(self, model: str, seed: int, context: int | None) -> dict[str, Any]:
+        """The chat request, for a server of that context length. Special tokens stay in its answer, to be seen."""
         return {
             "model": model,
             "character": self.character,
             "messages": [{"role": "user", "content": self.question}],
-            "max_tokens": MAX_TOKENS,
+            "max_tokens": max_tokens(context),
             "temperature": 0.7,
             "seed": seed,
             "skip_special_tokens": False,
         }
+
+
+def max_tokens(context: int | None) -> int:
+    """The longest answer that is asked for."""
+    return _MAX_TOKENS if context is None else min(_MAX_TOKENS, context // 4)
 
 
 BUILT_IN = SmokeQuestion(
@@ -87,7 +101,7 @@ def cut(answer: Any) -> str | None:
     end = answer["choices"][0]["finish_reason"] if isinstance(answer, dict) and answer.get("choices") else "stop"
     if end == "stop":
         return None
-    return f"was cut after {MAX_TOKENS} tokens" if end == "length" else f"ended for the reason '{end}'"
+    return "was cut, since the model had not ended it" if end == "length" else f"ended for the reason '{end}'"
 
 
 def _shown(value: Any) -> str:
