@@ -13,6 +13,7 @@ from support.fake_llm import FakeLLM
 from support.faulty_proxy import FaultyProxy, faulty_proxy
 from support.kserve_cluster import kserve  # noqa: F401
 from support.kubernetes_api import cluster  # noqa: F401
+from support.mlflow_fixture import mlflow_folder, mlflow_uri  # noqa: F401
 from support.object_store import BUCKET, ObjectStore, object_store
 from support.registry_api import registry  # noqa: F401
 from support.small_model import SMALL_MODEL_CONTEXT, SMALL_MODEL_NAME, SMALL_MODEL_REF

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from opencharacter import __version__
-from opencharacter.cli import cluster, config, demo, models, pipeline, plan, run, serving
+from opencharacter.cli import cluster, config, demo, models, pipeline, plan, promoter, run, serving
 from opencharacter.errors import OpenCharacterError
 
 app = typer.Typer(
@@ -32,6 +32,7 @@ app.add_typer(cluster.app, name="cluster")
 app.command("models")(models.models)
 app.command("promote")(models.promote)
 app.command("deploy")(models.deploy)
+app.command("promoter")(promoter.promoter)
 app.command("mlflow")(models.mlflow)
 app.command("serve")(serving.serve)
 app.command("chat")(serving.chat)

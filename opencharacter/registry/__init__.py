@@ -1,23 +1,35 @@
 """The model registry: MLflow holds versions, lineage and aliases; the weights stay where they are."""
 
 from opencharacter.registry.config import RegistryConfig
-from opencharacter.registry.models import RegisteredModel, Verdict
-from opencharacter.registry.promotion import promote
+from opencharacter.registry.deployments import find_alias, read_deployment, record_deployment, record_replaced
+from opencharacter.registry.models import Deployment, RegisteredModel, Verdict
+from opencharacter.registry.promotion import find_objection, promote
 from opencharacter.registry.records import keep_version, kept_version
 from opencharacter.registry.registration import register
 from opencharacter.registry.server import local_server
 from opencharacter.registry.versions import current_champion, list_versions, resolve
+from opencharacter.registry.webhooks import AliasMove, Deliveries, UntrustedDelivery, register_webhook
 
 __all__ = [
+    "AliasMove",
+    "Deliveries",
+    "Deployment",
     "RegisteredModel",
     "RegistryConfig",
+    "UntrustedDelivery",
     "Verdict",
     "current_champion",
+    "find_alias",
+    "find_objection",
     "keep_version",
     "kept_version",
     "list_versions",
     "local_server",
     "promote",
+    "read_deployment",
+    "record_deployment",
+    "record_replaced",
     "register",
+    "register_webhook",
     "resolve",
 ]

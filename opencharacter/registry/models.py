@@ -1,6 +1,7 @@
 """What the registry knows of a model version, and the tags that hold it in MLflow."""
 
-from typing import Any, Protocol
+from datetime import datetime
+from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -19,6 +20,12 @@ REASON_TAG = "promotion_reason"
 """`gate: ...` or `forced: ...`, as `promote` writes it; a text of another form counts as forced."""
 SMOKE_TAG = "smoke_question"
 """What a deployment is asked before it serves: `{"character": {...}, "question": "..."}`."""
+
+DEPLOYMENT_TAG = "deployment"
+"""What came of bringing the service to the version (`Deployment`), as JSON."""
+
+FORCED, GATED = "forced: ", "gate: "
+"""How `REASON_TAG` starts."""
 
 
 class RegisteredModel(BaseModel):
@@ -84,3 +91,16 @@ class RecordedVerdict(BaseModel):
     reason: str
     challenger_digest: str
     champion_digest: str | None = None
+
+
+class Deployment(BaseModel):
+    """What came of bringing a service to a version: kept with the version, read by people and by the promoter."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    state: Literal["serving", "failed", "refused", "replaced"]
+    reason: str = ""
+    service: str = Field(description="NAMESPACE/NAME of the InferenceService")
+    time: datetime
+    attempts: int = Field(default=0, ge=0, description="rollouts of this version that failed one after the other")
+    settings: str = Field(default="", description="digest of the settings that it was tried with")

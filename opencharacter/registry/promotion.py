@@ -2,13 +2,17 @@
 
 from typing import TYPE_CHECKING
 
+from pydantic import ValidationError
+
 from opencharacter.errors import UserError
 from opencharacter.registry.client import mlflow_client
 from opencharacter.registry.config import RegistryConfig
 from opencharacter.registry.models import (
     CHALLENGER,
     CHAMPION,
+    FORCED,
     GATE_TAG,
+    GATED,
     PREVIOUS_TAG,
     REASON_TAG,
     RecordedVerdict,
@@ -21,6 +25,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 _FORCE_HINT = "evaluate again, or promote with --force and a --reason"
+_UNDECIDED = "no gate has decided on it"
+_OTHER_WEIGHTS = "the gate decided on other weights"
 
 
 def promote(
@@ -50,10 +56,41 @@ def promote(
         return find_version(client, candidate.name, candidate.version)
 
 
+def find_objection(version: RegisteredModel, served_digest: str | None) -> str | None:
+    """Why a version that an alias was moved to may not be served; None if it may.
+
+    `promote` asks the same before it moves the alias, but anybody may move one in MLflow's page. A version may be
+    served if it was forced (its tag `promotion_reason` has a reason that is no gate's), or if a gate's decision passed
+    for these weights. Unless `promote` has moved the alias to it before, which makes the way back to an older champion
+    free, that decision must also have compared it with what is served.
+
+    Args:
+        version: the version, with its tags.
+        served_digest: digest of the weights that are served; None if nothing is.
+    """
+    reason = version.tags.get(REASON_TAG, "").strip()
+    promoted = reason.startswith(GATED.strip())
+    if not promoted and reason.removeprefix(FORCED.strip()).strip():
+        return None
+    if GATE_TAG not in version.tags:
+        return _UNDECIDED
+    try:
+        decision = RecordedVerdict.model_validate_json(version.tags[GATE_TAG])
+    except ValidationError:
+        return f"its tag `{GATE_TAG}` is not a gate's decision"
+    if decision.challenger_digest != version.digest:
+        return _OTHER_WEIGHTS
+    if not decision.passed:
+        return decision.reason
+    if promoted or served_digest in (None, version.digest, decision.champion_digest):
+        return None
+    return "another version is served by now, and the gate did not compare with it"
+
+
 def _force(reason: str) -> str:
     if not reason.strip():
         raise UserError("a forced promotion needs a reason, which is recorded with the version")
-    return f"forced: {reason.strip()}"
+    return FORCED + reason.strip()
 
 
 def _judge(
@@ -62,10 +99,10 @@ def _judge(
     what = f"version {candidate.version} of '{candidate.name}'"
     if decision is None:
         if GATE_TAG not in candidate.tags:
-            raise UserError(f"{what} is not promoted: no gate has decided on it", hint=_FORCE_HINT)
+            raise UserError(f"{what} is not promoted: {_UNDECIDED}", hint=_FORCE_HINT)
         decision = RecordedVerdict.model_validate_json(candidate.tags[GATE_TAG])
     if decision.challenger_digest != candidate.digest:
-        raise UserError(f"{what} is not promoted: the gate decided on other weights", hint=_FORCE_HINT)
+        raise UserError(f"{what} is not promoted: {_OTHER_WEIGHTS}", hint=_FORCE_HINT)
     _tag(client, candidate, GATE_TAG, decision.model_dump_json())
     if not decision.passed:
         raise UserError(f"{what} is not promoted: {decision.reason}", hint=_FORCE_HINT)
@@ -74,7 +111,7 @@ def _judge(
             f"{what} is not promoted: version {champion.version} is champion now, and the gate did not compare with it",
             hint=_FORCE_HINT,
         )
-    return f"gate: {decision.reason}"
+    return GATED + decision.reason
 
 
 def _tag(client: "MlflowClient", model: RegisteredModel, key: str, value: str) -> None:

@@ -41,13 +41,13 @@ def list_versions(name: str) -> list[RegisteredModel]:
 
 def find_champion(client: "MlflowClient", name: str) -> RegisteredModel | None:
     """`current_champion` with a client at hand."""
-    aliases = _aliases(client, name) or {}
+    aliases = find_aliases(client, name) or {}
     return find_version(client, name, CHAMPION) if CHAMPION in aliases else None
 
 
 def find_version(client: "MlflowClient", name: str, wanted: str | int) -> RegisteredModel:
     """The version with an alias (text) or a number. Raises `UserError` listing what exists."""
-    aliases = _aliases(client, name)
+    aliases = find_aliases(client, name)
     if aliases is None:
         raise _unknown_model(client, name)
     number = aliases.get(wanted) if isinstance(wanted, str) else wanted
@@ -62,7 +62,7 @@ def find_version(client: "MlflowClient", name: str, wanted: str | int) -> Regist
 
 
 def _versions(client: "MlflowClient", name: str) -> list[RegisteredModel]:
-    aliases = _aliases(client, name)
+    aliases = find_aliases(client, name)
     if aliases is None:
         raise _unknown_model(client, name)
     found = client.search_model_versions(f"name='{name}'", order_by=["version_number DESC"], max_results=10_000)
@@ -74,8 +74,8 @@ def _versions(client: "MlflowClient", name: str) -> list[RegisteredModel]:
     ]
 
 
-def _aliases(client: "MlflowClient", name: str) -> dict[str, int] | None:
-    """Versions by alias; none if there is no such model."""
+def find_aliases(client: "MlflowClient", name: str) -> dict[str, int] | None:
+    """Version numbers by alias; none if there is no such model."""
     from mlflow.exceptions import MlflowException
 
     try:

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-from support.mlflow_fixture import mlflow_folder, mlflow_uri  # noqa: F401
 
 from opencharacter.hashing import digest
 from opencharacter.registry import RegistryConfig
@@ -11,7 +10,7 @@ from opencharacter.storage.workspace import Workspace
 
 
 @pytest.fixture
-def registry(mlflow_uri: str, request: pytest.FixtureRequest) -> RegistryConfig:  # noqa: F811
+def registry(mlflow_uri: str, request: pytest.FixtureRequest) -> RegistryConfig:
     return RegistryConfig(model_name=f"model-{digest(request.node.nodeid)[:12]}", experiment="tests")
 
 

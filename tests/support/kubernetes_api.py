@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from support import stand_in
+from support.cluster_records import Records
 
 
 class KubernetesApi:
@@ -20,6 +21,8 @@ class KubernetesApi:
         """Path, content type and body of each server-side apply."""
         self.refuse: int | None = None
         """The status that applies are refused with."""
+        self.records = Records()
+        """Leases and Events."""
 
     def serve_group(self, group_version: str, *resources: str) -> None:
         """Let discovery tell of an API: `serving.kserve.io/v1beta1`, `inferenceservices`."""
@@ -35,6 +38,8 @@ class KubernetesApi:
         class Handler(stand_in.Handler):
             def do_GET(self) -> None:
                 path = self.path.partition("?")[0]
+                if self._is_record("GET"):
+                    return
                 if path in api.denied:
                     self.answer(403, {"kind": "Status", "reason": "Forbidden", "message": f"{path} is forbidden"})
                 elif text := api.texts.get(path):
@@ -43,6 +48,20 @@ class KubernetesApi:
                     self.answer(200, found)
                 else:
                     self.answer(404, {"kind": "Status", "reason": "NotFound", "message": "no such thing here"})
+
+            def do_POST(self) -> None:
+                if not self._is_record("POST", self.body()):
+                    self.answer(404, {"kind": "Status", "reason": "NotFound", "message": "no such thing here"})
+
+            def do_PUT(self) -> None:
+                if not self._is_record("PUT", self.body()):
+                    self.answer(404, {"kind": "Status", "reason": "NotFound", "message": "no such thing here"})
+
+            def _is_record(self, method: str, body: dict[str, Any] | None = None) -> bool:
+                answer = api.records.answer(method, self.path.partition("?")[0], body)
+                if answer:
+                    self.answer(*answer)
+                return answer is not None
 
             def do_PATCH(self) -> None:
                 body = self.body()

@@ -1,12 +1,20 @@
 """One real MLflow server for the test session."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cryptography.fernet import Fernet
 
 from opencharacter.registry import local_server
+
+# As the chart sets them with promoter.webhook; without the cache a webhook is known to the next event.
+WEBHOOK_SETTINGS = {
+    "MLFLOW_WEBHOOK_ALLOWED_SCHEMES": "http",
+    "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS": "true",
+    "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY": Fernet.generate_key().decode(),
+    "MLFLOW_WEBHOOK_CACHE_TTL": "0",
+}
 
 
 @pytest.fixture(scope="session")
@@ -16,11 +24,11 @@ def mlflow_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def mlflow_uri(mlflow_folder: Path) -> Iterator[str]:
-    """The server's address, also in MLFLOW_TRACKING_URI while the session lasts."""
-    before = os.environ.pop("MLFLOW_TRACKING_URI", None)
-    with local_server(mlflow_folder) as uri:
-        os.environ["MLFLOW_TRACKING_URI"] = uri
-        yield uri
-    del os.environ["MLFLOW_TRACKING_URI"]
-    if before is not None:
-        os.environ["MLFLOW_TRACKING_URI"] = before
+    """The server's address, also in MLFLOW_TRACKING_URI while the session lasts. It may call webhooks on loopback."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in WEBHOOK_SETTINGS.items():
+            patch.setenv(name, value)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        with local_server(mlflow_folder) as uri:
+            patch.setenv("MLFLOW_TRACKING_URI", uri)
+            yield uri
