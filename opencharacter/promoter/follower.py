@@ -22,7 +22,7 @@ from opencharacter.registry import (
     record_deployment,
     record_replaced,
 )
-from opencharacter.serving import RolloutFailed, RolloutRefused, ServedVersion, roll_out, served_version
+from opencharacter.serving import Rollout, RolloutFailed, RolloutRefused, ServedVersion, roll_out, served_version
 
 Outcome = Literal["serving", "no_alias", "refused", "failed", "postponed", "unreachable"]
 
@@ -176,15 +176,18 @@ class Follower:
 
     def _roll_out(self, wish: RegisteredModel, served: ServedVersion | None, *, attempts: int) -> Look:
         moves = served is None or served.version != wish.version or served.model != wish.name
+        before = read_deployment(wish)
+        # What is known to serve is not asked again, unless its settings change.
+        known = not moves and before is not None and (before.state, before.service) == ("serving", self.service)
         if moves:
             origin = f" in place of version {served.version}" if served else ""
             self._say(f"rolling out version {wish.version}{origin} on {self.service}")
             self._send("RolloutStarted", f"model '{wish.name}': version {wish.version}{origin}")
         self._checked_at = self._now()
         try:
-            result = roll_out(
-                self._deploy, wish, report=self._report, pause=lambda seconds: self._pause(seconds, wish.version)
-            )
+            result = self._call(wish, wait=not known)
+            if known and result.changed:
+                result = self._call(wish, wait=True)
         except (RolloutRefused, RolloutFailed, UserError) as error:
             if getattr(error, "reason", None) == "cluster":
                 raise _Unreachable("cluster", error) from error
@@ -203,6 +206,15 @@ class Follower:
             self._unwritten.append(partial(record_replaced, wish.name, served.version, replaced))
         self._keep(wish.version, "serving")
         return Look("serving", text)
+
+    def _call(self, wish: RegisteredModel, *, wait: bool) -> Rollout:
+        def report(text: str) -> None:
+            self._report(f"{self.service}: {text}")
+
+        def pause(seconds: float) -> None:
+            self._pause(seconds, wish.version)
+
+        return roll_out(self._deploy, wish, wait=wait, report=report, pause=pause)
 
     def _failed(self, wish: RegisteredModel, error: OpenCharacterError, attempts: int) -> Look:
         refused = isinstance(error, UserError)

@@ -16,6 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from support import stand_in
+from support.cluster_records import Records
 from support.kserve_rules import (
     canary_replicas,
     denial,
@@ -86,6 +87,8 @@ class KServeCluster:
         """Moments at which no ready pod was behind the address, though one had been."""
         self.outages: list[int] = []
         """Statuses that the next requests get, whatever they are."""
+        self.records = Records()
+        """Leases and Events."""
         self.pauses = 0
         self._served: set[str] = set()
         self._made = 0
@@ -339,6 +342,8 @@ def _handler(cluster: KServeCluster) -> type[stand_in.Handler]:
         def do_GET(self) -> None:
             url = urlsplit(self.path)
             path = url.path
+            if self._is_record("GET"):
+                return
             if re.fullmatch(f"{_PODS}/([^/]+)/log", path):
                 if self._may("get", "pods/log"):
                     container = parse_qs(url.query)["container"][0]
@@ -366,8 +371,20 @@ def _handler(cluster: KServeCluster) -> type[stand_in.Handler]:
             if self._may("patch", kind) and (exists or self._may("create", kind)):
                 self.answer(*cluster.apply(kind, name, query["fieldManager"][0], body))
 
+        def do_PUT(self) -> None:
+            if not self._is_record("PUT", self.body()):
+                self.answer(404, _missing(self.path))
+
+        def _is_record(self, method: str, body: Object | None = None) -> bool:
+            answer = cluster.records.answer(method, urlsplit(self.path).path, body)
+            if answer:
+                self.answer(*answer)
+            return answer is not None
+
         def do_POST(self) -> None:
             body = self.body()
+            if self._is_record("POST", body):
+                return
             found = re.fullmatch(f"{_SERVICES}/([^/:]+):80/proxy/openai/v1/chat/completions", self.path)
             if found and self._may("create", "services/proxy"):
                 cluster.asked.append((found.group(1), body))
