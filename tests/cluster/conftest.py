@@ -17,6 +17,7 @@ from support.acceptance.progress import say
 from support.acceptance.queues import Queue, make_queue
 from support.acceptance.recipe import cluster_file, run_settings
 from support.acceptance.releases import MLFLOW, Release, chart_values, install, is_installed, s3_secret, serving_account
+from support.acceptance.serving import CHARACTER, Service
 from support.acceptance.settings import Settings, named_settings
 from support.acceptance.suite import Run, Suite, new_id
 from support.acceptance.waiting import Deadline
@@ -121,6 +122,7 @@ def release(suite: Suite) -> Iterator[Release]:
         suite.ledger.create(ACCOUNTS.format(suite.namespace), serving_account(account, secret))
     suite.until_available(suite.namespace, "opencharacter-mlflow")
     with port_forward(suite.namespace, "svc/opencharacter-mlflow:5000") as address:
+        os.environ["MLFLOW_TRACKING_URI"] = f"http://{address}"  # for the library in this process
         yield Release(
             name=suite.id, namespace=suite.namespace, local_mlflow=f"http://{address}", secret=secret, account=account,
             ours=ours,
@@ -164,3 +166,20 @@ def first_run(suite: Suite, cluster: Path, settings: list[str], workspace: str) 
 def queue(suite: Suite) -> Queue | None:
     """A queue of the session that holds; none without Kueue."""
     return make_queue(suite)
+
+
+@pytest.fixture(scope="session")
+def service(suite: Suite, release: Release, settings: list[str], first_run: Run) -> Service:
+    """What the long run has deployed, once that is over."""
+    first_run.until_over(seconds=1200)
+    made = Service(suite, release, settings)
+    assert made.read(), f"the run has deployed no InferenceService: {first_run.failed() or first_run.state()}"
+    return made
+
+
+@pytest.fixture(scope="session")
+def character(suite: Suite) -> Path:
+    """A character that no training has seen."""
+    path = suite.folder / "character.json"
+    path.write_text(CHARACTER.read_text(encoding="utf-8"), encoding="utf-8")
+    return path

@@ -2,10 +2,10 @@
 
 import json
 from collections.abc import Iterator
-from importlib import resources
 from pathlib import Path
 
 import pytest
+import yaml
 from support.acceptance import objects
 from support.acceptance.kube import (
     DEPLOYMENTS,
@@ -13,76 +13,12 @@ from support.acceptance.kube import (
     RUNTIMES,
     SECRETS,
     SERVICES_OF_MODELS,
-    Object,
-    conditions,
-    is_true,
 )
-from support.acceptance.programs import Ended, port_forward
-from support.acceptance.releases import Release, s3_secret
-from support.acceptance.suite import Run, Suite
+from support.acceptance.releases import s3_secret
+from support.acceptance.serving import READY_S, Service
+from support.acceptance.suite import Suite
 
 pytestmark = pytest.mark.needs("cluster", "images", "store", "pipelines")
-
-_READY_S = 420.0
-_CHARACTER = resources.files("opencharacter.data") / "demo" / "character.json"
-_QUESTION = "What would you tell your younger self?"
-
-
-class Service:
-    """The InferenceService of the session."""
-
-    def __init__(self, suite: Suite, release: Release, settings: list[str]) -> None:
-        self.suite = suite
-        self.path = f"{SERVICES_OF_MODELS.format(suite.namespace)}/{suite.id}"
-        self._environment = {"MLFLOW_TRACKING_URI": release.local_mlflow}
-        self._settings = [each for each in settings if each.startswith(("deploy.", "registry."))]
-
-    def read(self) -> Object | None:
-        """The object."""
-        return self.suite.kube.get(self.path)
-
-    def deploy(self, model: str, *settings: str, namespace: str | None = None, seconds: float = _READY_S) -> Ended:
-        """`opencharacter deploy` of a version or an alias, with the run's own settings and others over them."""
-        named = [*self._settings, f"deploy.namespace={namespace or self.suite.namespace}", *settings]
-        words = [word for setting in named for word in ("--set", setting)]
-        command = ("deploy", "--model", model, "--preset", "demo", *words)
-        return self.suite.opencharacter(*command, environment=self._environment, seconds=seconds)
-
-    def predictor(self) -> str:
-        """Name of the Deployment that serves now."""
-        name = ((self.read() or {}).get("spec", {}).get("predictor") or {}).get("name")
-        return f"{self.suite.id}-{name}-predictor" if name else f"{self.suite.id}-predictor"
-
-    def until_ready(self) -> Object:
-        """Waits for KServe's own word and for the pods of the newest kind."""
-        found = self.suite.deadline.until(
-            f"InferenceService {self.suite.id} is Ready",
-            lambda: is_true(self.read(), "Ready") and self.read(),
-            seconds=_READY_S,
-            state=lambda: f"{conditions(self.read())}; {((self.read() or {}).get('status') or {}).get('modelStatus')}",
-        )
-        self.suite.until_available(self.suite.namespace, self.predictor(), seconds=_READY_S)
-        assert isinstance(found, dict)
-        label = f"serving.kserve.io/inferenceservice={self.suite.id}"
-        self.suite.saw(self.suite.kube.find(PODS.format(self.suite.namespace), labels=label))
-        return found
-
-
-@pytest.fixture(scope="module")
-def service(suite: Suite, release: Release, settings: list[str], first_run: Run) -> Service:
-    """What the long run has deployed, once that is over."""
-    first_run.until_over(seconds=1200)
-    made = Service(suite, release, settings)
-    assert made.read(), f"the run has deployed no InferenceService: {first_run.failed() or first_run.state()}"
-    return made
-
-
-@pytest.fixture
-def character(suite: Suite) -> Path:
-    """A character that no training has seen."""
-    path = suite.folder / "character.json"
-    path.write_text(_CHARACTER.read_text(encoding="utf-8"), encoding="utf-8")
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -107,14 +43,12 @@ def test_ready(service: Service) -> None:
     assert model.get("transitionStatus") == "UpToDate", model
 
 
-def test_answer(suite: Suite, service: Service, character: Path) -> None:
+def test_answer(service: Service, character: Path) -> None:
     """The champion answers as a character, through one address that outlives its versions."""
     service.until_ready()
-    with port_forward(suite.namespace, f"svc/{suite.id}:80") as address:
-        words = ("chat", "--character", str(character), "--url", f"http://{address}/openai/v1", "--message", _QUESTION)
-        done = suite.opencharacter(*words, seconds=180).expect()
-    assert done.out.strip(), "an empty answer"
-    assert "<|im_" not in done.out, done.out
+    answer = service.ask(character)
+    assert answer, "an empty answer"
+    assert "<|im_" not in answer, answer
 
 
 def test_rolling_update(suite: Suite, service: Service, character: Path) -> None:
@@ -140,7 +74,7 @@ def test_rolling_update(suite: Suite, service: Service, character: Path) -> None
 
     suite.deadline.until("the load has begun", lambda: "requests" in log(), seconds=120, state=phase)
     service.deploy(f"models:/{suite.id}@champion", "deploy.max_model_len=1152").expect()
-    after = suite.until_available(suite.namespace, service.predictor(), seconds=_READY_S)
+    after = suite.until_available(suite.namespace, service.predictor(), seconds=READY_S)
     assert after["metadata"]["generation"] != before.get("metadata", {}).get("generation") or (
         after["metadata"]["uid"] != before["metadata"]["uid"]
     ), "the Deployment has not changed, so nothing was rolled"
@@ -153,10 +87,28 @@ def test_rolling_update(suite: Suite, service: Service, character: Path) -> None
 
 
 def test_no_supporting_runtime(suite: Suite, service: Service, other_protocol: str) -> None:
-    """deploy fails, with KServe's reason, where no runtime speaks the protocol."""
-    done = service.deploy(f"models:/{suite.id}@champion", namespace=other_protocol, seconds=300)
-    assert done.code == 1, done.said
-    assert "protocol" in done.said.lower() or "NoSupportingRuntime" in done.said, done.said
+    """deploy refuses, and says why, where no runtime speaks the protocol."""
+    done = service.deploy(f"models:/{suite.id}@champion", namespace=other_protocol).expect(2)
+    assert "speaks protocol v1, not v2" in done.said, done.said
+    assert suite.kube.get(f"{SERVICES_OF_MODELS.format(other_protocol)}/{suite.id}") is None
+
+
+def test_kserve_selects_by_protocol(suite: Suite, service: Service) -> None:
+    """KServe itself finds no runtime for a server that names no protocol, and says so in its status only."""
+    done = service.deploy(f"models:/{suite.id}@champion", "--dry-run").expect()
+    manifest = yaml.safe_load(done.out)
+    name = f"{suite.id}-none"
+    manifest["metadata"]["name"] = name
+    del manifest["spec"]["predictor"]["model"]["protocolVersion"]
+    place = SERVICES_OF_MODELS.format(suite.namespace)
+    suite.ledger.create(place, manifest)
+
+    def failure() -> dict[str, str]:
+        status = (suite.kube.get(f"{place}/{name}") or {}).get("status") or {}
+        return dict((status.get("modelStatus") or {}).get("lastFailureInfo") or {})
+
+    told = suite.deadline.until("KServe says why", failure, seconds=60)
+    assert told["reason"] == "NoSupportingRuntime", told
 
 
 def test_too_long_a_name(suite: Suite, service: Service) -> None:

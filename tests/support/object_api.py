@@ -3,6 +3,7 @@
 It has no controllers and no schemas: what is written is what is read.
 """
 
+import base64
 import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,6 +34,8 @@ class ObjectApi:
     def create(self, collection: str, body: dict[str, Any]) -> dict[str, Any]:
         """As a POST does it."""
         body["metadata"]["uid"] = f"uid-{next(self._uids)}"
+        if plain := body.pop("stringData", None):  # as it is done to Secrets
+            body["data"] = {key: base64.b64encode(value.encode()).decode() for key, value in plain.items()}
         self.objects[f"{collection}/{body['metadata']['name']}"] = body
         return body
 

@@ -17,6 +17,7 @@ ORDER = (
     "test_failures",
     "test_pipeline",
     "test_serving",
+    "test_promotion",
     "test_training",
     "test_production",
     "test_security",

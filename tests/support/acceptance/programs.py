@@ -35,8 +35,11 @@ class Ended:
     def expect(self, code: int = 0) -> "Ended":
         """Itself; `AssertionError` with the end of what it said, if it ended otherwise."""
         if self.code != code:
-            tail = "\n".join(self.said.splitlines()[-_TAIL_LINES:])
-            raise AssertionError(f"exit code {self.code} in place of {code}: {self.command}\n{tail}")
+            lines = self.said.splitlines() or ["it said nothing"]
+            tail = "\n".join(lines[-_TAIL_LINES:])
+            raise AssertionError(
+                f"exit code {self.code} in place of {code}: {lines[-1].strip()}\n$ {self.command}\n{tail}"
+            )
         return self
 
 

@@ -14,7 +14,7 @@ _SIZES: dict[str, dict[str, Any]] = {
     "profiles": {"cpu": "1", "memory": "5Gi", "shm": "256Mi"},
     "responses": {"cpu": "1", "memory": "5Gi", "shm": "256Mi"},
     "mix": {"cpu": "250m", "memory": "2Gi"},
-    "sft": {"cpu": "2", "memory": "9Gi", "shm": "256Mi"},
+    "sft": {"cpu": "2", "memory": "12Gi", "shm": "256Mi"},
     "evaluate": {"cpu": "1", "memory": "5Gi", "shm": "256Mi"},
 }
 

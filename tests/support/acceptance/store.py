@@ -41,6 +41,15 @@ def names_below(prefix: str, endpoint: str | None) -> list[str]:
     return [each["Key"].removeprefix(f"{key}/") for page in pages for each in page.get("Contents", [])]
 
 
+def copy_below(source: str, target: str, endpoint: str | None) -> None:
+    """Copy every object below a prefix to another one of the same bucket."""
+    client = _client(endpoint)
+    bucket, key = split(source)
+    for name in names_below(source, endpoint):
+        place = {"Bucket": bucket, "Key": f"{key}/{name}"}
+        client.copy_object(CopySource=place, Bucket=split(target)[0], Key=f"{split(target)[1]}/{name}")
+
+
 def split(uri: str) -> tuple[str, str]:
     """Bucket and key of s3://BUCKET/KEY."""
     found = re.fullmatch(r"s3://([^/]+)/?(.*?)/*", uri)

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 from support.acceptance import workflows
 from support.acceptance.kube import (
+    CONFIG_MAPS,
     DEPLOYMENTS,
     PODS,
     SERVICES_OF_MODELS,
@@ -256,6 +257,15 @@ class Suite:
     def release_service(self) -> None:
         """Delete the session's InferenceService, to have its memory for something else."""
         self.kube.delete(f"{SERVICES_OF_MODELS.format(self.namespace)}/{self.id}")
+
+    def retry_rules(self) -> Any:
+        """What the cluster tries again, as preflight reads it from the ConfigMap of Argo's controller."""
+        from opencharacter.pipelines.workflow_defaults import retry_rules
+
+        for namespace in (self.namespace, "kubeflow"):
+            if found := self.kube.get(f"{CONFIG_MAPS.format(namespace)}/workflow-controller-configmap"):
+                return retry_rules(found)
+        raise AssertionError(f"no workflow-controller-configmap in {self.namespace} or kubeflow")
 
     def answers(self) -> bool:
         """Whether the Kubernetes API does."""
