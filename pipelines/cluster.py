@@ -8,7 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from opencharacter import __version__
 from opencharacter.components.images import STEPS, ImageName, StepName, image_reference
 from opencharacter.pipelines.quantities import (
+    NAMESPACE,
     Bytes,
+    ClusterName,
     Cpu,
     Digest,
     Duration,
@@ -31,6 +33,9 @@ RESERVED = (
     "OPENCHARACTER_TRAINJOB",
 )
 """Variables that each step's pod gets from the profile's other keys."""
+
+_LABEL = 63
+"""Characters that a label's value may have."""
 
 _SECRET_LIKE = re.compile(r"(PASSWORD|TOKEN|SECRET|SECRET_ACCESS_KEY|ACCESS_KEY_ID|API_KEY|CREDENTIALS)$", re.I)
 
@@ -104,7 +109,9 @@ class Placement(_Strict):
     tolerations: list[Toleration] | None = None
     affinity: list[AffinityTerm] | None = None
     queue: KubernetesName | None = Field(default=None, description="Kueue LocalQueue")
-    priority: KubernetesName | None = Field(default=None, description="Kueue WorkloadPriorityClass")
+    priority: ClusterName | None = Field(
+        default=None, description="Kueue WorkloadPriorityClass; {namespace} stands for the profile's namespace"
+    )
     spot: bool | None = Field(default=None, description="may run on nodes that `spot` of the profile describes")
     retries: Retries | None = None
     timeout: Duration | None = Field(default=None, description="a pod that runs for longer is ended")
@@ -233,6 +240,10 @@ class ClusterProfile(_Strict):
                 # Of the two halves each is right; pydantic's text begins with its own heading.
                 reason = str(error).split("Value error, ")[-1].split(" [type=")[0]
                 raise ValueError(f"steps.{step}: with the defaults, {reason}") from error
+            if len(placement.priority or "") > _LABEL:
+                raise ValueError(
+                    f"steps.{step}.priority: '{placement.priority}' is longer than the {_LABEL} characters of a label"
+                )
             if placement.spot and not (self.spot.node_selector or self.spot.tolerations):
                 raise ValueError(f"steps.{step}.spot: the section `spot` does not say which nodes these are")
         return self
@@ -243,7 +254,7 @@ class ClusterProfile(_Strict):
         A key that is null in the step takes back the default.
         """
         own = self.steps.get(step, Placement()).model_dump(exclude_unset=True)
-        return self._with_spot(self.defaults.model_dump(exclude_unset=True) | own)
+        return self._completed(self.defaults.model_dump(exclude_unset=True) | own)
 
     def pod(self, step: StepName) -> Placement:
         """What the step's own pod asks for: its placement, but where that is a TrainJob's, whose pods are others.
@@ -254,13 +265,15 @@ class ClusterProfile(_Strict):
         placement = self.placement(step)
         if (placement.nodes or 1) == 1:
             return placement
-        launcher = self._with_spot(self.defaults.model_dump(exclude_unset=True) | {"accelerator": None, "spot": False})
+        launcher = self._completed(self.defaults.model_dump(exclude_unset=True) | {"accelerator": None, "spot": False})
         left_out = {"queue": None, "priority": None, "timeout": None, "shm": None}
         return launcher.model_copy(
             update={"retries": placement.retries, "caching": placement.caching, "scratch": None} | left_out
         )
 
-    def _with_spot(self, merged: dict[str, Any]) -> Placement:
+    def _completed(self, merged: dict[str, Any]) -> Placement:
+        if merged.get("priority"):
+            merged["priority"] = merged["priority"].replace(NAMESPACE, self.namespace)
         if merged.get("spot"):
             merged["node_selector"] = (merged.get("node_selector") or {}) | self.spot.node_selector
             more = [toleration.model_dump(exclude_unset=True) for toleration in self.spot.tolerations]

@@ -53,6 +53,18 @@ KubernetesName = Annotated[
     _form(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?", "a Kubernetes name: small letters, digits, '-' and '.'"),
 ]
 
+NAMESPACE = "{namespace}"
+"""Stands for the profile's namespace in a `ClusterName`."""
+
+ClusterName = Annotated[
+    str,
+    _form(
+        r"([a-z0-9]|\{namespace\})([-a-z0-9.]|\{namespace\})*",
+        f"a Kubernetes name: small letters, digits, '-' and '.'; {NAMESPACE} stands for the profile's",
+    ),
+]
+"""Name of an object that the whole cluster shares."""
+
 EnvironmentName = Annotated[str, _form(r"[A-Za-z_][A-Za-z0-9_]*", "a name of an environment variable")]
 
 Digest = Annotated[str, _form(r"sha256:[0-9a-f]{64}", "an image digest: sha256: and 64 hex digits")]

@@ -125,6 +125,7 @@ def preflight(
         "secrets": [*named.secrets, *(_secret(text) for text in secret or ())],
         "runtime": runtime,
         "queues": named.queues,
+        "priorities": named.priorities,
         "images": tuple(dict.fromkeys(image or ())),
         "step_images": named.step_images,
         "bucket": bucket,

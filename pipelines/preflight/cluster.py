@@ -55,6 +55,8 @@ def check_cluster(needs: Needs) -> Iterator[Finding]:
             yield _guarded(f"Secret {here}/{secret.name}", partial(_secret, api, here, secret))
         for queue in needs.queues:
             yield _guarded(f"LocalQueue {here}/{queue}", partial(_queue, api, here, queue))
+        for priority in needs.priorities:
+            yield _guarded(f"WorkloadPriorityClass {priority}", partial(_priority, api, priority))
         if needs.runtime:
             yield _guarded(f"ServingRuntime {here}/{needs.runtime}", partial(_runtime, api, needs))
 
@@ -147,6 +149,13 @@ def _queue(api: "ApiClient", namespace: str, name: str, subject: str) -> Finding
     if _read(api, f"/apis/{_KUEUE}/namespaces/{namespace}/localqueues/{name}") is None:
         hint = "the chart makes it (kueue.enabled), in its own namespace; or: --profile-set defaults.queue=NAME"
         return Finding(subject, "missing", "there is no such queue: pods would wait for ever", hint)
+    return Finding(subject, "ok", "is there")
+
+
+def _priority(api: "ApiClient", name: str, subject: str) -> Finding:
+    if _read(api, f"/apis/{_KUEUE}/workloadpriorityclasses/{name}") is None:
+        hint = "the chart makes it (kueue.enabled, kueue.priorities); or: --profile-set steps.STEP.priority=NAME"
+        return Finding(subject, "missing", "there is no such class: Kueue would admit no pod that names it", hint)
     return Finding(subject, "ok", "is there")
 
 

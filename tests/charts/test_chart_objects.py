@@ -3,16 +3,20 @@
 import contextlib
 import json
 import re
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import pytest
 import yaml
-from support.helm import CHART, NAMESPACE, Manifest, objects, one
+from support.helm import CHART, NAMESPACE, Manifest, helm, objects, one
 from support.kserve_cluster import NAMESPACE as SERVING_NAMESPACE
 from support.kserve_cluster import KServeCluster
 from support.kserve_rules import supporting_runtimes
 
 import opencharacter
+from opencharacter.pipelines.cluster import STEPS
+from opencharacter.pipelines.loading import load_cluster_profile
+from opencharacter.pipelines.quantities import byte_count
 from opencharacter.registry import RegisteredModel
 from opencharacter.serving import DeployConfig, RolloutFailed, deployment_manifest, roll_out
 from opencharacter.serving.manifest import MODEL_FORMAT, MODEL_FORMAT_VERSION
@@ -287,17 +291,95 @@ def test_the_dashboard_asks_for_metrics_that_exist() -> None:
 
 
 def test_queues_hold_the_quotas() -> None:
-    queue = one("ClusterQueue", "opencharacter", PRODUCTION)["spec"]
+    queue = one("ClusterQueue", f"opencharacter-{NAMESPACE}", PRODUCTION)["spec"]
     (group,) = queue["resourceGroups"]
     assert group["coveredResources"] == [each["name"] for each in group["flavors"][0]["resources"]]
-    assert group["flavors"][0]["name"] == one("ResourceFlavor", "opencharacter-gpu", PRODUCTION)["metadata"]["name"]
-    assert one("LocalQueue", "opencharacter", PRODUCTION)["spec"]["clusterQueue"] == "opencharacter"
+    flavor = group["flavors"][0]["name"]
+    assert one("ResourceFlavor", flavor, PRODUCTION)["metadata"]["name"] == f"opencharacter-gpu-{NAMESPACE}"
+    assert one("LocalQueue", "opencharacter", PRODUCTION)["spec"]["clusterQueue"] == f"opencharacter-{NAMESPACE}"
     priorities = {
         each["metadata"]["name"]: each["value"]
         for each in objects(PRODUCTION)
         if each["kind"] == "WorkloadPriorityClass"
     }
-    assert priorities["opencharacter-training"] > priorities["opencharacter-synthesis"]
+    pool = load_cluster_profile("pool", [f"namespace={NAMESPACE}"])
+    training, synthesis = (pool.placement(step).priority for step in ("sft", "profiles"))
+    assert priorities[training] > priorities[synthesis]
+    own = one("ClusterQueue", "gpus", PRODUCTION, "kueue.clusterQueue=gpus")
+    assert own["metadata"]["name"] == "gpus"
+
+
+def test_releases_in_two_namespaces_share_no_object_of_the_cluster() -> None:
+    """Helm refuses to make what another release has made."""
+
+    def of_the_cluster(release: str, namespace: str) -> set[tuple[str, str]]:
+        done = helm("template", release, str(CHART), "-n", namespace, "-f", str(CHART / PRODUCTION))
+        assert done.returncode == 0, done.stderr
+        made = [each for each in yaml.safe_load_all(done.stdout) if each]
+        return {(each["kind"], each["metadata"]["name"]) for each in made if "namespace" not in each["metadata"]}
+
+    first, second = of_the_cluster("opencharacter", "team-a"), of_the_cluster("opencharacter", "team-b")
+    assert {kind for kind, _ in first} == {
+        "ClusterQueue",
+        "ResourceFlavor",
+        "WorkloadPriorityClass",
+        "ClusterRole",
+        "ClusterRoleBinding",
+    }
+    assert not first & second
+
+
+def test_the_cluster_is_asked_for_what_the_largest_step_of_a_trial_needs() -> None:
+    profile = load_cluster_profile("cpu")
+    largest = max((profile.placement(step).memory or "0" for step in STEPS), key=byte_count)
+    trial = "values-trial.yaml"
+    command = container(one("Job", "opencharacter-preflight", trial)["spec"]["template"]["spec"], "preflight")[
+        "command"
+    ]
+    assert command[command.index("--memory") + 1] == largest
+    assert one("ClusterRole", f"opencharacter-preflight-{NAMESPACE}", trial)["rules"][0]["resources"] == ["nodes"]
+    assert not [each for each in objects("values.yaml") if each["kind"] == "ClusterRole"], "nothing asks for nodes"
+    asked = container(
+        one("Job", "opencharacter-preflight", "values.yaml", "preflight.cpu=500m")["spec"]["template"]["spec"],
+        "preflight",
+    )
+    assert asked["command"][-2:] == ["--cpu", "500m"]
+
+
+@pytest.mark.parametrize("policy", ["opencharacter-mlflow", "opencharacter-server", "opencharacter-check"])
+@pytest.mark.parametrize(
+    ("labels", "address"),
+    [
+        ({"k8s-app": "kube-dns"}, None),
+        ({"k8s-app": "node-local-dns"}, None),
+        (None, "169.254.20.10"),  # the cache's own address, on the node
+        (None, "169.254.25.10"),  # Kubespray's
+        (None, "10.96.0.10"),  # the cache answers at the address of the cluster's DNS, which is no pod's then
+    ],
+)
+def test_every_policy_lets_names_be_resolved(policy: str, labels: dict[str, str] | None, address: str | None) -> None:
+    rule = one("NetworkPolicy", policy)["spec"]["egress"][0]
+    assert {(each["port"], each["protocol"]) for each in rule["ports"]} == {(53, "UDP"), (53, "TCP")}
+    if address:
+        blocks = [ip_network(peer["ipBlock"]["cidr"]) for peer in rule["to"] if "ipBlock" in peer]
+        assert any(ip_address(address) in block for block in blocks)
+        assert not any(ip_address("8.8.8.8") in block for block in blocks), "only addresses of private networks"
+    else:
+        (peer,) = [peer for peer in rule["to"] if "podSelector" in peer]
+        (expression,) = peer["podSelector"]["matchExpressions"]
+        assert (labels or {})[expression["key"]] in expression["values"]
+
+
+def test_dns_can_be_narrowed() -> None:
+    settings = (
+        "networkPolicies.dns.cidrs=null",
+        "networkPolicies.dns.pods={dns-default}",
+        "networkPolicies.dns.ports={5353}",
+    )
+    rule = one("NetworkPolicy", "opencharacter-server", "values.yaml", *settings)["spec"]["egress"][0]
+    (peer,) = rule["to"]
+    assert peer["podSelector"]["matchExpressions"][0]["values"] == ["dns-default"]
+    assert {each["port"] for each in rule["ports"]} == {5353}
 
 
 def test_hooks_go_when_they_are_done() -> None:

@@ -33,6 +33,13 @@ def test_values_and_manifests_are_clean_yaml() -> None:
         (("servng.enabled=false",), ["servng", "not allowed"]),
         (("serving.engine.imge=x",), ["/serving/engine", "imge"]),
         (("preflight.gpus=3",), ["/preflight/gpus", "0, 1, 2, 4, 8, 16"]),
+        (("preflight.memory=8GB",), ["/preflight/memory"]),
+        (("kueue.clusterQueue=Team A",), ["/kueue/clusterQueue"]),
+        (
+            ("kueue.enabled=true", f"kueue.priorities[0].name={'n' * 64}", "kueue.priorities[0].value=1"),
+            ["63", "n" * 64],
+        ),
+        (("networkPolicies.dns.cidrs[0]=10.0.0.10",), ["/networkPolicies/dns/cidrs/0"]),
         (("s3.secretName=",), ["/s3/secretName"]),
         (("mlflow.backend.secretName=",), ["/mlflow/backend/secretName"]),
         (("serving.engine.memory=24 GB",), ["/serving/engine/memory"]),

@@ -49,6 +49,11 @@ def test_three_profiles_are_shipped() -> None:
         ("steps.sft.shm=400Gi", r"steps\.sft: shm 400Gi is part of memory, which is 400Gi"),
         ("steps.mix={shm: 8Gi}", r"steps\.mix: with the defaults, shm 8Gi is part of memory, which is 8Gi"),
         ("steps.mix.priority=high", r"steps\.mix: priority is Kueue's, so it needs a queue"),
+        ("steps.sft.priority=Fast", r"steps\.sft\.priority: expected a Kubernetes name: .* {namespace} stands for"),
+        (
+            f"namespace={'n' * 41}",
+            r"steps\.profiles\.priority: 'opencharacter-synthesis-n+' is longer than the 63 characters",
+        ),
         ("spot={}", r"steps\.profiles\.spot: the section `spot` does not say which nodes these are"),
         ("steps.mix.tolerations=[{key: a, operator: Exists, value: b}]", r"tolerations\.0: .*Exists has no value"),
         ("steps.mix.tolerations=[{value: b}]", r"tolerations\.0: a toleration without a key needs operator Exists"),
@@ -97,6 +102,12 @@ def test_an_override_changes_one_step_although_the_file_shares_the_section() -> 
     profile = load_cluster_profile("pool", ["steps.profiles.cpu=4"])
     assert profile.placement("profiles").cpu == "4"
     assert profile.placement("responses").cpu == "24"
+
+
+def test_a_priority_of_the_cluster_may_hold_the_namespace() -> None:
+    profile = load_cluster_profile("pool", ["namespace=team-b", "steps.evaluate.priority=fast"])
+    assert profile.placement("sft").priority == "opencharacter-training-team-b"
+    assert profile.placement("evaluate").priority == "fast"
 
 
 def test_a_step_overrides_the_defaults_key_by_key_and_null_takes_back() -> None:

@@ -65,7 +65,9 @@ def test_a_profile_says_what_to_look_for(
     assert code == 2
     told = {line[8:].split(": ")[0]: line for line in out.splitlines() if not line.startswith(" ")}
     assert told["Kubeflow Pipelines"].startswith("ok")
-    for subject in ("Kubeflow Trainer", "Kueue", "LocalQueue play/opencharacter", "Secret play/opencharacter-s3"):
+    classes = [f"WorkloadPriorityClass opencharacter-{work}-play" for work in ("synthesis", "training")]
+    queue = "LocalQueue play/opencharacter"
+    for subject in ("Kubeflow Trainer", "Kueue", queue, *classes, "Secret play/opencharacter-s3"):
         assert told[subject].startswith("missing")
     assert "AWS_SECRET_ACCESS_KEY" in told["Secret play/opencharacter-s3"]
     assert told[f"Image {registry.address}/oc/tools:0.1.0"].startswith("ok")

@@ -136,14 +136,25 @@ DO_NOT_TRACK: "1"
 {{- end }}
 {{- end }}
 
+{{/* Connections to the pods that answer DNS, and to a cache of the node: its address is no pod's. */}}
 {{- define "opencharacter.dnsEgress" -}}
+{{- with .Values.networkPolicies.dns -}}
 - to:
+    {{- with .pods }}
     - namespaceSelector: {}
       podSelector:
-        matchLabels: {k8s-app: kube-dns}
+        matchExpressions:
+          - {key: k8s-app, operator: In, values: {{ toJson . }}}
+    {{- end }}
+    {{- range .cidrs }}
+    - ipBlock: {cidr: {{ . | quote }}}
+    {{- end }}
   ports:
-    - {port: 53, protocol: UDP}
-    - {port: 53, protocol: TCP}
+    {{- range .ports }}
+    - {port: {{ . }}, protocol: UDP}
+    - {port: {{ . }}, protocol: TCP}
+    {{- end }}
+{{- end }}
 {{- end }}
 
 {{/* Connections to the world on some ports: dict "root" $ "ports" list. */}}
