@@ -1,6 +1,7 @@
 """`opencharacter cluster`: cluster profiles, and what the cluster itself has and lacks."""
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -74,6 +75,36 @@ def schema() -> None:
     typer.echo(json.dumps(ClusterProfile.model_json_schema(), indent=2))
 
 
+@app.command(
+    "workflow-defaults", epilog="Example: opencharacter cluster workflow-defaults controller.yaml > patch.yaml"
+)
+def workflow_defaults(
+    config_map: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Argo's workflow-controller-configmap, as kubectl prints it.")
+    ],
+    group: Annotated[
+        int, typer.Option(min=1, help="Group of the volumes: the profile's run_as_user, 65532 by default.")
+    ] = 65532,
+) -> None:
+    """Print a patch of Argo's defaults: retries as the cluster profile has them, volumes that steps may write.
+
+    All else in the defaults stays, such as how long finished runs are kept.
+    """
+    import yaml
+
+    from opencharacter.errors import UserError
+    from opencharacter.pipelines.documents import read_text
+    from opencharacter.pipelines.workflow_defaults import CONFIG_MAP, defaults_patch
+
+    try:
+        found = yaml.safe_load(read_text(config_map, hint=f"kubectl get configmap {CONFIG_MAP} --output yaml"))
+    except yaml.YAMLError as error:
+        raise UserError(f"{config_map}: not valid YAML: {error}") from error
+    if not isinstance(found, dict) or not isinstance(found.get("data"), dict):
+        raise UserError(f"{config_map}: expected a ConfigMap with its `data`")
+    typer.echo(yaml.safe_dump(defaults_patch(found, group=group), default_style="|"), nl=False)
+
+
 @app.command("preflight", epilog="Example: opencharacter cluster preflight --profile node8 --bucket s3://models/runs")
 def preflight(
     profile: Annotated[
@@ -126,6 +157,7 @@ def preflight(
         "runtime": runtime,
         "queues": named.queues,
         "priorities": named.priorities,
+        "retries": named.retries,
         "images": tuple(dict.fromkeys(image or ())),
         "step_images": named.step_images,
         "bucket": bucket,

@@ -9,6 +9,7 @@ from opencharacter.engines.cluster import API_TIMEOUT_S, cluster_client
 from opencharacter.pipelines.preflight.findings import Finding
 from opencharacter.pipelines.preflight.needs import Needs, Part, SecretNeed
 from opencharacter.pipelines.preflight.nodes import find_room
+from opencharacter.pipelines.preflight.retries import RETRIES, find_retries
 from opencharacter.serving import DeployConfig
 from opencharacter.serving.manifest import MODEL_FORMAT, model_spec
 from opencharacter.serving.rollout.selection import select_runtime
@@ -48,6 +49,8 @@ def check_cluster(needs: Needs) -> Iterator[Finding]:
         for part in needs.parts:
             subject, wanted = _APIS[part]
             yield _guarded(subject, partial(_trainer if part == "trainer" else _part, api, wanted))
+        if needs.retries:
+            yield _guarded(RETRIES, partial(find_retries, partial(_read, api), needs.namespace, needs.retries))
         if needs.all_pods:
             yield from _room(api, needs)
         here = needs.namespace

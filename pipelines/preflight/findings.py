@@ -10,7 +10,7 @@ class Finding:
 
     subject: str
     state: Literal["ok", "missing", "differs", "warning", "unknown"]
-    """`differs`: it is there, and not as it must be; `warning`: pods may have to wait for it; `unknown`: it cannot be
-    told from here."""
+    """`differs`: it is there, and not as it must be; `warning`: it works, and not as one may expect, or not
+    at once; `unknown`: it cannot be told from here."""
     message: str
     hint: str | None = None

@@ -57,6 +57,7 @@ class Needs(BaseModel):
     secrets: tuple[SecretNeed, ...] = ()
     queues: tuple[str, ...] = Field(default=(), description="Kueue LocalQueues of the namespace")
     priorities: tuple[str, ...] = Field(default=(), description="Kueue WorkloadPriorityClasses of the cluster")
+    retries: int = Field(default=0, description="the most further attempts that a step has; 0: nobody asks")
     runtime: str | None = Field(default=None, description="a ServingRuntime that must serve our model format")
     images: tuple[str, ...] = Field(default=(), description="references that a registry must hold")
     step_images: tuple[str, ...] = Field(default=(), description="images that must hold this library besides")
@@ -96,6 +97,7 @@ def needs_of(profile: ClusterProfile, steps: Iterable[StepName] = STEPS) -> Need
         secrets=tuple(SecretNeed(name=name, keys=keys) for name, keys in secrets.items()),
         queues=tuple(queues),
         priorities=tuple(priorities),
+        retries=max(placement.retries.count if placement.retries else 0 for placement in placements),
         step_images=tuple(profile.images.reference(name) for name in pulled),
     )
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from support.argo import STOCK
 from support.build_script import build_script
 from support.helm import ROOT, load_script, template
 from typer.main import get_command
@@ -88,17 +89,28 @@ def test_secrets_can_be_made_as_told(words: list[str]) -> None:
     assert "kind: Secret" in done.stdout, done.stderr
 
 
-def test_the_patch_gives_workflows_a_group(tmp_path: Path) -> None:
+def test_the_patch_of_argos_defaults_keeps_the_rest_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    [write] = [words for words in of("opencharacter") if words[1:2] == ["workflow-defaults"]]
+    Path(write[2]).write_text(yaml.safe_dump(STOCK))
+    with pytest.raises(SystemExit):
+        main(write)
     [words] = [words for words in of("kubectl") if words[0] == "patch"]
-    file = tmp_path / "configmap.yaml"
-    file.write_text(yaml.safe_dump({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": words[2]}}))
-    patch = words[words.index("--type") :]
-    command = ["kubectl", "patch", "--local", "--filename", str(file), *patch, "--output", "yaml"]
-    done = subprocess.run(command, capture_output=True, text=True)
+    Path(words[words.index("--patch-file") + 1]).write_text(capsys.readouterr().out)
+    command = ["kubectl", "patch", "--local", "--filename", write[2], *words[words.index("--type") :]]
+    done = subprocess.run([*command, "--output", "yaml"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    defaults = yaml.safe_load(yaml.safe_load(done.stdout)["data"]["workflowDefaults"])
-    pod = yaml.safe_load(defaults["spec"]["podSpecPatch"])
-    assert pod["securityContext"]["fsGroup"] == load_cluster_profile("node8").run_as_user
+    data = yaml.safe_load(done.stdout)["data"]
+    spec = yaml.safe_load(data.pop("workflowDefaults"))["spec"]
+    assert (
+        yaml.safe_load(spec["podSpecPatch"])["securityContext"]["fsGroup"] == load_cluster_profile("node8").run_as_user
+    )
+    assert spec["templateDefaults"]["retryStrategy"] == {"limit": "0", "retryPolicy": "Always"}
+    stock = dict(STOCK["data"])
+    assert spec["ttlStrategy"] == yaml.safe_load(stock.pop("workflowDefaults"))["spec"]["ttlStrategy"]
+    assert data == stock
 
 
 def test_the_images_that_were_pushed_become_part_of_a_profile(
