@@ -86,7 +86,10 @@ class AffinityTerm(_Strict):
 
 
 class Retries(_Strict):
-    """How often a failed pod is tried again; the workspace keeps what it had finished."""
+    """How often a step is tried again; the workspace keeps what it had finished.
+
+    Whether that is after a failure, after the loss of its pod, or after both, is said by Argo's defaults on the cluster.
+    """
 
     count: int = Field(default=0, ge=0, le=20)
     backoff: Duration = Field(default="30s", description="before the second attempt")

@@ -3,9 +3,11 @@
 import json
 import logging
 import math
+import re
 import shutil
 import threading
 from collections.abc import Iterator
+from importlib import resources
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +18,7 @@ from support import stand_in
 
 from opencharacter.components import endings
 from opencharacter.components.endings import Ending, read_ending
+from opencharacter.components.images import STEPS
 from opencharacter.components.runtime import FAILURE_VARIABLE, Step, point
 from opencharacter.errors import UserError
 from opencharacter.library import fingerprint
@@ -234,3 +237,10 @@ def test_debugging_stays_on(tmp_path: Path, as_in_a_pod: pytest.LogCaptureFixtur
     with Step("responses", str(tmp_path), RUN):
         logging.getLogger("httpx").debug("a detail")
     assert as_in_a_pod.messages == ["a detail"]
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_no_component_writes_metadata_past_the_guard(step: str) -> None:
+    source = (resources.files("opencharacter.components") / step / "component.py").read_text(encoding="utf-8")
+    reads = re.findall(r'\.metadata(?!\["\w+"\][,)\n]|:$)', source, re.MULTILINE)
+    assert reads == [], "publish through Step or point, which refuse what KFP would change"

@@ -1,12 +1,15 @@
 """The rules of a Kubeflow Pipelines server, applied to every compiled pipeline.
 
-Each fault that a live cluster has shown is put back once, and must be refused in the same words:
+Each fault that a live cluster has shown is put back in a test, which says that it is found without a cluster:
 
 | Fault | Test |
 |---|---|
-| a loop's body reads the list that it iterates over | `test_faults_put_back_are_refused` |
-| a loop's item has another type than the input that takes it | `test_faults_put_back_are_refused` |
-| metadata that ML Metadata changes | `tests/registry/test_metadata_through_kfp.py` |
+| a lock that needs a local build of torch | `tests/packaging/test_locks.py`: a pin that only a local build allows |
+| a loop's body reads the list that it iterates over | here: faults put back |
+| a loop's item has another type than the input that takes it | here: faults put back |
+| artifact metadata that ML Metadata changes | `tests/registry/test_metadata_through_kfp.py` |
+| an InferenceService without a protocol | `tests/charts/test_chart_objects.py`: KServe selects the runtime |
+| a field of a TrainJob that Kueue drops | `tests/training/test_trainjob_manifest.py`: a field that Kueue does not know |
 | retries that the server's defaults undo | `tests/pipelines/test_argo_retries.py` |
 """
 

@@ -81,6 +81,15 @@ def test_kueue_writes_it_back_as_it_was(settings: TrainJobSettings) -> None:
     assert dropped(train_job(settings, _arguments(), "team", OWNER)) == []
 
 
+def test_a_field_that_kueue_does_not_know_would_keep_the_pods_from_starting() -> None:
+    """The fault, put back."""
+    job = train_job(FULL, _arguments(), "team", OWNER)
+    for patch in job["spec"]["runtimePatches"]:
+        for each in patch["trainingRuntimeSpec"]["template"]["spec"]["replicatedJobs"]:
+            each["template"]["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = 60
+    assert [path.rpartition(".")[2] for path in dropped(job)] == ["terminationGracePeriodSeconds"]
+
+
 def test_the_list_of_what_kueue_knows_is_of_fields_that_there_are() -> None:
     def check(known: dict[str, Any] | None, there: dict[str, Any], path: str) -> None:
         for name, inner in (known or {}).items():
