@@ -88,7 +88,7 @@ class AffinityTerm(_Strict):
 class Retries(_Strict):
     """How often a step is tried again; the workspace keeps what it had finished.
 
-    Whether that is after a failure, after the loss of its pod, or after both, is said by Argo's defaults on the cluster.
+    Argo's defaults on the cluster say whether that is after a failure, after the loss of its pod, or after both.
     """
 
     count: int = Field(default=0, ge=0, le=20)

@@ -9,7 +9,7 @@ Each fault that a live cluster has shown is put back in a test, which says that 
 | a loop's item has another type than the input that takes it | here: faults put back |
 | artifact metadata that ML Metadata changes | `tests/registry/test_metadata_through_kfp.py` |
 | an InferenceService without a protocol | `tests/charts/test_chart_objects.py`: KServe selects the runtime |
-| a field of a TrainJob that Kueue drops | `tests/training/test_trainjob_manifest.py`: a field that Kueue does not know |
+| a field of a TrainJob that Kueue drops | `tests/training/test_trainjob_manifest.py`: a field that is not known |
 | retries that the server's defaults undo | `tests/pipelines/test_argo_retries.py` |
 """
 
