@@ -224,11 +224,12 @@ def test_without_the_workspace_the_error_is_the_log_s(watch: Watch, api: KfpApi)
     run = training("FAILED", run="FAILED")
     log = f"{PROGRESS}\nerror: the model is gone\n  see the hub\nF1129 01:01:05.0 launcher.go:1] exit status 1\n"
     api.told["r1"], api.logs, api.namespace = [run.told], {run.pod("sft.executor"): log}, "team-a"
-    code, told, _ = watch()
+    code, told, _ = watch("--token", "secret")
     assert code == 1
     assert "error: step 'sft': the model is gone\n  see the hub\n" in told
     assert "launcher.go" not in told
     assert "not read: the workspace s3://absent/runs" in told
+    assert api.headers[-1]["authorization"] == "Bearer secret"
     assert api.logs_asked == [(run.pod("sft.executor"), "team-a")]
 
 
