@@ -126,8 +126,8 @@ class Step:
 
         record = keep_version(version, workspace=self.workspace)
         self._outputs[record.kind] = record.key
-        told = {"name": version.name, "version": version.version, "digest": version.digest, "record": record.key}
-        point(artifact, version.uri, **told)
+        known = {"name": version.name, "digest": version.digest, "record": record.key}
+        point(artifact, version.uri, **known, version=version.version)
 
     def version(self, artifact: Any) -> "RegisteredModel":
         """The registered version that an upstream step published, with the aliases and tags that it had then.

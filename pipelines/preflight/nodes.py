@@ -49,7 +49,7 @@ def _items(ask: Ask, path: str) -> list[dict[str, Any]]:
     while True:
         page = ask(f"{path}{'&' if '?' in path else '?'}limit=500{f'&continue={token}' if token else ''}") or {}
         items += page.get("items", [])
-        token = (page.get("metadata") or {}).get("continue")
+        token = str((page.get("metadata") or {}).get("continue") or "")
         if not token:
             return items
 
