@@ -1,4 +1,4 @@
-"""Bring MLflow's tables to the version of this image: makes them in an empty database, upgrades older ones.
+"""Bring MLflow's tables to this image's version; make them in an empty database.
 
 Servers that start side by side would race for the first migration, and a server refuses tables of another version.
 On PostgreSQL one process migrates while the others wait for its transaction; those then find nothing to do.
