@@ -9,6 +9,7 @@ from types import FrameType
 
 import pytest
 from support.acceptance import plugin, store
+from support.acceptance.capabilities import has_trainer
 from support.acceptance.evidence import gather
 from support.acceptance.kube import ACCOUNTS, SECRETS, SERVICES_OF_MODELS, Kube
 from support.acceptance.ledger import Ledger
@@ -20,6 +21,7 @@ from support.acceptance.releases import MLFLOW, Release, chart_values, install, 
 from support.acceptance.serving import CHARACTER, Service
 from support.acceptance.settings import Settings, named_settings
 from support.acceptance.suite import Run, Suite, new_id
+from support.acceptance.training import STEPS, Training, start
 from support.acceptance.waiting import Deadline
 
 _SETTINGS = pytest.StashKey[Settings]()
@@ -183,3 +185,55 @@ def character(suite: Suite) -> Path:
     path = suite.folder / "character.json"
     path.write_text(CHARACTER.read_text(encoding="utf-8"), encoding="utf-8")
     return path
+
+
+@pytest.fixture(scope="session")
+def models_before(first_run: Run, workspace: str) -> set[str]:
+    """Keys of the models in the workspace, once the long run is over."""
+    from opencharacter.storage import Workspace
+
+    first_run.until_over(seconds=1200)
+    return {ref.key for ref in Workspace(workspace).list("model")}
+
+
+@pytest.fixture(scope="session")
+def second_run(suite: Suite, cluster: Path, settings: list[str], workspace: str, first_run: Run) -> Run:
+    """The long run, submitted again once it is over. It does not deploy: the tests of serving do that meanwhile."""
+    first_run.until_over(seconds=1200)
+    return suite.submit(cluster, *settings, "deploy.apply=false", workspace=workspace)
+
+
+@pytest.fixture(scope="session")
+def queued_training(
+    suite: Suite,
+    release: Release,
+    queue: Queue | None,
+    settings: list[str],
+    workspace: str,
+    models_before: set[str],
+) -> Training | None:
+    """A training that waits in the queue; none without Kueue or Trainer, where it could only start at once."""
+    if queue is None or not has_trainer(suite.kube) or not models_before:
+        return None
+    queue.hold()
+    return start(suite, release, queue, settings, workspace, f"sft.max_steps={STEPS}")
+
+
+@pytest.fixture(scope="session")
+def queued_doomed(
+    suite: Suite,
+    release: Release,
+    queue: Queue | None,
+    settings: list[str],
+    workspace: str,
+    queued_training: Training | None,
+) -> Training | None:
+    """A longer one, behind it in the queue."""
+    if queued_training is None:
+        return None
+    try:
+        queued_training.until_job()
+    except AssertionError as error:  # its own test says so; the tests that run meanwhile have nothing to do with it
+        say(f"no second training is queued: {error}")
+        return None
+    return start(suite, release, queue, settings, workspace, "sft.max_steps=500")

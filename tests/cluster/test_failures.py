@@ -25,11 +25,13 @@ _AWAY_S = 60.0
 _KILL = """
 import os, pathlib, signal
 for process in pathlib.Path("/proc").iterdir():
-    if process.name.isdigit() and int(process.name) not in (1, os.getpid()):
-        words = (process / "cmdline").read_bytes().split(b"\\0") if (process / "cmdline").exists() else []
-        if b"kfp.dsl.executor_main" in words:
-            os.kill(int(process.name), signal.SIGKILL)
-            print("killed", process.name)
+    try:
+        words = (process / "cmdline").read_bytes().split(b"\\0") if process.name.isdigit() else []
+    except OSError:
+        continue
+    if words and b"python" in words[0] and b"kfp.dsl.executor_main" in words:
+        os.kill(int(process.name), signal.SIGKILL)
+        print("killed", process.name)
 """
 """Kills the step's own process, and not KFP's launcher above it: what the kernel does where memory is out."""
 

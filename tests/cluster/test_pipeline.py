@@ -1,7 +1,5 @@
 """The long run, from personas to a deployed champion, and the same run again."""
 
-from pathlib import Path
-
 import pytest
 from support.acceptance import workflows
 from support.acceptance.logs import progress_of
@@ -75,11 +73,3 @@ def test_promotion(suite: Suite, ended: Run, release: Release) -> None:
     environment = {"MLFLOW_TRACKING_URI": release.local_mlflow}
     told = suite.opencharacter("models", "--model", suite.id, environment=environment).expect()
     assert "champion" in told.out, f"{told.said}\n{ended.failed()}"
-
-
-def test_cache(suite: Suite, green: Run, cluster: Path, settings: list[str], workspace: str) -> None:
-    """The second submission takes every heavy step from KFP's cache."""
-    again = suite.submit(cluster, *settings, workspace=workspace)
-    assert again.until_over(seconds=480) == "Succeeded", again.failed()
-    repeated = workflows.steps_that_ran(again.workflow or {}) & HEAVY_STEPS
-    assert not repeated, f"made again: {', '.join(sorted(repeated))}"

@@ -16,9 +16,15 @@ from support.acceptance.kube import (
 )
 from support.acceptance.releases import s3_secret
 from support.acceptance.serving import READY_S, Service
-from support.acceptance.suite import Suite
+from support.acceptance.suite import Run, Suite
+from support.acceptance.training import Training
 
 pytestmark = pytest.mark.needs("cluster", "images", "store", "pipelines")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _meanwhile(second_run: Run, queued_training: Training | None) -> None:
+    """What takes long and needs little starts now."""
 
 
 @pytest.fixture(scope="module")

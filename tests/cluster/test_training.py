@@ -6,134 +6,53 @@ import time
 import pytest
 from support.acceptance import store
 from support.acceptance.capabilities import require_kueue, require_trainer
-from support.acceptance.kube import PODS, TRAINJOBS, WORKFLOWS, Object, conditions
+from support.acceptance.kube import PODS, TRAINJOBS, WORKFLOWS
 from support.acceptance.queues import Queue
-from support.acceptance.recipe import cluster_file
-from support.acceptance.releases import MLFLOW, Release
-from support.acceptance.suite import Run, Suite
+from support.acceptance.releases import Release
+from support.acceptance.suite import Suite
+from support.acceptance.training import STEPS, Training, start
 
 from opencharacter.storage import Workspace
 
 pytestmark = pytest.mark.needs("cluster", "images", "store", "pipelines")
 
-_STEPS = 6
 _AWAY_S = 70.0
-_INDEX = "batch.kubernetes.io/job-completion-index"
-
-
-class Training:
-    """A run whose sft step trains in a TrainJob; what comes before it is in KFP's cache."""
-
-    def __init__(self, run: Run) -> None:
-        self.run = run
-        self.suite = run.suite
-
-    def job(self) -> Object | None:
-        """The TrainJob that the run's Workflow owns."""
-        workflow = self.run.workflow
-        if workflow is None:
-            return None
-        uid = workflow["metadata"]["uid"]
-        for job in self.suite.kube.find(TRAINJOBS.format(self.suite.namespace)):
-            if uid in {owner["uid"] for owner in job["metadata"].get("ownerReferences") or []}:
-                return job
-        return None
-
-    def until_job(self) -> Object:
-        """Waits for it."""
-        found = self.suite.deadline.until(
-            f"run {self.run.id} makes its TrainJob",
-            self.job,
-            seconds=480,
-            state=self.run.state,
-            give_up=self.run.failed,
-        )
-        assert found is not None
-        return found
-
-    def pods(self) -> list[Object]:
-        """The job's pods that are not about to go, by index."""
-        job = self.job()
-        if job is None:
-            return []
-        label = f"jobset.sigs.k8s.io/jobset-name={job['metadata']['name']}"
-        pods = self.suite.kube.find(PODS.format(self.suite.namespace), labels=label)
-        alive = [pod for pod in pods if not pod["metadata"].get("deletionTimestamp")]
-        self.suite.saw(alive)
-        return sorted(alive, key=lambda pod: (pod["metadata"].get("labels") or {}).get(_INDEX, ""))
-
-    def running(self) -> dict[str, tuple[str, int]]:
-        """By index: which container of which pod runs."""
-        found = {}
-        for pod in self.pods():
-            for status in (pod.get("status") or {}).get("containerStatuses") or []:
-                if status["name"] == "node" and (status.get("state") or {}).get("running"):
-                    index = (pod["metadata"].get("labels") or {}).get(_INDEX, "")
-                    found[index] = (pod["metadata"]["uid"], int(status.get("restartCount", 0)))
-        return found
-
-    def state(self) -> str:
-        """In a line."""
-        phases = [f"{pod['metadata']['name']}: {(pod.get('status') or {}).get('phase')}" for pod in self.pods()]
-        return f"{conditions(self.job())}; {'; '.join(phases) or 'no pods'}; {self.run.state()}"
-
-    def until_two_run(self) -> dict[str, tuple[str, int]]:
-        """Waits until both pods run."""
-        self.suite.deadline.until(
-            "both pods of the TrainJob run",
-            lambda: len(self.running()) == 2,
-            seconds=300,
-            state=self.state,
-            give_up=self.run.failed,
-        )
-        return self.running()
-
-
-def start(
-    suite: Suite, release: Release, queue: Queue | None, settings: list[str], workspace: str, *changes: str
-) -> Training:
-    """Submit the long run again, with another sft step."""
-    step: dict[str, object] = {"nodes": 2, "cpu": "500m", "memory": "7Gi", "shm": "256Mi"}
-    if queue:
-        step["queue"] = queue.name
-    file = cluster_file(
-        suite, "trainjob", mlflow=MLFLOW, secret=release.secret, endpoint=suite.pod_s3, steps={"sft": step}
-    )
-    more = ("sft.save_steps=1", "sft.global_batch_size=2", "deploy.apply=false", *changes)
-    return Training(suite.submit(file, *settings, *more, workspace=workspace))
-
-
-@pytest.fixture(scope="module")
-def models_before(first_run: Run, workspace: str) -> set[str]:
-    """Keys of the models in the workspace, once the long run is over."""
-    first_run.until_over(seconds=1200)
-    return {ref.key for ref in Workspace(workspace).list("model")}
 
 
 @pytest.fixture(scope="module")
 def training(
-    suite: Suite, release: Release, queue: Queue | None, settings: list[str], workspace: str, models_before: set[str]
+    suite: Suite,
+    release: Release,
+    queue: Queue | None,
+    settings: list[str],
+    workspace: str,
+    models_before: set[str],
+    queued_training: Training | None,
 ) -> Training:
-    """Two pods, a checkpoint after each step; queued where there is Kueue, in a queue that holds."""
+    """Two pods, a checkpoint after each step. In a queue it has waited for a while already."""
     require_trainer(suite.kube)
     assert models_before, "the long run has trained no model, so what comes before sft is not in the cache"
     # Room for two trainings: the server of the champion is not asked any more.
     suite.release_service()
-    if queue:
-        queue.hold()
-    return start(suite, release, queue, settings, workspace, f"sft.max_steps={_STEPS}")
+    return queued_training or start(suite, release, queue, settings, workspace, f"sft.max_steps={STEPS}")
 
 
 @pytest.fixture(scope="module")
 def doomed(
-    suite: Suite, release: Release, queue: Queue | None, settings: list[str], workspace: str, training: Training
+    suite: Suite,
+    release: Release,
+    queue: Queue | None,
+    settings: list[str],
+    workspace: str,
+    training: Training,
+    queued_doomed: Training | None,
 ) -> Training:
-    """A training that would take long, and does not come to its end."""
+    """A training that would take long, and does not come to its end; the queue has no room for it before."""
     training.run.until_step_ended("sft", seconds=600)
     suite.terminate(training.run)
     if queue:
         queue.let()
-    return start(suite, release, queue, settings, workspace, "sft.max_steps=500")
+    return queued_doomed or start(suite, release, queue, settings, workspace, "sft.max_steps=500")
 
 
 def test_queued_trainjob(suite: Suite, training: Training, queue: Queue | None) -> None:
@@ -178,7 +97,7 @@ def test_lost_training_pod(
     )
     training.run.until_step_ended("sft", seconds=600)
     new = [ref for ref in Workspace(workspace).list("model") if ref.key not in models_before]
-    [model] = [ref for ref in new if ref.stats["steps"] == _STEPS]
+    [model] = [ref for ref in new if ref.stats["steps"] == STEPS]
     assert model.stats["world_size"] == 2, model.stats
     assert model.stats["resumed_from_step"] >= 1, model.stats
 

@@ -9,7 +9,7 @@ _TRAINER, _KUEUE = "trainer.kubeflow.org/v1alpha1", "kueue.x-k8s.io/v1beta2"
 
 def require_trainer(kube: Kube) -> None:
     """Skip without Kubeflow Trainer and its runtime for torch."""
-    if not kube.serves(_TRAINER, "trainjobs"):
+    if not has_trainer(kube):
         pytest.skip(f"no Kubeflow Trainer: the cluster does not serve trainjobs ({_TRAINER})")
     if kube.get(f"/apis/{_TRAINER}/clustertrainingruntimes/torch-distributed") is None:
         pytest.skip("no ClusterTrainingRuntime torch-distributed: docs/install.md, step 1")
@@ -17,11 +17,16 @@ def require_trainer(kube: Kube) -> None:
 
 def require_kueue(kube: Kube, framework: str) -> None:
     """Skip without Kueue, or where its configuration can be read and leaves a framework out."""
-    if not kube.serves(_KUEUE, "localqueues"):
+    if not has_kueue(kube):
         pytest.skip(f"no Kueue: the cluster does not serve localqueues ({_KUEUE})")
     frameworks = _frameworks(kube)
     if frameworks is not None and framework not in frameworks:
         pytest.skip(f"Kueue does not queue {framework}: integrations.frameworks of kueue-manager-config has it not")
+
+
+def has_trainer(kube: Kube) -> bool:
+    """Whether there is Kubeflow Trainer."""
+    return kube.serves(_TRAINER, "trainjobs")
 
 
 def has_kueue(kube: Kube) -> bool:

@@ -18,6 +18,7 @@ ORDER = (
     "test_pipeline",
     "test_serving",
     "test_promotion",
+    "test_cache",
     "test_training",
     "test_production",
     "test_security",

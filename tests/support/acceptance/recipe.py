@@ -55,6 +55,7 @@ def run_settings(model: str, *, name: str, service: str) -> list[str]:
         "deploy.cpu=1",
         "deploy.memory=5Gi",
         "deploy.max_model_len=1024",
+        "deploy.ready_seconds=420",
     ]
 
 
