@@ -1,15 +1,14 @@
 """The chart as values-production.yaml has it: PostgreSQL, two MLflow servers, queues."""
 
 import secrets
-from typing import Any
 
 import pytest
 from support.acceptance import objects
-from support.acceptance.capabilities import has_kueue
+from support.acceptance.capabilities import has_kueue, has_monitors
 from support.acceptance.kube import DEPLOYMENTS, LOCAL_QUEUES, PODS, SECRETS, SERVICES, is_true
 from support.acceptance.programs import Ended
-from support.acceptance.releases import chart_values, install, preflight_bucket, s3_secret
-from support.acceptance.suite import CHART, Suite
+from support.acceptance.releases import install, production_values, s3_secret, upgrade
+from support.acceptance.suite import Suite
 
 pytestmark = pytest.mark.needs("cluster", "images", "store")
 
@@ -44,36 +43,9 @@ def place(suite: Suite) -> str:
 
 
 @pytest.fixture(scope="module")
-def values(suite: Suite, place: str) -> dict[str, Any]:
-    """What a cluster without GPUs, and perhaps with another release, needs over values-production.yaml."""
-    found = chart_values(suite, secret="opencharacter-s3")
-    found["mlflow"] = {
-        "resources": {"cpu": "100m", "memory": "1536Mi"},
-        "workers": 1,
-        "artifacts": {"root": f"{suite.prefix}/mlflow"},
-    }
-    found["monitoring"] = {
-        "serviceMonitor": {"enabled": suite.kube.serves("monitoring.coreos.com/v1", "servicemonitors")}
-    }
-    parts = ["kserve", "pipelines"]
-    parts += ["kueue"] if has_kueue(suite.kube) else []
-    found["preflight"] = {"gpus": 0, "needs": parts, "bucket": preflight_bucket(suite)}
-    found["kueue"] = {"enabled": False}
-    if has_kueue(suite.kube):
-        name = f"{suite.id}-prod"
-        found["kueue"] = {
-            "enabled": True,
-            "clusterQueue": name,
-            "localQueue": name,
-            "flavor": {"name": name, "tolerations": []},
-            "priorities": [{"name": name, "value": 100}],
-        }
-    return found
-
-
-@pytest.fixture(scope="module")
-def installed(suite: Suite, place: str, values: dict[str, Any]) -> Ended:
+def installed(suite: Suite, place: str) -> Ended:
     """How the installation ended."""
+    values = production_values(suite, queues=has_kueue(suite.kube), monitors=has_monitors(suite.kube))
     return install(suite, RELEASE, place, values, base="values-production.yaml")
 
 
@@ -100,8 +72,7 @@ def test_two_servers_on_an_empty_database(suite: Suite, place: str, installed: E
 def test_upgrade(suite: Suite, place: str, installed: Ended) -> None:
     """helm upgrade, with the database's schema in its hook, leaves both servers at work."""
     installed.expect()
-    words = ("upgrade", RELEASE, str(CHART), "--namespace", place, "--reuse-values", "--wait", "--timeout", "5m")
-    suite.helm(*words, seconds=360).expect()
+    upgrade(suite, RELEASE, place, {"mlflow": {"workers": 2}}).expect()
     suite.until_available(place, "opencharacter-mlflow")
 
 
@@ -110,9 +81,8 @@ def test_queue(suite: Suite, place: str, installed: Ended) -> None:
     if not has_kueue(suite.kube):
         pytest.skip("no Kueue: the cluster serves no localqueues")
     installed.expect()
-    name = f"{suite.id}-prod"
     suite.deadline.until(
         "the LocalQueue is active",
-        lambda: is_true(suite.kube.get(f"{LOCAL_QUEUES.format(place)}/{name}"), "Active"),
+        lambda: is_true(suite.kube.get(f"{LOCAL_QUEUES.format(place)}/opencharacter"), "Active"),
         seconds=60,
     )

@@ -1,11 +1,12 @@
 """Another version takes over the address of the one before, and the way back."""
 
 import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from support.acceptance.kube import SERVICES, Object
-from support.acceptance.releases import Release
+from support.acceptance.releases import Release, promoter_values, upgrade
 from support.acceptance.serving import Service
 from support.acceptance.store import copy_below
 from support.acceptance.suite import Suite
@@ -36,15 +37,38 @@ def _meanwhile(queued_doomed: Training | None) -> None:
     """What takes long and needs little starts now."""
 
 
-def test_alias_moves_the_service(suite: Suite, service: Service, second: str, character: Path) -> None:
+@pytest.fixture(scope="module")
+def follow(suite: Suite, release: Release, service: Service) -> Iterator[Callable[[str], Object]]:
+    """Waits until the promoter has brought a version into service; it runs in the cluster if the release is ours."""
+    file = suite.write("promoter.yaml", {"models": [{"model": suite.id, "deploy": service.section()}]})
+
+    def once(version: str) -> Object:
+        service.run("promoter", "--config", str(file), "--once", seconds=600).expect()
+        return service.until_version(version)
+
+    if not release.ours:
+        yield once
+        return
+    upgrade(suite, release.name, release.namespace, promoter_values(suite.id, service.section())).expect()
+    suite.until_available(release.namespace, "opencharacter-promoter")
+    yield service.until_version
+    # Or it would bring back the server that the next tests have deleted.
+    upgrade(suite, release.name, release.namespace, {"promoter": {"enabled": False}}).expect()
+
+
+def promote(service: Service, version: str) -> None:
+    """Move the alias, as a release owner does who has a reason."""
+    reason = ("--force", "--reason", "the acceptance suite moves it")
+    service.run("promote", "--model", service.suite.id, "--version", version, *reason).expect()
+
+
+def test_alias_moves_the_service(
+    suite: Suite, service: Service, second: str, character: Path, follow: Callable[[str], Object]
+) -> None:
     """The alias moves in MLflow, and the promoter the service: dark, asked, without a restart, at the same address."""
     before = _address(suite)
-    file = suite.write("promoter.yaml", {"models": [{"model": suite.id, "deploy": service.section()}]})
-    reason = ("--force", "--reason", "the acceptance suite moves it")
-    service.run("promote", "--model", suite.id, "--version", second, *reason).expect()
-    service.run("promoter", "--config", str(file), "--once", seconds=600).expect()
-    found = service.until_ready()
-    assert found["metadata"]["annotations"]["opencharacter.io/model-version"] == second
+    promote(service, second)
+    found = follow(second)
     assert not found["spec"].get("canary"), "the canary's entry is still there"
     after = _address(suite)
     assert after["metadata"]["uid"] == before["metadata"]["uid"], "another Service has the address"
@@ -52,12 +76,10 @@ def test_alias_moves_the_service(suite: Suite, service: Service, second: str, ch
     assert service.ask(character), "an empty answer"
 
 
-def test_rollback(suite: Suite, service: Service, second: str, character: Path) -> None:
-    """deploy with the older version takes the service back."""
-    done = service.deploy(f"models:/{suite.id}/1").expect()
-    assert "version 1 of" in done.out, done.said
-    found = service.until_ready()
-    assert found["metadata"]["annotations"]["opencharacter.io/model-version"] == "1"
+def test_rollback(service: Service, second: str, character: Path, follow: Callable[[str], Object]) -> None:
+    """The alias moves back, and with it the service."""
+    promote(service, "1")
+    follow("1")
     assert service.ask(character), "an empty answer"
 
 

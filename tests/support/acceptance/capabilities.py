@@ -29,6 +29,11 @@ def has_trainer(kube: Kube) -> bool:
     return kube.serves(_TRAINER, "trainjobs")
 
 
+def has_monitors(kube: Kube) -> bool:
+    """Whether there is the Prometheus operator."""
+    return kube.serves("monitoring.coreos.com/v1", "servicemonitors")
+
+
 def has_kueue(kube: Kube) -> bool:
     """Whether there are queues."""
     return kube.serves(_KUEUE, "localqueues")

@@ -48,6 +48,13 @@ def install(
     return suite.helm(*words, "--values", str(file), "--wait", "--timeout", "5m", seconds=360)
 
 
+def upgrade(suite: Suite, name: str, namespace: str, values: dict[str, Any]) -> Ended:
+    """Change values of a release of this session, and wait for it."""
+    file = suite.write(f"upgrade-{namespace}-{name}.yaml", values)
+    words = ["upgrade", name, str(CHART), "--namespace", namespace, "--reuse-values", "--values", str(file)]
+    return suite.helm(*words, "--wait", "--timeout", "5m", seconds=360)
+
+
 def _remove(suite: Suite, name: str, namespace: str) -> None:
     suite.helm("uninstall", name, "--namespace", namespace, "--ignore-not-found", "--wait").expect()
     path = f"{CLAIMS.format(namespace)}/{CLAIM}"
@@ -110,3 +117,25 @@ def chart_values(suite: Suite, *, secret: str) -> dict[str, Any]:
         "serving": {"engine": engine, "transformer": {"cpu": "100m", "memory": "512Mi"}},
         "networkPolicies": {"egress": {"ports": ports}},
     }
+
+
+def production_values(suite: Suite, *, queues: bool, monitors: bool) -> dict[str, Any]:
+    """What a cluster without GPUs needs over values-production.yaml."""
+    values = chart_values(suite, secret="opencharacter-s3")
+    parts = ["kserve", "pipelines", *(["kueue"] if queues else [])]
+    return values | {
+        "mlflow": {
+            "resources": {"cpu": "100m", "memory": "1536Mi"},
+            "workers": 1,
+            "artifacts": {"root": f"{suite.prefix}/mlflow"},
+        },
+        "monitoring": {"serviceMonitor": {"enabled": monitors}},
+        "preflight": {"gpus": 0, "needs": parts, "bucket": preflight_bucket(suite)},
+        "kueue": {"enabled": queues},
+    }
+
+
+def promoter_values(model: str, section: dict[str, Any]) -> dict[str, Any]:
+    """Values of the promoter that follows a model; the chart adds the namespace, and always applies."""
+    deploy = {key: value for key, value in section.items() if key not in ("apply", "namespace")}
+    return {"promoter": {"enabled": True, "models": [{"model": model, "deploy": deploy}], "pollSeconds": 5}}

@@ -61,6 +61,21 @@ class Service:
         name = ((self.read() or {}).get("spec", {}).get("predictor") or {}).get("name")
         return f"{self.suite.id}-{name}-predictor" if name else f"{self.suite.id}-predictor"
 
+    def until_version(self, version: str) -> Object:
+        """Waits until a version is the one in service, and ready."""
+
+        def serves() -> str:
+            annotations = (self.read() or {}).get("metadata", {}).get("annotations") or {}
+            return str(annotations.get("opencharacter.io/model-version"))
+
+        self.suite.deadline.until(
+            f"version {version} is in service",
+            lambda: serves() == version and not (self.read() or {}).get("spec", {}).get("canary"),
+            seconds=READY_S,
+            state=lambda: f"version {serves()}; {conditions(self.read())}",
+        )
+        return self.until_ready()
+
     def until_ready(self) -> Object:
         """Waits for KServe's own word and for the pods of the newest kind."""
         found = self.suite.deadline.until(
