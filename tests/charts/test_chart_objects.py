@@ -20,6 +20,7 @@ from opencharacter.pipelines.quantities import byte_count
 from opencharacter.registry import RegisteredModel
 from opencharacter.serving import DeployConfig, RolloutFailed, deployment_manifest, roll_out
 from opencharacter.serving.manifest import MODEL_FORMAT, MODEL_FORMAT_VERSION
+from opencharacter.serving.rollout.address import address_service
 from opencharacter.serving.rollout.selection import select_runtime
 from opencharacter.storage.workspace import Ref
 from opencharacter.training import SftConfig
@@ -67,6 +68,16 @@ def test_kserve_selects_the_runtime_for_what_deploy_writes() -> None:
     del model["protocolVersion"]
     assert supporting_runtimes(model, [offered], []) == [], "KServe takes a missing protocol for v1"
     assert "speaks protocol v2, not v1" in select_runtime(model, [offered]).explain(model)
+
+
+def test_the_stable_address_is_not_scraped_besides_the_predictors_own_service() -> None:
+    owner = inference_service()
+    owner["metadata"] |= {"namespace": NAMESPACE, "uid": "u"}
+    labels = address_service(owner, "v3")["metadata"]["labels"]
+    monitor = one("ServiceMonitor", "opencharacter-server", "values.yaml", "monitoring.serviceMonitor.enabled=true")
+    wanted = monitor["spec"]["selector"]["matchLabels"].items()
+    assert wanted <= (runtime()["labels"] | owner["metadata"]["labels"]).items()
+    assert not wanted <= labels.items()
 
 
 def test_the_account_of_steps_may_do_what_a_rollout_asks_for(kserve: KServeCluster) -> None:

@@ -376,13 +376,18 @@ def test_a_pod_asks_the_server_itself(kserve: KServeCluster, monkeypatch: pytest
     assert ("create", "services/proxy") not in kserve.used
 
 
-def test_an_account_that_may_not_ask_says_so_and_leaves_the_version_before(kserve: KServeCluster) -> None:
+@pytest.mark.parametrize("right", [("create", "services/proxy"), ("patch", "services")])
+def test_a_right_that_is_needed_late_is_missed_before_anything_starts(
+    kserve: KServeCluster, right: tuple[str, str]
+) -> None:
     bring(kserve, 1)
-    kserve.forbidden = {("create", "services/proxy")}
-    with pytest.raises(RolloutFailed, match=r"can't be asked.*services/proxy") as caught:
+    kserve.applied.clear()
+    kserve.forbidden = {right}
+    with pytest.raises(RolloutRefused, match=f"no right to {' '.join(right)} in namespace play") as caught:
         bring(kserve, 2)
-    assert caught.value.reason == "refused"
-    assert kserve.models_behind("bard") == {"s3://bucket/1"}
+    assert (caught.value.reason, kserve.applied) == ("refused", [])
+    if right[1] == "services/proxy":
+        assert bring(kserve, 2, wait=False).version == 2
 
 
 def test_scaling_by_keda_changes_hands_without_a_gap(kserve: KServeCluster) -> None:

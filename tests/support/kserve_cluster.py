@@ -90,6 +90,8 @@ class KServeCluster:
         self.records = Records()
         """Leases and Events."""
         self.pauses = 0
+        self._routes: dict[str, dict[str, str]] = {}
+        """By Service: the selector that the endpoints follow, as of the last pause."""
         self._served: set[str] = set()
         self._made = 0
 
@@ -101,7 +103,7 @@ class KServeCluster:
 
     def behind(self, name: str) -> list[Object]:
         """The ready pods behind a Service."""
-        selector = self.services[name].object["spec"]["selector"]
+        selector = self._routes.get(name) or self.services[name].object["spec"]["selector"]
         return [pod for pod in self.pods if _ready(pod) and selector.items() <= pod["metadata"]["labels"].items()]
 
     def models_behind(self, name: str) -> set[str]:
@@ -121,6 +123,7 @@ class KServeCluster:
             self._roll(deployment)
         for applied in list(self.inference_services.values()):
             self._reconcile(applied.object)
+        self._routes = {name: each.object["spec"].get("selector") or {} for name, each in self.services.items()}
         self.look()
 
     def look(self) -> None:
@@ -385,6 +388,11 @@ def _handler(cluster: KServeCluster) -> type[stand_in.Handler]:
             body = self.body()
             if self._is_record("POST", body):
                 return
+            if self.path.endswith("/selfsubjectaccessreviews"):
+                asked = body["spec"]["resourceAttributes"]
+                resource = "/".join(part for part in (asked["resource"], asked["subresource"]) if part)
+                allowed = (asked["verb"], resource) not in cluster.forbidden
+                return self.answer(201, body | {"status": {"allowed": allowed}})
             found = re.fullmatch(f"{_SERVICES}/([^/:]+):80/proxy/openai/v1/chat/completions", self.path)
             if found and self._may("create", "services/proxy"):
                 cluster.asked.append((found.group(1), body))

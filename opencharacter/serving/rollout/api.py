@@ -24,9 +24,11 @@ _TRANSIENT = {0, 408, 409, 429, 500, 502, 503, 504}
 _UNDECLARED = "field not declared in schema"
 """How a server-side apply fails, with status 500, on a field that the installed version doesn't know."""
 
+RIGHTS_HINT = "see the rules of deploy in the chart's Role opencharacter-pipeline"
+
 _HINTS = {
     Cause.LOGIN: "the credentials are not valid (any more)",
-    Cause.RIGHTS: "see the rules of deploy in the chart's Role opencharacter-pipeline",
+    Cause.RIGHTS: RIGHTS_HINT,
     Cause.NO_NAMESPACE: "make the namespace, or set deploy.namespace",
     Cause.NO_RESOURCE: "is KServe 0.20 or newer installed in the cluster?",
     Cause.INVALID: "does the cluster run KServe 0.20 or newer, which knows spec.canary?",
@@ -99,6 +101,21 @@ class Namespace:
         """Merge a Service server-side; returns it as it is then."""
         path = f"/api/v1/namespaces/{self.name}/services/{manifest['metadata']['name']}"
         return self._apply(path, manifest, "apply services", FIELD_MANAGER)
+
+    def may(self, verb: str, resource: str, subresource: str = "") -> bool:
+        """Whether this account has a right here; true where the cluster does not say."""
+        attributes = {"namespace": self.name, "verb": verb, "resource": resource, "subresource": subresource}
+        review = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": attributes},
+        }
+        path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+        try:
+            answer = self._call("POST", path, "ask for its own rights", body=review)
+        except Refusal:
+            return True
+        return bool(((answer or {}).get("status") or {}).get("allowed", True))
 
     def delete_scaler(self, name: str) -> None:
         """Delete the autoscaler of a predictor that is gone, where there is one and the account may: KServe leaves it.

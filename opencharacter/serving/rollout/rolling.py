@@ -10,13 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from opencharacter.engines.cluster import cluster_client, cluster_namespace
+from opencharacter.engines.cluster import cluster_client, cluster_namespace, in_pod
 from opencharacter.errors import OpenCharacterError, UserError
 from opencharacter.serving.config import DeployConfig
 from opencharacter.serving.deployment import UNKNOWN, DeployableModel, deployment_manifest
 from opencharacter.serving.names import next_predictor, predictor_service, too_long
 from opencharacter.serving.rollout.address import address_of, address_service, is_ours
-from opencharacter.serving.rollout.api import ROLLOUT_MANAGER, Namespace, Refusal
+from opencharacter.serving.rollout.api import RIGHTS_HINT, ROLLOUT_MANAGER, Namespace, Refusal
 from opencharacter.serving.rollout.asking import ask
 from opencharacter.serving.rollout.canary import alone, beside, canaries_of, dark_digest, scaling_of, storage_of
 from opencharacter.serving.rollout.outcome import Rollout, RolloutFailed, RolloutRefused, ServedVersion
@@ -26,6 +26,8 @@ from opencharacter.serving.rollout.smoke import BUILT_IN, SMOKE_TAG, SmokeQuesti
 from opencharacter.serving.rollout.waiting import Waiting
 
 Object = dict[str, Any]
+
+_SETTLE_S = 5.0
 
 
 def _silent(_: str) -> None: ...
@@ -134,11 +136,27 @@ class _Rolling:
                 reason="refused",
                 hint="set deploy.service_name to another name",
             )
+        self._check_rights()
         self._check_runtime(manifest["spec"]["predictor"]["model"])
         if self.waiting is None:
             return 1
         deployment = self.namespace.deployment(predictor_service(name, _current(live)))
         return int((deployment or {}).get("spec", {}).get("replicas", 1))
+
+    def _check_rights(self) -> None:
+        """The rights that are needed late: it would be a pity to load a model first."""
+        wanted = [("create", "services", ""), ("patch", "services", "")]
+        if self.waiting and not in_pod():
+            wanted.append(("create", "services", "proxy"))
+        for verb, resource, part in wanted:
+            if not self.namespace.may(verb, resource, part):
+                asks = part == "proxy"
+                raise RolloutRefused(
+                    f"this account has no right to {verb} {resource}{'/proxy' if asks else ''} in namespace "
+                    f"{self.namespace.name}, by which {'the model is asked' if asks else 'the address is set'}",
+                    reason="refused",
+                    hint="grant it, or deploy with --no-wait" if asks else RIGHTS_HINT,
+                )
 
     def _check_runtime(self, model: Object) -> None:
         try:
@@ -195,6 +213,8 @@ class _Rolling:
                 self._beside(live, manifest, pods=most, percent=self.config.canary_percent)
                 waiting.hold(name, digest, most, self.config.canary_seconds)
             self._point(live, name)
+            # The old pods go as soon as KServe sees the change; the address must lead to the new ones before.
+            self.pause(_SETTLE_S)
             self.namespace.apply_inference_service(manifest | {"spec": manifest["spec"] | {"canary": []}})
         except (Refusal, RolloutFailed) as error:
             self._take_back(live, current, name, scaling)
