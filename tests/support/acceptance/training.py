@@ -6,7 +6,7 @@ from support.acceptance.recipe import cluster_file
 from support.acceptance.releases import MLFLOW, Release
 from support.acceptance.suite import Run, Suite
 
-STEPS = 6
+STEPS = 8
 """Optimiser steps of the training that comes to its end, a checkpoint after each."""
 
 INDEX = "batch.kubernetes.io/job-completion-index"
