@@ -127,6 +127,11 @@ class TrainerCluster:
         self.previous_logs[name], self.logs[name] = self.logs[name], []
         self.say(*lines, pod=name)
 
+    def back_off(self, index: int, **terminated: Any) -> None:
+        """Let the container of a node end, and the kubelet wait before it starts it again."""
+        waiting = {"reason": "CrashLoopBackOff", "message": "back-off 10s restarting failed container"}
+        self._container(index).update({"state": {"waiting": waiting}, "lastState": {"terminated": terminated}})
+
     def fail(self, message: str = "jobset failed due to one or more job failures") -> None:
         """Let the job be over its back-off limit: its pods are deleted, and their logs with them."""
         self.pods.clear()

@@ -213,6 +213,24 @@ def test_memory_that_runs_out_twice_at_the_same_step_ends_the_job(trainer_cluste
     assert _kept(cluster, 1).count("OOMKilled") == 3
 
 
+def test_an_end_is_told_once_though_the_kubelet_waits_before_the_restart(
+    trainer_cluster: TrainerCluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Else memory that runs out once would count as twice."""
+    cluster = trainer_cluster
+    killed = {"exitCode": 137, "reason": "OOMKilled"}
+    cluster.script = [
+        lambda: cluster.start(*_steps(1)),
+        lambda: cluster.end_container(0, **killed),
+        lambda: cluster.back_off(0, **killed),
+        lambda: cluster.restart(0, *_steps(1, 2), **killed),
+        cluster.finish,
+    ]
+    _run(cluster)
+    assert caplog.text.count("ended: OOMKilled") == 1
+    assert "CrashLoopBackOff" in caplog.text
+
+
 def test_memory_that_the_workers_run_out_of_counts_too(trainer_cluster: TrainerCluster) -> None:
     """Where the kernel kills a worker, and not the container."""
     cluster = trainer_cluster

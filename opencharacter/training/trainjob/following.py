@@ -142,10 +142,8 @@ class _Following:
         self._ends[end.run.key] = end
         self._tell(end.run, f"ended: {end.reason}")
         if end.out_of_memory:
-            limit = (
-                f"its memory limit is {self._settings.memory}" if self._settings.memory else "it has no limit of ours"
-            )
-            self._note_starved(end.run, f"{end.reason}, {limit}", None)
+            limit = f", and its memory limit is {self._settings.memory}" if self._settings.memory else ""
+            self._note_starved(end.run, f"{end.reason}{limit}", None)
 
     def _note_absent(self, pods: list[reading.Pod], *, suspended: bool) -> None:
         """A pod that is gone has been deleted, or its machine was lost; where nothing else tells, say so."""

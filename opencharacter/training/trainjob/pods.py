@@ -74,7 +74,9 @@ def bad_ends(pods: Iterable[Pod]) -> list[End]:
         run, container = _run(pod), _container(pod)
         before = (container.get("lastState") or {}).get("terminated")
         if before and before.get("exitCode"):
-            found.append(_end(run._replace(restarts=run.restarts - 1), before))
+            # While the kubelet waits before it starts a container again, it has not counted that restart yet.
+            waiting = "waiting" in (container.get("state") or {})
+            found.append(_end(run if waiting else run._replace(restarts=run.restarts - 1), before))
         last = (container.get("state") or {}).get("terminated")
         if outside := _ended_from_outside(pod):
             found.append(End(run, outside, out_of_memory=False))
