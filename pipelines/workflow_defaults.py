@@ -40,7 +40,7 @@ def retry_rules(config_map: Mapping[str, Any]) -> RetryRules:
     spec = _defaults(config_map).get("spec") or {}
     default = (spec.get("templateDefaults") or {}).get("retryStrategy") or {}
     failed, lost = _tried_again(default)
-    around = default or spec.get("retryStrategy")
+    around = default or spec.get("retryStrategy") or {}
     repeats = bool(around) and _tried_again(around)[0] and str(around.get("limit")) != "0"
     return RetryRules(failed, lost, repeats)
 
