@@ -23,8 +23,8 @@ class DeployConfig(BaseModel):
     )
     apply: bool = Field(default=False, description="bring it into service; otherwise only write the manifest")
     gpus: Literal[0, 1, 2, 4, 8] = Field(default=1, description="of one node; each pod's weights are split over them")
-    cpu: Quantity = "4"
-    memory: Quantity = "24Gi"
+    cpu: Quantity = Field(default="4", description="requested; more is used where the node has it to spare")
+    memory: Quantity = Field(default="24Gi", description="request and limit")
     max_model_len: int | None = Field(default=None, ge=128, description="tokens")
     service_account: str = Field(
         default="opencharacter-serving",

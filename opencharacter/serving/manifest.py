@@ -67,14 +67,15 @@ def inference_service(
 
 def model_spec(config: DeployConfig, *, storage_uri: str) -> dict[str, Any]:
     """The predictor's `model`, by which KServe selects a runtime."""
-    resources: dict[str, str] = {"cpu": config.cpu, "memory": config.memory}
+    limits = {"memory": config.memory}
     if config.gpus:
-        resources["nvidia.com/gpu"] = str(config.gpus)
+        limits["nvidia.com/gpu"] = str(config.gpus)
     model: dict[str, Any] = {
         "modelFormat": {"name": MODEL_FORMAT, "version": MODEL_FORMAT_VERSION},
         "protocolVersion": PROTOCOL,
         "storageUri": storage_uri,
-        "resources": {"requests": resources, "limits": dict(resources)},
+        # No limit of CPU: it would throttle. (KServe adds its own default to its old predictor kinds only.)
+        "resources": {"requests": {"cpu": config.cpu, **limits}, "limits": limits},
     }
     if arguments := _engine_arguments(config):
         model["args"] = arguments

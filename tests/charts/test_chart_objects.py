@@ -15,8 +15,8 @@ from support.kserve_rules import supporting_runtimes
 
 import opencharacter
 from opencharacter.pipelines.cluster import STEPS
-from opencharacter.pipelines.loading import load_cluster_profile
-from opencharacter.pipelines.quantities import byte_count
+from opencharacter.pipelines.loading import load_cluster_profile, load_run_config
+from opencharacter.pipelines.quantities import byte_count, cores
 from opencharacter.registry import RegisteredModel
 from opencharacter.serving import DeployConfig, RolloutFailed, deployment_manifest, roll_out
 from opencharacter.serving.manifest import MODEL_FORMAT, MODEL_FORMAT_VERSION
@@ -338,6 +338,18 @@ def test_releases_in_two_namespaces_share_no_object_of_the_cluster() -> None:
         "ClusterRoleBinding",
     }
     assert not first & second
+
+
+def test_a_trial_finds_cpu_on_a_small_node() -> None:
+    """Kubernetes and Kubeflow request 1.7 of a node's two cores."""
+    pods = [one("Deployment", "opencharacter-mlflow", "values-trial.yaml")["spec"]["template"]["spec"]]
+    pods += [runtime("values-trial.yaml")]
+    containers = [each for pod in pods for each in pod["containers"]]
+    assert sum(cores(each["resources"]["requests"]["cpu"]) for each in containers) <= 0.25
+    assert not any("cpu" in each["resources"]["limits"] for each in containers)
+    assert cores(load_run_config(preset="demo").deploy.cpu) <= 0.1
+    profile = load_cluster_profile("cpu")
+    assert max(cores(profile.placement(step).cpu or "9") for step in STEPS) <= 0.1
 
 
 def test_the_cluster_is_asked_for_what_the_largest_step_of_a_trial_needs() -> None:

@@ -35,7 +35,8 @@ def test_the_manifest_says_what_is_served_and_where_it_comes_from(tmp_path: Path
     assert model["modelFormat"] == {"name": "opencharacter", "version": "1"}
     assert model["protocolVersion"] == "v2", "KServe takes a missing one for v1, and selects no runtime"
     assert model["storageUri"] == MODEL.uri
-    assert model["resources"]["limits"] == {"cpu": "4", "memory": "48Gi", "nvidia.com/gpu": "2"}
+    limits = {"memory": "48Gi", "nvidia.com/gpu": "2"}
+    assert model["resources"] == {"requests": {"cpu": "4"} | limits, "limits": limits}
     assert model["args"] == ["--tensor-parallel-size=2", "--max-model-len=4096"]
     annotations = manifest["metadata"]["annotations"]
     assert annotations["opencharacter.io/model-version"] == "3"
