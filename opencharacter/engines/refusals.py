@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 _RIGHTS = re.compile(r'User "[^"]*" cannot \S+ (resource|path) ')
 """How the API server words a missing permission. Each other 403 comes from admission: a webhook, a policy, a quota."""
+_UNDECLARED = "field not declared in schema"
+"""How a server-side apply fails, with status 500, on a field that the installed version of an API doesn't know."""
 _LONGEST_TEXT = 400
 
 
@@ -26,7 +28,7 @@ class Cause(Enum):
     ADMISSION = auto()
     """403 of admission: a webhook, a policy, a quota or Pod Security refuses this object."""
     INVALID = auto()
-    """400 and 422: the object does not fit its schema, or a webhook or policy says so."""
+    """400 and 422 (500 for an apply of unknown fields): the object does not fit its schema, or a webhook says so."""
     NO_NAMESPACE = auto()
     """404: the namespace does not exist."""
     NO_RESOURCE = auto()
@@ -42,7 +44,7 @@ def cause_of(error: "ApiException") -> Cause:
     if error.status == 403:
         status = status_of(error.body)
         return Cause.ADMISSION if status.get("message") and not _RIGHTS.search(words_of(error)) else Cause.RIGHTS
-    if error.status in (400, 422):
+    if error.status in (400, 422) or _UNDECLARED in words_of(error):
         return Cause.INVALID
     if error.status == 404:
         kind = (status_of(error.body).get("details") or {}).get("kind")

@@ -420,3 +420,13 @@ def test_a_service_of_an_earlier_release_is_taken_up(kserve: KServeCluster) -> N
     assert kserve.models_behind("bard") == {"s3://bucket/2"}
     assert len(kserve.pods) == 1
     assert kserve.gaps == []
+
+
+def test_a_kserve_that_knows_no_canaries_is_told_by_name(kserve: KServeCluster) -> None:
+    bring(kserve, 1)
+    kserve.faulty_applies = [(500, "failed to create typed patch object: .spec.canary: field not declared in schema")]
+    before = kserve.pauses
+    with pytest.raises(RolloutRefused, match=r"\.spec\.canary: field not declared") as caught:
+        bring(kserve, 2)
+    assert "KServe 0.20 or newer" in (caught.value.hint or "")
+    assert kserve.pauses == before, "no time mends this"

@@ -77,6 +77,8 @@ class KServeCluster:
         """Verbs and resources of the requests so far."""
         self.denials: list[tuple[str, str]] = []
         """Part of a path, and the words of another webhook that denies its next apply."""
+        self.faulty_applies: list[tuple[int, str]] = []
+        """Status and words that the next applies of an InferenceService get."""
         self.script: dict[int, Callable[[], object]] = {}
         """What happens besides in a pause, by its number from 1."""
         self.applied: list[tuple[str, str, Object]] = []
@@ -144,6 +146,9 @@ class KServeCluster:
             if part in f"{kind}/{name}":
                 self.denials.remove((part, words))
                 return 403, _denied("other.example.com", words)
+        if kind == "inferenceservices" and self.faulty_applies:
+            code, words = self.faulty_applies.pop(0)
+            return code, {"kind": "Status", "code": code, "message": words}
         store = self.inference_services if kind == "inferenceservices" else self.services
         before = store.get(name, Applied())
         after = before.tried(manager, body)

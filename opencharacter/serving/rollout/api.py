@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from opencharacter.engines.cluster import API_TIMEOUT_S
-from opencharacter.engines.refusals import Cause, cause_of, refused, words_of
+from opencharacter.engines.patience import patiently
+from opencharacter.engines.refusals import Cause, cause_of, refused
 from opencharacter.errors import OpenCharacterError
 from opencharacter.serving.manifest import GROUP, PLURAL, VERSION
 from opencharacter.serving.rollout.outcome import Reason
@@ -18,11 +19,8 @@ FIELD_MANAGER = "opencharacter"
 ROLLOUT_MANAGER = "opencharacter-rollout"
 """Owns what holds only while a version is brought in: the canary, and the old version's share of the pods."""
 
-_DELAYS_S = [1, 2, 4, 8, 15, 30, 30, 30]
+_DELAYS_S = (1, 2, 4, 8, 15, 30, 30, 30)
 """Pauses between attempts: a control plane may be away for a minute or two while it is upgraded."""
-_TRANSIENT = {0, 408, 409, 429, 500, 502, 503, 504}
-_UNDECLARED = "field not declared in schema"
-"""How a server-side apply fails, with status 500, on a field that the installed version doesn't know."""
 
 RIGHTS_HINT = "see the rules of deploy in the chart's Role opencharacter-pipeline"
 
@@ -161,27 +159,19 @@ class Namespace:
     ) -> Any:
         """The answer; none where a GET or DELETE finds nothing. Tries for some minutes if `patient`."""
         from kubernetes.client import ApiException
-        from urllib3.exceptions import HTTPError
 
-        last: Exception | None = None
-        for delay in [*_DELAYS_S, None] if patient else [None]:
-            try:
-                return self._request(method, path, query=query, headers=headers, body=body, kind=kind)
-            except ApiException as error:
-                if error.status == 404 and method != "PATCH" and cause_of(error) is Cause.NO_RESOURCE:
-                    return None
-                if error.status not in _TRANSIENT or _UNDECLARED in words_of(error):
-                    raise self._refusal(error, doing) from error
-                last = error
-            except (HTTPError, OSError) as error:
-                last = error
-            if delay is not None:
-                self._pause(delay)
-        words = words_of(last) if isinstance(last, ApiException) else str(last)
-        raise OpenCharacterError(
-            f"the cluster's API can't be used ({doing} in namespace {self.name}): {words}",
-            hint="what runs in the cluster goes on; deploy again to continue",
-        ) from last
+        try:
+            return patiently(
+                lambda: self._request(method, path, query=query, headers=headers, body=body, kind=kind),
+                doing=f"{doing} in namespace {self.name}",
+                pause=self._pause,
+                delays_s=_DELAYS_S if patient else (),
+                hint="what runs in the cluster goes on; deploy again to continue",
+            )
+        except ApiException as error:
+            if error.status == 404 and method != "PATCH" and cause_of(error) is Cause.NO_RESOURCE:
+                return None
+            raise self._refusal(error, doing) from error
 
     def _request(
         self,
@@ -210,5 +200,5 @@ class Namespace:
         return answer[0]
 
     def _refusal(self, error: "ApiException", doing: str) -> Refusal:
-        cause = Cause.INVALID if _UNDECLARED in words_of(error) else cause_of(error)
+        cause = cause_of(error)
         return Refusal(refused(error, f"{doing} in namespace {self.name}", hints=_HINTS), cause)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from opencharacter.engines.patience import patiently
 from opencharacter.engines.refusals import Cause, cause_of, refused, status_of, words_of
 from opencharacter.errors import OpenCharacterError, UserError
 from opencharacter.training.trainjob.manifest import GROUP, NODE, OLDEST_TRAINER, PLURAL, VERSION
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
 
 _DELAYS_S = [1, 2, 4, 8, 15] + [30] * 28
 """Pauses between attempts: a control plane may be away for some minutes while it is upgraded."""
-_TRANSIENT = {0, 408, 429, 500, 502, 503, 504}
 _CONNECT_S, _READ_S = 10, 60
 _RIGHTS = "see docs/multi-gpu-training.md for the rules that the step's service account needs"
 _SETTINGS = "check steps.sft and trainer.runtime of the cluster profile"
@@ -151,27 +151,21 @@ class ClusterApi:
     ) -> Any:
         """Call until there is an answer. `absent`: the name of an object that need not be there (gives none)."""
         from kubernetes.client import ApiException
-        from urllib3.exceptions import HTTPError
 
-        last = ""
-        for delay in _DELAYS_S:
-            try:
-                return call()
-            except ApiException as error:
-                if instead and error.status in instead:
-                    return instead[error.status]
-                if error.status == 404 and absent and _is_about(error, absent):
-                    return None
-                if error.status not in _TRANSIENT:
-                    raise _refusal(error, doing, self.namespace) from error
-                last = f"{error.status}: {words_of(error)}"
-            except (HTTPError, OSError) as error:
-                last = str(error)
-            self._pause(delay)
-        raise OpenCharacterError(
-            f"the cluster's API can't be used ({doing} in namespace {self.namespace}): {last}",
-            hint="the TrainJob goes on; run the step again to attach to it",
-        )
+        try:
+            return patiently(
+                call,
+                doing=f"{doing} in namespace {self.namespace}",
+                pause=self._pause,
+                delays_s=_DELAYS_S,
+                hint="the TrainJob goes on; run the step again to attach to it",
+            )
+        except ApiException as error:
+            if instead and error.status in instead:
+                return instead[error.status]
+            if error.status == 404 and absent and _is_about(error, absent):
+                return None
+            raise _refusal(error, doing, self.namespace) from error
 
 
 def _is_about(error: "ApiException", name: str) -> bool:
