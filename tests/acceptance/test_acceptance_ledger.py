@@ -1,9 +1,16 @@
 """What the acceptance suite takes away: what it made, and nothing else."""
 
+from pathlib import Path
+
 import pytest
-from support.acceptance.kube import NAMESPACES, PODS, SECRETS, SERVICES_OF_MODELS, Kube, KubeError
+from support.acceptance.kube import NAMESPACES, PODS, SECRETS, SERVICES_OF_MODELS, WORKFLOWS, Kube, KubeError
 from support.acceptance.ledger import LABEL, Ledger
+from support.acceptance.programs import Ended
+from support.acceptance.settings import Settings
 from support.acceptance.store import delete_below, names_below, put_text
+from support.acceptance.suite import Suite
+from support.acceptance.waiting import Deadline
+from support.kfp_api import kfp_api
 from support.object_api import ObjectApi
 from support.object_store import BUCKET, ObjectStore
 
@@ -88,3 +95,30 @@ def test_the_bucket_loses_the_sessions_prefix_only(s3_server: ObjectStore, s3_ro
     assert sorted(names_below(s3_root, s3_server.url)) == ["oct-1", "oct-10/a"]
     with pytest.raises(ValueError, match="whole bucket"):
         delete_below(f"s3://{BUCKET}", s3_server.url)
+
+
+def test_runs_their_workflows_and_the_experiment_go(api: ObjectApi, kube: Kube, ledger: Ledger, tmp_path: Path) -> None:
+    place = WORKFLOWS.format("kubeflow")
+    with kfp_api() as kfp:
+        for run in ("r1", "r2", "theirs"):
+            kfp.told[run] = [{"run_id": run, "experiment_id": "e1"}]
+            api.put(f"{place}/wf-{run}", labels={"pipeline/runid": run})
+        kfp.experiment_name = ledger.session
+        suite = Suite(Settings(namespace="kubeflow"), kube, ledger, Deadline(1), tmp_path, ledger.session)
+        suite.kfp_host = kfp.url
+        for run in ("r1", "r2"):
+            suite.adopt(Ended("submit", 0, f"run {run}\nhttp://page\n", ""))
+        assert ledger.clean() == []
+    assert kfp.deleted == ["runs/r2", "runs/r1", "experiments/e1"]
+    assert set(api.objects) == {f"{place}/wf-theirs"}
+
+
+def test_an_experiment_of_another_name_stays(kube: Kube, ledger: Ledger, tmp_path: Path) -> None:
+    with kfp_api() as kfp:
+        kfp.told["r1"] = [{"run_id": "r1", "experiment_id": "e1"}]
+        kfp.experiment_name = "production"
+        suite = Suite(Settings(namespace="kubeflow"), kube, ledger, Deadline(1), tmp_path, ledger.session)
+        suite.kfp_host = kfp.url
+        suite.adopt(Ended("submit", 0, "run r1\n", ""))
+        assert ledger.clean() == []
+    assert kfp.deleted == ["runs/r1"]

@@ -17,7 +17,16 @@ from support.acceptance.programs import port_forward
 from support.acceptance.progress import say
 from support.acceptance.queues import Queue, make_queue
 from support.acceptance.recipe import cluster_file, run_settings
-from support.acceptance.releases import MLFLOW, Release, chart_values, install, is_installed, s3_secret, serving_account
+from support.acceptance.releases import (
+    MLFLOW,
+    Release,
+    chart_values,
+    forget_model,
+    install,
+    is_installed,
+    s3_secret,
+    serving_account,
+)
 from support.acceptance.serving import CHARACTER, Service
 from support.acceptance.settings import Settings, named_settings
 from support.acceptance.suite import Run, Suite, new_id
@@ -109,7 +118,7 @@ def _end(suite: Suite, *, keep: bool) -> None:
 
 
 @pytest.fixture(scope="session")
-def release(suite: Suite) -> Iterator[Release]:
+def release(suite: Suite, request: pytest.FixtureRequest) -> Iterator[Release]:
     """The chart in the namespace of the runs: the one that is there, or else one of this session."""
     secret = f"{suite.id}-s3"
     suite.ledger.create(SECRETS.format(suite.namespace), s3_secret(suite, secret))
@@ -125,10 +134,10 @@ def release(suite: Suite) -> Iterator[Release]:
     suite.until_available(suite.namespace, "opencharacter-mlflow")
     with port_forward(suite.namespace, "svc/opencharacter-mlflow:5000") as address:
         os.environ["MLFLOW_TRACKING_URI"] = f"http://{address}"  # for the library in this process
-        yield Release(
-            name=suite.id, namespace=suite.namespace, local_mlflow=f"http://{address}", secret=secret, account=account,
-            ours=ours,
-        )  # fmt: skip
+        made = Release(suite.id, suite.namespace, f"http://{address}", secret, account, ours)
+        yield made
+        if not ours and not request.config.getoption("--keep"):
+            forget_model(suite.id)
 
 
 @pytest.fixture(scope="session")

@@ -32,6 +32,9 @@ class KfpApi:
         """Pod and namespace."""
         self.on_run: Callable[[], None] = lambda: None
         """Called once a run has been told."""
+        self.experiment_name = ""
+        self.deleted: list[str] = []
+        """Paths of what was deleted, after `/apis/v2beta1/`."""
         self.url = ""
 
 
@@ -45,7 +48,8 @@ def kfp_api() -> Iterator[KfpApi]:
             if self.path.startswith("/apis/v2beta1/healthz"):
                 self.answer(200, {"multi_user": state.multi_user})
             elif self.path.startswith("/apis/v2beta1/experiments/"):
-                self.answer(200, {"experiment_id": "e1", "namespace": state.namespace})
+                told = {"experiment_id": "e1", "display_name": state.experiment_name, "namespace": state.namespace}
+                self.answer(200, told)
             elif self.path.startswith("/apis/v2beta1/experiments"):
                 self.answer(200, {"experiments": []})
             elif self.path.startswith("/apis/v2beta1/runs/"):
@@ -88,6 +92,10 @@ def kfp_api() -> Iterator[KfpApi]:
             else:
                 state.runs.append(body)
                 self.answer(200, {"run_id": f"r{len(state.runs)}", "display_name": body["display_name"]})
+
+        def do_DELETE(self) -> None:
+            state.deleted.append(urlsplit(self.path).path.removeprefix("/apis/v2beta1/"))
+            self.answer(200, {})
 
     with stand_in.serving(Handler) as url:
         state.url = url

@@ -63,6 +63,11 @@ threads = [threading.Thread(target=ask) for _ in range(2)]
 print(json.dumps({"sent": sent[0], "failures": failures[:20]}), flush=True)
 """
 
+_PROBE = """
+import socket, sys
+socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=10).close()
+"""
+
 STOP_LOAD = ("touch", "/tmp/stop")
 """What ends the load, run in its container."""
 
@@ -134,6 +139,27 @@ def load(name: str, url: str, body: str, seconds: int, image: str, pull_policy: 
         "kind": "Pod",
         "metadata": {"name": name},
         "spec": _pod([container]) | {"restartPolicy": "Never", "volumes": [{"name": "tmp", "emptyDir": {}}]},
+    }
+
+
+def probe(name: str, host: str, port: int, image: str, pull_policy: str) -> Object:
+    """A pod that succeeds if it can connect, and fails if it cannot within 10 s."""
+    container = _container("probe", image, pull_policy, ["python", "-c", _PROBE, host, str(port)])
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name},
+        "spec": _pod([container]) | {"restartPolicy": "Never"},
+    }
+
+
+def no_way_in(name: str) -> Object:
+    """A NetworkPolicy that lets nothing into any pod of its namespace."""
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": name},
+        "spec": {"podSelector": {}, "policyTypes": ["Ingress"]},
     }
 
 

@@ -21,6 +21,7 @@ ORDER = (
     "test_promotion",
     "test_training",
     "test_production",
+    "test_network",
     "test_security",
 )
 """The long run is started by the first file, and goes on while the next two are at work."""

@@ -72,6 +72,20 @@ def preflight_bucket(suite: Suite) -> str:
     return "" if suite.settings.s3_service else f"{suite.prefix}/preflight"
 
 
+def forget_model(name: str) -> None:
+    """Delete a registered model and the experiment of that name from MLflow, which stays."""
+    from opencharacter.registry.client import is_missing, mlflow_client
+
+    with mlflow_client() as client:
+        try:
+            client.delete_registered_model(name)
+        except Exception as error:
+            if not is_missing(error):
+                raise
+        if experiment := client.get_experiment_by_name(name):
+            client.delete_experiment(experiment.experiment_id)
+
+
 def serving_account(name: str, secret: str) -> dict[str, Any]:
     """A service account whose Secret KServe's storage initializer reads the weights with."""
     return {

@@ -225,9 +225,17 @@ class Suite:
         first = next((line for line in submitted.out.splitlines() if line.startswith("run ")), None)
         assert first, f"no line 'run ID' in what submit said:\n{submitted.said}"
         run = Run(self, first.split()[1], submitted)
+        if not self.runs:  # undone last, when the runs are gone
+            experiment = str(self._kfp.get_run(run.id).experiment_id)
+            self.ledger.will_undo(f"experiment {experiment}", lambda: self._delete_experiment(experiment))
         self.runs.append(run)
         self.ledger.will_undo(f"run {run.id}", lambda: self.delete_run(run))
         return run
+
+    def _delete_experiment(self, experiment: str) -> None:
+        """Delete the session's experiment from KFP, if it is named after the session."""
+        if self._kfp.get_experiment(experiment_id=experiment).display_name == self.id:
+            self._kfp.delete_experiment(experiment)
 
     def delete_run(self, run: Run) -> None:
         """Delete a run from KFP, and its Workflow with all that it owns."""
