@@ -56,18 +56,12 @@ def follow(suite: Suite, release: Release, service: Service) -> Iterator[Callabl
     upgrade(suite, release.name, release.namespace, {"promoter": {"enabled": False}}).expect()
 
 
-def promote(service: Service, version: str) -> None:
-    """Move the alias, as a release owner does who has a reason."""
-    reason = ("--force", "--reason", "the acceptance suite moves it")
-    service.run("promote", "--model", service.suite.id, "--version", version, *reason).expect()
-
-
 def test_alias_moves_the_service(
     suite: Suite, service: Service, second: str, character: Path, follow: Callable[[str], Object]
 ) -> None:
     """The alias moves in MLflow, and the promoter the service: dark, asked, without a restart, at the same address."""
     before = _address(suite)
-    promote(service, second)
+    service.promote(second)
     found = follow(second)
     assert not found["spec"].get("canary"), "the canary's entry is still there"
     after = _address(suite)
@@ -78,7 +72,7 @@ def test_alias_moves_the_service(
 
 def test_rollback(service: Service, second: str, character: Path, follow: Callable[[str], Object]) -> None:
     """The alias moves back, and with it the service."""
-    promote(service, "1")
+    service.promote("1")
     follow("1")
     assert service.ask(character), "an empty answer"
 

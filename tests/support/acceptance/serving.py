@@ -43,6 +43,11 @@ class Service:
         options = [each for each in more if each.startswith("--")]
         return self.run("deploy", "--model", model, "--preset", "demo", *words, *options, seconds=2 * READY_S)
 
+    def promote(self, version: str) -> None:
+        """Move the alias, as a release owner does who has a reason."""
+        reason = ("--force", "--reason", "the acceptance suite moves it")
+        self.run("promote", "--model", self.suite.id, "--version", version, *reason).expect()
+
     def section(self) -> dict[str, Any]:
         """The section `deploy` of the run's configuration, with its namespace."""
         named = [setting.removeprefix("deploy.").split("=", 1) for setting in self._settings if "deploy." in setting]
