@@ -34,7 +34,7 @@ class WebhookConfig(_Settings):
 
     name: str = Field(default="opencharacter-promoter", pattern=r"^[A-Za-z0-9]([-A-Za-z0-9._]{0,61}[A-Za-z0-9])?$")
     url: str = Field(pattern=r"^https?://", description="of this process: http://HOST:8080/webhooks/mlflow")
-    manage: bool = Field(default=True, description="make and mend the webhook in MLflow; off: somebody else does")
+    manage: bool = Field(default=True, description="make the webhook in MLflow and keep it right; off: you do")
 
 
 class PromoterConfig(_Settings):

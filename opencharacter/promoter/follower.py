@@ -21,6 +21,7 @@ from opencharacter.registry import (
     read_deployment,
     record_deployment,
     record_replaced,
+    resolve,
 )
 from opencharacter.serving import Rollout, RolloutFailed, RolloutRefused, ServedVersion, roll_out, served_version
 
@@ -77,6 +78,8 @@ class Follower:
         self._settled = False
         """Whether the service needs no check as long as it serves the wish: not so at the start, as a rollout may have
         been left half-way, or the settings may have changed."""
+        self._unfinished = True
+        """Whether a rollout of another version may have been left half-way."""
         self._unwritten: list[Callable[[], None]] = []
         self._checked_at = 0.0
 
@@ -109,6 +112,7 @@ class Follower:
         self._metrics.wished_version.labels(*self._labels).set(wish.version if wish else 0)
         self._metrics.served_version.labels(*self._labels).set(served.version if served else 0)
         if wish is None:
+            self._take_back(served)
             return self._without_alias(served)
         same = served is not None and (served.model, served.version, served.digest) == (
             wish.name, wish.version, wish.digest
@@ -120,9 +124,11 @@ class Follower:
         if self._config.require_gate and not same:
             objection = find_objection(wish, served.digest if served else None)
             if objection is not None:
+                self._take_back(served)
                 return self._refuse(wish, objection)
         failures = self._failures(wish)
         if failures and (again := self._next_try(failures)) > self._time():
+            self._take_back(served)
             tried = "once" if failures.attempts == 1 else f"{failures.attempts} times"
             return Look(
                 "postponed",
@@ -207,6 +213,17 @@ class Follower:
         self._keep(wish.version, "serving")
         return Look("serving", text)
 
+    def _take_back(self, served: ServedVersion | None) -> None:
+        """Take away the pods of a version that is not wished for any more: what is served is deployed once more."""
+        if not self._unfinished or served is None or served.model != self._watched.model:
+            return
+        with _asking("registry"):
+            version = resolve(f"models:/{served.model}/{served.version}")
+        try:
+            self._call(version, wait=False)
+        except OpenCharacterError as error:
+            self._say(f"what an interrupted rollout may have left stays: {error}")
+
     def _call(self, wish: RegisteredModel, *, wait: bool) -> Rollout:
         def report(text: str) -> None:
             self._report(f"{self.service}: {text}")
@@ -214,7 +231,14 @@ class Follower:
         def pause(seconds: float) -> None:
             self._pause(seconds, wish.version)
 
-        return roll_out(self._deploy, wish, wait=wait, report=report, pause=pause)
+        self._unfinished = True
+        try:
+            result = roll_out(self._deploy, wish, wait=wait, report=report, pause=pause)
+        except OpenCharacterError:
+            self._unfinished = False  # it has tidied up itself, as far as it could
+            raise
+        self._unfinished = False
+        return result
 
     def _failed(self, wish: RegisteredModel, error: OpenCharacterError, attempts: int) -> Look:
         refused = isinstance(error, UserError)

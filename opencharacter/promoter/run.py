@@ -23,6 +23,8 @@ _STUCK_S = 1200
 """A watcher that shows no sign of life for so long is stuck; the smoke question may take ten minutes."""
 _WEBHOOK_S = 600
 """Seconds between two looks whether MLflow has the webhook."""
+_END_S = 30
+"""Seconds for the threads to end; what still runs then ends with the process, and the lease expires by itself."""
 _STEP_S = 1.0
 
 
@@ -122,10 +124,10 @@ class Promoter:
             while not self._signalled and not self._stop.wait(_STEP_S):
                 pass
             self.stop()
-            for thread in threads[1:]:
-                thread.join(timeout=20)
-            # Last, and only once nothing acts: another process may take the lease at once.
-            threads[0].join(timeout=20)
+            end = time.monotonic() + _END_S
+            for thread in threads:
+                thread.join(timeout=max(end - time.monotonic(), 0))
+            # Only once nothing acts: another process may take the lease at once.
             if not any(thread.is_alive() for thread in threads):
                 self._release()
         self._report("ended")

@@ -17,6 +17,7 @@ import opencharacter
 from opencharacter.pipelines.cluster import STEPS
 from opencharacter.pipelines.loading import load_cluster_profile, load_run_config
 from opencharacter.pipelines.quantities import byte_count, cores
+from opencharacter.promoter.metrics import Metrics
 from opencharacter.registry import RegisteredModel
 from opencharacter.serving import DeployConfig, RolloutFailed, deployment_manifest, roll_out
 from opencharacter.serving.manifest import MODEL_FORMAT, MODEL_FORMAT_VERSION
@@ -288,14 +289,15 @@ def test_the_dashboard_asks_for_metrics_that_exist() -> None:
     board = json.loads(made["data"]["opencharacter.json"])
     assert board == json.loads((CHART / "files/dashboard.json").read_text())
     source = (Path(vllm.__file__).parent / "v1/metrics/loggers.py").read_text()
-    offered = {"process_resident_memory_bytes"}
+    promoter = Metrics().text().decode()
+    offered = {"process_resident_memory_bytes", *re.findall(r"^# HELP (\w+)", promoter, re.MULTILINE)}
     for name in re.findall(r'name="(vllm:\w+)"', source):
         offered |= {name, f"{name}_total", f"{name}_bucket"}
     asked = {
         name
         for panel in board["panels"]
         for target in panel["targets"]
-        for name in re.findall(r"(?:vllm:|process_)\w+", target["expr"])
+        for name in re.findall(r"(?:vllm:|process_|opencharacter_)\w+", target["expr"])
     }
     assert len(asked) >= 10
     assert asked <= offered

@@ -1,6 +1,8 @@
 """The promoter's part of the chart."""
 
 import json
+import subprocess
+from pathlib import Path
 
 import pytest
 import yaml
@@ -140,14 +142,14 @@ def test_mlflow_may_call_it_only_where_webhooks_are_on() -> None:
         policy = one("NetworkPolicy", "opencharacter-mlflow", VALUES, *settings)
         return variables(container), policy_peers(policy["spec"]["egress"][1:], "to")
 
-    told, peers = mlflow(*ON)
-    assert not [name for name in told if "WEBHOOK" in name]
+    env, peers = mlflow(*ON)
+    assert not [name for name in env if "WEBHOOK" in name]
     assert peers == []
-    told, peers = mlflow(*WEBHOOK)
-    assert told["MLFLOW_WEBHOOK_ALLOWED_SCHEMES"] == "https,http"
-    assert told["MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS"] == "true"
+    env, peers = mlflow(*WEBHOOK)
+    assert env["MLFLOW_WEBHOOK_ALLOWED_SCHEMES"] == "https,http"
+    assert env["MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS"] == "true"
     secret = {"name": "opencharacter-webhook", "key": "encryptionKey"}
-    assert told["MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY"] == {"secretKeyRef": secret}
+    assert env["MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY"] == {"secretKeyRef": secret}
     assert peers == [("promoter", 8080)]
     (container,) = pod(*WEBHOOK)["containers"]
     assert variables(container)["OPENCHARACTER_WEBHOOK_SECRET"] == {"secretKeyRef": secret | {"key": "secret"}}
@@ -158,3 +160,13 @@ def test_prometheus_finds_it() -> None:
     service = one("Service", NAME, VALUES, *ON)
     assert monitor["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
     assert monitor["endpoints"][0]["port"] == service["spec"]["ports"][0]["name"]
+
+
+def test_its_objects_fit_the_clusters_schema(tmp_path: Path) -> None:
+    made = [each for each in objects(VALUES, *WEBHOOK) if each["metadata"]["name"] == NAME]
+    assert len(made) == 7
+    path = tmp_path / "objects.yaml"
+    path.write_text(yaml.safe_dump_all(made))
+    command = ["kubernetes-validate", "--strict", "--kubernetes-version", "1.34", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr

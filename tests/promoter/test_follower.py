@@ -311,6 +311,33 @@ def test_an_alias_that_moves_back_ends_the_rollout(stage: Stage, same_process: b
     assert (stage.served, stage.kserve.gaps) == ({first}, [])
 
 
+@pytest.mark.parametrize("same_process", [True, False])
+def test_a_rollout_that_a_refused_version_cuts_off_leaves_nothing_behind(stage: Stage, same_process: bool) -> None:
+    first, second = stage.add(1), stage.add(2)
+    stage.add(3, reason=None)
+    stage.wish(1)
+    stage.look()
+    stage.kserve.obstacles[second] = {}
+    stage.wish(2)
+
+    def on() -> bool:
+        stage.wish(3)
+        return True
+
+    stage.on_wait = on
+    with pytest.raises(Interrupted):
+        stage.look()
+    assert stage.kserve.service(SERVICE)["spec"]["canary"]
+    stage.on_wait = lambda: False
+    if not same_process:
+        stage.start()
+    assert stage.look() == "refused"
+    assert not stage.kserve.service(SERVICE)["spec"].get("canary")
+    applied = len(stage.kserve.applied)
+    assert stage.look() == "refused"
+    assert (stage.served, len(stage.kserve.applied)) == ({first}, applied)
+
+
 def test_a_registry_that_is_away_is_waited_for(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     first = stage.add(1)
     stage.wish(1)

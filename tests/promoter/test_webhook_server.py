@@ -72,7 +72,7 @@ def test_a_move_in_mlflow_arrives_signed(client, receiver, request) -> None:
     assert 'opencharacter_promoter_webhook_deliveries_total{outcome="accepted"} 3.0' in receiver.ask("/metrics")[1]
 
 
-def test_registering_again_keeps_one_webhook_and_mends_it(client, receiver, request) -> None:
+def test_registering_again_keeps_one_webhook_and_updates_it(client, receiver, request) -> None:
     assert register_webhook("promoter", "http://127.0.0.1:9/old", "old secret") is True
     (found,) = client.list_webhooks()
     client.update_webhook(found.webhook_id, events=["model_version.created"], status="DISABLED")
