@@ -19,7 +19,8 @@ from support.compiled import Compiled, compile_for, placement_of, wiring_of, wit
 from opencharacter.components.images import STEP_IMAGES
 from opencharacter.errors import UserError
 from opencharacter.pipelines.cluster import STEPS, ClusterProfile, StepName
-from opencharacter.pipelines.loading import cluster_profiles, load_cluster_profile, presets
+from opencharacter.pipelines.loading import cluster_profiles, load_cluster_profile, load_run_config, presets
+from opencharacter.pipelines.pods import pods_of
 from opencharacter.pipelines.quantities import seconds
 from opencharacter.templates import OVERRIDE_VARIABLE, packaged_templates
 
@@ -150,7 +151,6 @@ def mine(**keys: Any) -> ClusterProfile:
 
 def placed_by(tmp_path: Path, profile: ClusterProfile, *run: str) -> Compiled:
     from opencharacter.pipelines.compile import compile_pipeline
-    from opencharacter.pipelines.loading import load_run_config
 
     config = load_run_config(preset="demo", overrides=run)
     return Compiled(compile_pipeline(config, tmp_path / "mine.yaml", profile=profile))
@@ -176,6 +176,8 @@ def test_a_cpu_limit_is_set_only_where_the_profile_says_so(tmp_path: Path) -> No
         return resources.get("resourceCpuRequest"), resources.get("resourceCpuLimit")
 
     assert (cpu("sft"), cpu("mix"), cpu("gate")) == (("2", "4"), ("100m", "500m"), ("100m", None))
+    shown = {pod.step: pod.cpu for pod in pods_of(load_run_config(preset="demo"), mine(steps=steps))}
+    assert (shown["sft"], shown["mix"], shown["gate"]) == ("2 (max 4)", "(max 500m)", "")
 
 
 def test_the_import_of_a_release_is_placed_too(tmp_path: Path) -> None:

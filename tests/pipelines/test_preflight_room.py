@@ -40,7 +40,7 @@ def look(cluster: KubernetesApi, profile: ClusterProfile, nodes: list[Any], *pod
     cluster.objects["/api/v1/pods"] = {"items": list(pods)}
     asked = needs_of(profile, needs.pop("steps", ["ingest", "sft", "evaluate"]))
     found = check_cluster(asked.model_copy(update={"parts": (), "secrets": (), "queues": ()} | needs))
-    return [each for each in found if each.subject != "Cluster"]
+    return [each for each in found if each.subject.startswith("Nodes")]
 
 
 def mine(**steps: Any) -> ClusterProfile:
