@@ -70,7 +70,7 @@ def test_two_servers_on_an_empty_database(suite: Suite, place: str, installed: E
 
 
 def test_upgrade(suite: Suite, place: str, installed: Ended) -> None:
-    """helm upgrade, with the database's schema in its hook, leaves both servers at work."""
+    """helm upgrade brings the database's schema up to date and leaves both servers at work."""
     installed.expect()
     upgrade(suite, RELEASE, place, {"mlflow": {"workers": 2}}).expect()
     suite.until_available(place, "opencharacter-mlflow")
