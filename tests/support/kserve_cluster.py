@@ -71,6 +71,8 @@ class KServeCluster:
         """By storageUri: chat completions or HTTP statuses to come; the last one stays."""
         self.asked: list[tuple[str, Object]] = []
         """Service and request of each question."""
+        self.minimal_definitions = False
+        """Whether it is KServe's `kserve-crd-minimal`: the `spec` of an InferenceService is atomic then."""
         self.forbidden: set[tuple[str, str]] = set()
         """Verb and resource that the account has no right to: `("list", "pods")`."""
         self.used: set[tuple[str, str]] = set()
@@ -82,7 +84,7 @@ class KServeCluster:
         self.script: dict[int, Callable[[], object]] = {}
         """What happens besides in a pause, by its number from 1."""
         self.applied: list[tuple[str, str, Object]] = []
-        """Kind, field manager and body of each server-side apply that was let in."""
+        """Kind, field manager and body of each server-side apply and merge patch that was let in."""
         self.faults: list[str] = []
         """What KServe's reconciliation failed on."""
         self.gaps: list[str] = []
@@ -140,8 +142,8 @@ class KServeCluster:
 
     # The API server
 
-    def apply(self, kind: str, name: str, manager: str, body: Object) -> tuple[int, Object]:
-        """A server-side apply: status and answer."""
+    def apply(self, kind: str, name: str, manager: str, body: Object, *, merge: bool = False) -> tuple[int, Object]:
+        """A server-side apply, or a JSON merge patch: status and answer."""
         for part, words in list(self.denials):
             if part in f"{kind}/{name}":
                 self.denials.remove((part, words))
@@ -150,8 +152,11 @@ class KServeCluster:
             code, words = self.faulty_applies.pop(0)
             return code, {"kind": "Status", "code": code, "message": words}
         store = self.inference_services if kind == "inferenceservices" else self.services
-        before = store.get(name, Applied())
-        after = before.tried(manager, body)
+        if merge and name not in store:
+            return 404, _missing(name)
+        atomic = kind == "inferenceservices" and self.minimal_definitions
+        before = store.get(name) or Applied(*([("spec",)] if atomic else []))
+        after = before.merged(manager, body) if merge else before.tried(manager, body)
         if kind == "inferenceservices":
             if words := denial(before.object or None, after.object):
                 return 403, _denied("inferenceservice.kserve-webhook-server.validator", words)
@@ -371,13 +376,14 @@ def _handler(cluster: KServeCluster) -> type[stand_in.Handler]:
 
         def do_PATCH(self) -> None:
             url, body = urlsplit(self.path), self.body()
-            assert self.headers["Content-Type"] == "application/apply-patch+yaml"
+            merge = self.headers["Content-Type"] == "application/merge-patch+json"
+            assert merge or self.headers["Content-Type"] == "application/apply-patch+yaml"
             kind, name = url.path.split("/")[-2:]
             query = parse_qs(url.query)
-            assert query["force"] == ["true"]
+            assert query["fieldValidation" if merge else "force"] == ["Strict" if merge else "true"]
             exists = name in (cluster.inference_services if kind == "inferenceservices" else cluster.services)
-            if self._may("patch", kind) and (exists or self._may("create", kind)):
-                self.answer(*cluster.apply(kind, name, query["fieldManager"][0], body))
+            if self._may("patch", kind) and (merge or exists or self._may("create", kind)):
+                self.answer(*cluster.apply(kind, name, query["fieldManager"][0], body, merge=merge))
 
         def do_PUT(self) -> None:
             if not self._is_record("PUT", self.body()):

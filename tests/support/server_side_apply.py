@@ -1,6 +1,6 @@
 """Server-side apply as the Kubernetes API does it, with `force`: who owns a field, and what goes when it is left out.
 
-Dicts merge, lists are atomic (as InferenceService's `spec.canary` is).
+Dicts merge, unless their schema says that they are atomic; lists are atomic (as InferenceService's `spec.canary` is).
 """
 
 import copy
@@ -13,14 +13,16 @@ Path = tuple[str, ...]
 class Applied:
     """One object, and the managers of its fields."""
 
-    def __init__(self) -> None:
+    def __init__(self, *atomic: Path) -> None:
+        """`atomic`: dicts that are replaced as a whole."""
         self.object: Object = {}
+        self._atomic = atomic
         self._owners: dict[Path, set[str]] = {}
 
     def tried(self, manager: str, config: Object) -> "Applied":
         """A copy with this configuration applied."""
         result = copy.deepcopy(self)
-        wanted = dict(_leaves(config))
+        wanted = dict(_leaves(config, self._atomic))
         for path in [path for path, owners in result._owners.items() if manager in owners and path not in wanted]:
             result._owners[path].discard(manager)
             if not result._owners[path]:
@@ -34,11 +36,22 @@ class Applied:
                 result._owners.setdefault(path, set()).add(manager)
         return result
 
+    def merged(self, manager: str, change: Object) -> "Applied":
+        """A copy with a JSON merge patch applied: atomic or not, dicts merge, and nothing else changes."""
+        result = copy.deepcopy(self)
+        for path, value in _leaves(change, ()):
+            _set(result.object, path, copy.deepcopy(value))
+            owned = next((each for each in self._atomic if path[: len(each)] == each), path)
+            result._owners[owned] = {manager + " by update"}
+        return result
 
-def _leaves(value: Object, path: Path = ()) -> list[tuple[Path, Any]]:
+
+def _leaves(value: Object, atomic: tuple[Path, ...], path: Path = ()) -> list[tuple[Path, Any]]:
     found: list[tuple[Path, Any]] = []
     for key, inner in value.items():
-        found += _leaves(inner, (*path, key)) if isinstance(inner, dict) and inner else [((*path, key), inner)]
+        here = (*path, key)
+        deeper = isinstance(inner, dict) and inner and here not in atomic
+        found += _leaves(inner, atomic, here) if deeper else [(here, inner)]
     return found
 
 

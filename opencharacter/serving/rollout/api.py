@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from kubernetes.client import ApiClient, ApiException
 
 FIELD_MANAGER = "opencharacter"
-"""Owns what the manifest says, in server-side applies."""
+"""Owns what the manifest says, by server-side applies."""
 
 ROLLOUT_MANAGER = "opencharacter-rollout"
-"""Owns what holds only while a version is brought in: the canary, and the old version's share of the pods."""
+"""Changes what holds only while a version is brought in: the canary, and the old version's share of the pods."""
 
 _DELAYS_S = (1, 2, 4, 8, 15, 30, 30, 30)
 """Pauses between attempts: a control plane may be away for a minute or two while it is upgraded."""
@@ -90,15 +90,32 @@ class Namespace:
         path = f"/apis/{GROUP}/v1alpha1/clusterservingruntimes"
         return list((self._call("GET", path, "list clusterservingruntimes") or {}).get("items", []))
 
-    def apply_inference_service(self, manifest: Object, manager: str = FIELD_MANAGER) -> Object:
+    def apply_inference_service(self, manifest: Object) -> Object:
         """Merge an InferenceService server-side; returns it as it is then."""
         path = self._inference_services(manifest["metadata"]["name"])
-        return self._apply(path, manifest, "apply inferenceservices", manager)
+        return self._apply(path, manifest, "apply inferenceservices")
+
+    def change_inference_service(self, name: str, change: Object) -> None:
+        """Set some fields of an InferenceService that exists, and leave all others as they are.
+
+        No server-side apply: where KServe's definitions have no schema (`kserve-crd-minimal`), `spec` is atomic, and
+        an apply of a part takes the rest away.
+        """
+        query = [("fieldManager", ROLLOUT_MANAGER), ("fieldValidation", "Strict")]
+        headers = {"Content-Type": "application/merge-patch+json"}
+        self._call(
+            "PATCH",
+            self._inference_services(name),
+            "patch inferenceservices",
+            query=query,
+            headers=headers,
+            body=change,
+        )
 
     def apply_service(self, manifest: Object) -> Object:
         """Merge a Service server-side; returns it as it is then."""
         path = f"/api/v1/namespaces/{self.name}/services/{manifest['metadata']['name']}"
-        return self._apply(path, manifest, "apply services", FIELD_MANAGER)
+        return self._apply(path, manifest, "apply services")
 
     def may(self, verb: str, resource: str, subresource: str = "") -> bool:
         """Whether this account has a right here; true where the cluster does not say."""
@@ -139,8 +156,8 @@ class Namespace:
         found = self._call("GET", path, doing)
         return found if isinstance(found, dict) else None
 
-    def _apply(self, path: str, manifest: Object, doing: str, manager: str) -> Object:
-        query = [("fieldManager", manager), ("force", "true")]
+    def _apply(self, path: str, manifest: Object, doing: str) -> Object:
+        query = [("fieldManager", FIELD_MANAGER), ("force", "true")]
         headers = {"Content-Type": "application/apply-patch+yaml", "Accept": "application/json"}
         applied = self._call("PATCH", path, doing, query=query, headers=headers, body=manifest)
         return applied if isinstance(applied, dict) else {}

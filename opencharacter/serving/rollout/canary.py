@@ -7,7 +7,7 @@ predictor's minReplicas, though not below one; it inherits what the entry leaves
 
 from typing import Any
 
-from opencharacter.serving.manifest import GROUP, PODS_ANNOTATION, VERSION
+from opencharacter.serving.manifest import PODS_ANNOTATION
 from opencharacter.serving.rollout.readiness import pods_digest
 
 Object = dict[str, Any]
@@ -36,7 +36,7 @@ def scaling_of(service: Object) -> tuple[int, int]:
 
 
 def beside(service: Object, manifest: Object, *, pods: int, percent: int) -> Object:
-    """What to apply for the manifest's predictor to run beside the stable one, which keeps all its pods."""
+    """What to change for the manifest's predictor to run beside the stable one, which keeps all its pods."""
     fewest, most = scaling_of(service)
     # A single pod is not taken off, so it needs no room: there may be none for a third one.
     room = 0 if fewest == pods == 1 else pods
@@ -47,7 +47,7 @@ def beside(service: Object, manifest: Object, *, pods: int, percent: int) -> Obj
         # KServe would make a ScaledObject without triggers, which KEDA refuses.
         annotations[_CLASS] = "none"
     predictor["annotations"] = annotations
-    return _only(service, fewest + room, most + room, [{"predictor": predictor, "trafficPercent": percent}])
+    return _only(fewest + room, most + room, [{"predictor": predictor, "trafficPercent": percent}])
 
 
 def dark_digest(service: Object, manifest: Object) -> str:
@@ -67,16 +67,10 @@ def _inherits(stable: Object, new: Object) -> bool:
     )
 
 
-def alone(service: Object, scaling: tuple[int, int]) -> Object:
-    """What to apply for the stable predictor to be alone again, scaled as before."""
-    return _only(service, *scaling, [])
+def alone(scaling: tuple[int, int]) -> Object:
+    """What to change for the stable predictor to be alone again, scaled as before."""
+    return _only(*scaling, [])
 
 
-def _only(service: Object, fewest: int, most: int, canary: list[Object]) -> Object:
-    metadata = service["metadata"]
-    return {
-        "apiVersion": f"{GROUP}/{VERSION}",
-        "kind": "InferenceService",
-        "metadata": {"name": metadata["name"], "namespace": metadata["namespace"]},
-        "spec": {"predictor": {"minReplicas": fewest, "maxReplicas": most}, "canary": canary},
-    }
+def _only(fewest: int, most: int, canary: list[Object]) -> Object:
+    return {"spec": {"predictor": {"minReplicas": fewest, "maxReplicas": most}, "canary": canary}}

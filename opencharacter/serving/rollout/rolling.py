@@ -16,7 +16,7 @@ from opencharacter.serving.config import DeployConfig
 from opencharacter.serving.deployment import UNKNOWN, DeployableModel, deployment_manifest
 from opencharacter.serving.names import next_predictor, predictor_service, too_long
 from opencharacter.serving.rollout.address import address_of, address_service, is_ours
-from opencharacter.serving.rollout.api import RIGHTS_HINT, ROLLOUT_MANAGER, Namespace, Refusal
+from opencharacter.serving.rollout.api import RIGHTS_HINT, Namespace, Refusal
 from opencharacter.serving.rollout.asking import ask
 from opencharacter.serving.rollout.canary import alone, beside, canaries_of, dark_digest, scaling_of, storage_of
 from opencharacter.serving.rollout.outcome import Rollout, RolloutFailed, RolloutRefused, ServedVersion
@@ -235,15 +235,15 @@ class _Rolling:
         return pods
 
     def _beside(self, live: Object, manifest: Object, *, pods: int, percent: int = 0) -> None:
-        entry = beside(live, manifest, pods=pods, percent=percent)
-        self.namespace.apply_inference_service(entry, ROLLOUT_MANAGER)
+        change = beside(live, manifest, pods=pods, percent=percent)
+        self.namespace.change_inference_service(self._service, change)
 
     def _take_back(self, live: Object, current: str, name: str, scaling: tuple[int, int]) -> None:
         """Leave the version before as it was."""
         self.report(f"version {self.model.version} is taken back: the one before stays")
         try:
             self._point(live, current)
-            self.namespace.apply_inference_service(alone(live, scaling), ROLLOUT_MANAGER)
+            self.namespace.change_inference_service(self._service, alone(scaling))
             self.namespace.delete_scaler(predictor_service(self._service, name))
         except (Refusal, OpenCharacterError) as error:
             self.report(f"it could not be taken away, and stays without traffic: {error}")
