@@ -92,7 +92,11 @@ def test_a_rollback_is_the_same_with_the_older_version(kserve: KServeCluster) ->
         (completion("I am a clock", "length"), "was cut"),
         (completion("I am Odalys.<|im_end|>"), "'<|im_end|>'"),
         (completion("assistant\n\nI am Odalys."), "'assistant'"),
+        ({"choices": [{"message": {"content": "I am"}}]}, "no chat completion"),
+        ({"choices": {"0": "I am"}}, "no chat completion"),
+        ("<html>welcome</html>", "no chat completion"),
         (422, "422"),
+        (500, "500"),
     ],
 )
 def test_a_bad_answer_leaves_the_version_before(kserve: KServeCluster, answer: object, told: str) -> None:
@@ -362,6 +366,32 @@ def test_an_api_server_that_goes_away_leaves_the_old_version_and_says_so(kserve:
     assert bring(kserve, 2).version == 2
 
 
+def test_a_service_that_is_being_deleted_is_let_go(kserve: KServeCluster) -> None:
+    bring(kserve, 1)
+    kserve.service("bard")["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    kserve.applied.clear()
+    with pytest.raises(RolloutRefused, match="play/bard is being deleted"):
+        bring(kserve, 2)
+    assert kserve.applied == []
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_a_service_that_is_deleted_in_a_rollout_ends_it(kserve: KServeCluster, gone: bool) -> None:
+    bring(kserve, 1)
+
+    def delete() -> None:
+        service = kserve.inference_services.pop("bard") if gone else kserve.inference_services["bard"]
+        service.object["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+        kserve.deployments.clear()
+
+    kserve.script[kserve.pauses + 1] = delete
+    before = kserve.pauses
+    with pytest.raises(RolloutFailed, match=r"play/bard is (gone|being deleted)") as caught:
+        bring(kserve, 2, CONFIG.model_copy(update={"ready_seconds": 1800}))
+    assert caught.value.reason == "cluster"
+    assert kserve.pauses - before < 10
+
+
 def test_a_hiccup_of_the_api_server_is_waited_out(kserve: KServeCluster) -> None:
     kserve.outages = [503, 500, 429]
     assert bring(kserve, 1).version == 1
@@ -386,6 +416,35 @@ def test_a_pod_asks_the_server_itself(kserve: KServeCluster, monkeypatch: pytest
     assert [path for path, _ in asked] == ["/bard-predictor.play:80/openai/v1/chat/completions"] * 2
     assert asked[0][1]["model"] == "bard"
     assert ("create", "services/proxy") not in kserve.used
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "told"),
+    [
+        (200, "<html>welcome</html>", "no chat completion: <html>welcome</html>"),
+        (502, "upstream", "502: upstream"),
+        (429, "slowly", "429: slowly"),
+        (404, "no such model", "404: no such model"),
+    ],
+)
+def test_whatever_a_pod_gets_for_an_answer_the_version_before_stays(
+    kserve: KServeCluster, monkeypatch: pytest.MonkeyPatch, status: int, body: str, told: str
+) -> None:
+    bring(kserve, 1)
+
+    class Model(stand_in.Handler):
+        def do_POST(self) -> None:
+            self.body()
+            self.text(status, body)
+
+    with stand_in.serving(Model) as url:
+        monkeypatch.setattr("opencharacter.serving.rollout.asking.in_pod", lambda: True)
+        monkeypatch.setattr("opencharacter.serving.rollout.asking.service_url", lambda *_: url)
+        with pytest.raises(RolloutFailed, match=told) as caught:
+            bring(kserve, 2)
+    assert caught.value.reason == "bad-answer"
+    kserve.pause(0)
+    assert (kserve.models_behind("bard"), list(kserve.deployments)) == ({"s3://bucket/1"}, ["bard-predictor"])
 
 
 @pytest.mark.parametrize("right", [("create", "services/proxy"), ("patch", "services")])

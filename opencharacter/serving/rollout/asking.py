@@ -6,7 +6,7 @@ from typing import Any
 from opencharacter.engines.cluster import in_pod
 from opencharacter.engines.refusals import Cause, cause_of, words_of
 from opencharacter.serving.rollout.api import Namespace
-from opencharacter.serving.rollout.outcome import RolloutFailed
+from opencharacter.serving.rollout.outcome import Reason, RolloutFailed
 from opencharacter.serving.rollout.smoke import SmokeQuestion, cut, fault_of
 
 _ROUTE = "/openai/v1/chat/completions"
@@ -15,14 +15,28 @@ _RETRY_S = 5.0
 _RETRIES = 12
 """A ready pod's endpoint takes some seconds to be known everywhere."""
 _TIMEOUT_S = 300.0
+_PASSING = {408, 425, 429}
+"""Statuses below 500 that a server gives for now only."""
 
 
 class _NoAnswer(Exception):
-    """The endpoint cannot be used; `refused` if it never will be by this account."""
+    """The endpoint does not answer (yet).
 
-    def __init__(self, message: str, *, refused: bool = False, final: bool = False) -> None:
+    `refused`: it never will answer this account. `final`: asking again is of no use. `slow`: it was waited for.
+    `unreached`: the API server could not be reached, so the endpoint is not to blame.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        refused: bool = False,
+        final: bool = False,
+        slow: bool = False,
+        unreached: bool = False,
+    ) -> None:
         super().__init__(message)
-        self.refused, self.final = refused, final
+        self.refused, self.final, self.slow, self.unreached = refused, final, slow, unreached
 
 
 def ask(
@@ -68,8 +82,9 @@ def _answer(namespace: Namespace, service: str, body: dict[str, Any], pause: Cal
                 ) from error
             if error.final:
                 raise RolloutFailed(f"{service} was asked, and answers {error}", reason="bad-answer") from error
-            if attempt == _RETRIES:
-                raise RolloutFailed(f"{service} is ready, but does not answer: {error}", reason="cluster") from error
+            if attempt == _RETRIES or (error.slow and attempt):
+                reason: Reason = "cluster" if error.unreached else "bad-answer"
+                raise RolloutFailed(f"{service} is ready, but does not answer: {error}", reason=reason) from error
         pause(_RETRY_S)
     raise AssertionError("unreachable")
 
@@ -95,17 +110,19 @@ def _directly(namespace: Namespace, service: str, port: int, body: dict[str, Any
         with httpx.Client(trust_env=False, timeout=httpx.Timeout(_TIMEOUT_S, connect=5)) as client:
             response = client.post(url, json=body)
     except httpx.HTTPError as error:
-        raise _NoAnswer(f"{url}: {error!r}") from error
-    if response.status_code >= 500:
-        raise _NoAnswer(f"{response.status_code}: {response.text[:300]}")
+        raise _NoAnswer(f"{url}: {error!r}", slow=isinstance(error, httpx.ReadTimeout)) from error
     if not response.is_success:
-        raise _NoAnswer(f"{response.status_code}: {response.text[:300]}", final=True)
-    return response.json()
+        passing = response.status_code >= 500 or response.status_code in _PASSING
+        raise _NoAnswer(f"{response.status_code}: {response.text[:300]}", final=not passing)
+    try:
+        return response.json()
+    except ValueError:
+        return response.text  # which is no chat completion
 
 
 def _through_server(namespace: Namespace, service: str, port: int, body: dict[str, Any]) -> Any:
     from kubernetes.client import ApiException
-    from urllib3.exceptions import HTTPError
+    from urllib3.exceptions import HTTPError, ReadTimeoutError
 
     try:
         return namespace.post_through_server(service, port, _ROUTE, body)
@@ -115,4 +132,5 @@ def _through_server(namespace: Namespace, service: str, port: int, body: dict[st
             raise _NoAnswer(told, refused=True) from error
         raise _NoAnswer(told, final=cause_of(error) is Cause.INVALID) from error
     except HTTPError as error:
-        raise _NoAnswer(str(error)) from error
+        slow = isinstance(error, ReadTimeoutError)
+        raise _NoAnswer(str(error), slow=slow, unreached=not slow) from error

@@ -8,7 +8,8 @@ from opencharacter.serving.names import predictor_service
 
 Reason = Literal["refused", "no-runtime", "name-too-long", "not-ready", "bad-answer", "cluster"]
 """For machines: `refused` by the API server or a webhook, `no-runtime` for the model's format, `name-too-long`,
-`not-ready` within the time, `bad-answer` to the smoke question, `cluster` (the API or the endpoint cannot be used)."""
+`not-ready` within the time, `bad-answer` to the smoke question, or none, `cluster` (its API cannot be used, or the
+InferenceService is deleted)."""
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,13 @@ def pods_digest(manifest: Object) -> str:
     return str(manifest["spec"]["predictor"]["annotations"][PODS_ANNOTATION])
 
 
+def deletion_of(service: Object | None) -> str | None:
+    """What somebody's deletion has made of an InferenceService; none if it stays."""
+    if service is None:
+        return "is gone"
+    return "is being deleted" if service["metadata"].get("deletionTimestamp") else None
+
+
 def wanting(deployment: Object | None, digest: str, at_least: int = 1) -> str | None:
     """What a rollout to pods of this digest still waits for; none when it is complete, with so many of them or more."""
     if deployment is None:

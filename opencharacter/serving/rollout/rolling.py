@@ -20,7 +20,7 @@ from opencharacter.serving.rollout.api import RIGHTS_HINT, Namespace, Refusal
 from opencharacter.serving.rollout.asking import ask
 from opencharacter.serving.rollout.canary import alone, beside, canaries_of, dark_digest, scaling_of, storage_of
 from opencharacter.serving.rollout.outcome import Rollout, RolloutFailed, RolloutRefused, ServedVersion
-from opencharacter.serving.rollout.readiness import pods_digest
+from opencharacter.serving.rollout.readiness import deletion_of, pods_digest
 from opencharacter.serving.rollout.selection import HINT, select_runtime
 from opencharacter.serving.rollout.smoke import BUILT_IN, SMOKE_TAG, SmokeQuestion
 from opencharacter.serving.rollout.waiting import Waiting
@@ -129,6 +129,10 @@ class _Rolling:
     def _look_around(self, live: Object | None, manifest: Object) -> int:
         """Find out beforehand what would fail later. Returns how many pods the current version has."""
         name, here = self.config.service_name, self.namespace.name
+        if live and (lost := deletion_of(live)):
+            raise RolloutRefused(
+                f"InferenceService {here}/{name} {lost}", reason="cluster", hint="deploy again when it is gone"
+            )
         address = self.namespace.service(name)
         if address and not is_ours(address):
             raise RolloutRefused(

@@ -97,8 +97,11 @@ def fault_of(answer: Any) -> str | None:
 
 
 def cut(answer: Any) -> str | None:
-    """How an answer was cut; none if it ended by itself. Another seed may end."""
-    end = answer["choices"][0]["finish_reason"] if isinstance(answer, dict) and answer.get("choices") else "stop"
+    """How an answer was cut; none if it ended by itself, or is no answer. Another seed may end."""
+    try:
+        end = answer["choices"][0]["finish_reason"]
+    except (KeyError, IndexError, TypeError):
+        return None
     if end == "stop":
         return None
     return "was cut, since the model had not ended it" if end == "length" else f"ended for the reason '{end}'"

@@ -9,7 +9,7 @@ from opencharacter.serving.names import pod_label, predictor_service
 from opencharacter.serving.rollout.api import Namespace, Refusal
 from opencharacter.serving.rollout.blocking import what_blocks
 from opencharacter.serving.rollout.outcome import RolloutFailed
-from opencharacter.serving.rollout.readiness import wanting
+from opencharacter.serving.rollout.readiness import deletion_of, wanting
 
 POLL_S = 5.0
 _HOPELESS_S = 60.0
@@ -41,6 +41,9 @@ class Waiting:
             if missing is None:
                 return
             service = self.namespace.inference_service(self.service)
+            if lost := deletion_of(service):
+                where = f"InferenceService {self.namespace.name}/{self.service}"
+                raise RolloutFailed(f"{where} {lost}, so nothing will come of {name}", reason="cluster")
             obstacles = what_blocks(service, deployment, self._pods(predictor), digest, self._log)
             text = "\n".join([f"{name}: {missing}", *obstacles])
             if text != told:
