@@ -80,7 +80,9 @@ class Follower:
         been left half-way, or the settings may have changed."""
         self._unfinished = True
         """Whether a rollout of another version may have been left half-way."""
-        self._unwritten: list[Callable[[], None]] = []
+        self._unwritten: dict[int, tuple[Deployment, Callable[[], None]]] = {}
+        """By version: the record that the registry does not have yet, and what writes it."""
+        self._unwritten_because: str | None = None
         self._checked_at = 0.0
 
     @property
@@ -139,7 +141,7 @@ class Follower:
 
     def _failures(self, wish: RegisteredModel) -> Deployment | None:
         """The record of the version's failures that count: with these settings, for this wish."""
-        before = read_deployment(wish)
+        before = self._recorded(wish)
         if before is None or self._wish_is_new or not before.attempts:
             return None
         return before if (before.settings, before.service) == (self._settings, self.service) else None
@@ -166,14 +168,14 @@ class Follower:
 
     def _settle(self, wish: RegisteredModel) -> Look:
         self._wish_is_new = False
-        before = read_deployment(wish)
+        before = self._recorded(wish)
         if before is None or (before.state, before.service) != ("serving", self.service):
             self._keep(wish.version, "serving")
         return Look("serving", f"{self.service} serves version {wish.version}")
 
     def _refuse(self, wish: RegisteredModel, objection: str) -> Look:
         text = f"version {wish.version} is not deployed: {objection}"
-        before = read_deployment(wish)
+        before = self._recorded(wish)
         if before is None or (before.state, before.reason, before.service) != ("refused", objection, self.service):
             self._metrics.rollouts.labels(*self._labels, "refused").inc()
             self._send("RolloutRefused", text)
@@ -182,7 +184,7 @@ class Follower:
 
     def _roll_out(self, wish: RegisteredModel, served: ServedVersion | None, *, attempts: int) -> Look:
         moves = served is None or served.version != wish.version or served.model != wish.name
-        before = read_deployment(wish)
+        before = self._recorded(wish)
         # What is known to serve is not asked again, unless its settings change.
         known = not moves and before is not None and (before.state, before.service) == ("serving", self.service)
         if moves:
@@ -209,7 +211,10 @@ class Follower:
         self._send("RolledOut", text)
         if served is not None and served.model == wish.name:
             replaced = self._record("replaced", f"by version {wish.version}")
-            self._unwritten.append(partial(record_replaced, wish.name, served.version, replaced))
+            self._unwritten[served.version] = (
+                replaced,
+                partial(record_replaced, wish.name, served.version, replaced),
+            )
         self._keep(wish.version, "serving")
         return Look("serving", text)
 
@@ -267,15 +272,25 @@ class Follower:
         self, version: int, state: Literal["serving", "failed", "refused"], reason: str = "", attempts: int = 0
     ) -> None:
         record = self._record(state, reason, attempts)
-        self._unwritten.append(partial(record_deployment, self._watched.model, version, record))
+        self._unwritten[version] = (record, partial(record_deployment, self._watched.model, version, record))
         self._write_records()
 
+    def _recorded(self, version: RegisteredModel) -> Deployment | None:
+        """The record of a version's last deployment, whether the registry has it yet or not."""
+        return self._unwritten[version.version][0] if version.version in self._unwritten else read_deployment(version)
+
     def _write_records(self) -> None:
-        """Write what the registry does not have yet: it may have been away after a rollout."""
-        while self._unwritten:
-            with _asking("registry"):
-                self._unwritten[0]()
-            self._unwritten.pop(0)
+        """Write what the registry does not have yet: it may be away, or not let this account write."""
+        try:
+            for version, (_, write) in list(self._unwritten.items()):
+                write()
+                del self._unwritten[version]
+            self._unwritten_because = None
+        except OpenCharacterError as error:
+            self._metrics.failures.labels(*self._labels, "registry").inc()
+            if str(error) != self._unwritten_because:
+                self._unwritten_because = str(error)
+                self._report(f"{self._watched.model}: what came of the rollout can't be recorded yet: {error}")
 
     def _record(
         self, state: Literal["serving", "failed", "refused", "replaced"], reason: str = "", attempts: int = 0

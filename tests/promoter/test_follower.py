@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import PERMISSION_DENIED
 from support.kserve_cluster import NAMESPACE, KServeCluster, completion
 
 from opencharacter.hashing import digest
@@ -365,11 +367,44 @@ def test_a_registry_that_goes_away_in_a_rollout_gets_its_record_later(
             return True
 
         stage.on_wait = leave
-        assert stage.look() == "unreachable"
+        assert stage.look() == "serving"
     assert stage.served == {first}
     assert stage.record(1) == {}
     assert stage.look() == "serving"
     assert stage.record(1)["state"] == "serving"
+
+
+def test_a_registry_that_takes_no_records_is_followed_all_the_same(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As MLflow answers an account that may read only."""
+    first, second = stage.add(1), stage.add(2)
+    stage.add(3, reason=None)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise MlflowException("Permission denied", PERMISSION_DENIED)
+
+    monkeypatch.setattr(MlflowClient, "set_model_version_tag", refuse)
+    stage.kserve.answers[second] = [completion("")]
+    stage.wish(1)
+    assert [stage.look(), stage.look()] == ["serving", "serving"]
+    stage.wish(2)
+    assert [stage.look() for _ in range(3)] == ["failed", "postponed", "postponed"]
+    assert stage.served == {first}
+    stage.wish(3)
+    assert [stage.look(), stage.look()] == ["refused", "refused"]
+    assert stage.events[2:] == ["RolloutStarted", "RolloutFailed", "RolloutRefused"]
+    assert sum("Permission denied" in line for line in stage.lines) == 1
+
+
+def test_a_version_that_only_gives_errors_has_failed(stage: Stage) -> None:
+    first, second = stage.add(1), stage.add(2)
+    stage.wish(1)
+    stage.look()
+    stage.kserve.answers[second] = [502]
+    stage.wish(2)
+    assert [stage.look(), stage.look()] == ["failed", "postponed"]
+    assert (stage.served, stage.record(2)["state"]) == ({first}, "failed")
 
 
 def test_a_cluster_that_is_away_is_waited_for(stage: Stage) -> None:
