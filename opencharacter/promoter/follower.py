@@ -25,6 +25,9 @@ from opencharacter.registry import (
 )
 from opencharacter.serving import Rollout, RolloutFailed, RolloutRefused, ServedVersion, roll_out, served_version
 
+_LONGEST_REASON = 10_000
+"""Characters of a record. A tag in MLflow holds 100,000, and the logs of many pods may be longer."""
+
 Outcome = Literal["serving", "no_alias", "refused", "failed", "postponed", "unreachable"]
 
 
@@ -175,8 +178,8 @@ class Follower:
 
     def _refuse(self, wish: RegisteredModel, objection: str) -> Look:
         text = f"version {wish.version} is not deployed: {objection}"
-        before = self._recorded(wish)
-        if before is None or (before.state, before.reason, before.service) != ("refused", objection, self.service):
+        before, told = self._recorded(wish), objection[:_LONGEST_REASON]
+        if before is None or (before.state, before.reason, before.service) != ("refused", told, self.service):
             self._metrics.rollouts.labels(*self._labels, "refused").inc()
             self._send("RolloutRefused", text)
             self._keep(wish.version, "refused", objection)
@@ -297,7 +300,7 @@ class Follower:
     ) -> Deployment:
         return Deployment(
             state=state,
-            reason=reason,
+            reason=reason[:_LONGEST_REASON],
             service=self.service,
             time=self._time(),
             attempts=attempts,

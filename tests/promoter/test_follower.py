@@ -397,6 +397,14 @@ def test_a_registry_that_takes_no_records_is_followed_all_the_same(
     assert sum("Permission denied" in line for line in stage.lines) == 1
 
 
+def test_a_reason_that_is_longer_than_a_tag_is_on_record_as_far_as_it_goes(stage: Stage) -> None:
+    stage.add(1)
+    stage.kserve.denials.append(("inferenceservices", "only images of ours " * 10_000))
+    stage.wish(1)
+    assert [stage.look(), stage.look()] == ["refused", "postponed"]
+    assert "only images of ours" in stage.record(1)["reason"]
+
+
 def test_a_version_that_only_gives_errors_has_failed(stage: Stage) -> None:
     first, second = stage.add(1), stage.add(2)
     stage.wish(1)
