@@ -96,6 +96,15 @@ def test_it_finds_the_registry_of_the_chart_or_another() -> None:
     assert variables(container)["MLFLOW_TRACKING_URI"] == "https://mlflow.example.com"
 
 
+def test_a_registry_with_accounts_gets_the_credentials_that_the_pipelines_steps_have() -> None:
+    (container,) = pod(*ON)["containers"]
+    found = variables(container)
+    for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"):
+        assert found[name] == {"secretKeyRef": {"name": "opencharacter-mlflow", "key": name, "optional": True}}
+    (container,) = pod(*ON, "promoter.trackingSecret=mine")["containers"]
+    assert "'name': 'mine'" in str(variables(container)["MLFLOW_TRACKING_TOKEN"])
+
+
 def test_the_pod_is_restricted_with_a_read_only_root() -> None:
     made = pod(*WEBHOOK)
     assert pod_security.violations(made) == []
