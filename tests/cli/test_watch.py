@@ -196,6 +196,15 @@ def test_a_server_that_is_away_is_waited_for(watch: Watch, api: KfpApi) -> None:
     assert told.count(f"{api.url} answers again") == 1
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """SIGINT as a terminal's program has it: one that a shell starts in the background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_leaves_the_run_going(watch: Watch, api: KfpApi) -> None:
     api.told["r1"] = [training("RUNNING").told]
     looks = iter([lambda: None])
