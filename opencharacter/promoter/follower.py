@@ -1,4 +1,4 @@
-"""One service that follows one alias: the registry holds the wish, the InferenceService the state."""
+"""One service that follows one alias: the registry holds the desired version, the InferenceService the served one."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -114,7 +114,7 @@ class Follower:
         wish = self._find_wish()
         with _asking("cluster"):
             served = served_version(self._deploy.service_name, self._deploy.namespace)
-        self._metrics.wished_version.labels(*self._labels).set(wish.version if wish else 0)
+        self._metrics.desired_version.labels(*self._labels).set(wish.version if wish else 0)
         self._metrics.served_version.labels(*self._labels).set(served.version if served else 0)
         if wish is None:
             self._take_back(served)
@@ -222,7 +222,7 @@ class Follower:
         return Look("serving", text)
 
     def _take_back(self, served: ServedVersion | None) -> None:
-        """Take away the pods of a version that is not wished for any more: what is served is deployed once more."""
+        """Remove the pods of a version that is no longer desired: what is served is deployed once more."""
         if not self._unfinished or served is None or served.model != self._watched.model:
             return
         with _asking("registry"):
@@ -230,7 +230,7 @@ class Follower:
         try:
             self._call(version, wait=False)
         except OpenCharacterError as error:
-            self._say(f"what an interrupted rollout may have left stays: {error}")
+            self._say(f"what an interrupted rollout may have left could not be removed: {error}")
 
     def _call(self, wish: RegisteredModel, *, wait: bool) -> Rollout:
         def report(text: str) -> None:

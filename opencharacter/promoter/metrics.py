@@ -17,8 +17,8 @@ class Metrics:
             (*names, "outcome"),
             registry=registry,
         )
-        self.wished_version = Gauge(
-            f"{_PREFIX}_wished_version", "Version that the alias points at; 0: no alias", names, registry=registry
+        self.desired_version = Gauge(
+            f"{_PREFIX}_desired_version", "Version that the alias points at; 0: no alias", names, registry=registry
         )
         self.served_version = Gauge(
             f"{_PREFIX}_served_version", "Version that the InferenceService serves; 0: none", names, registry=registry

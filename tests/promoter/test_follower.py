@@ -113,7 +113,7 @@ def test_the_first_champion_is_deployed_and_the_next_takes_its_place(stage: Stag
     assert (stage.record(1)["state"], stage.record(2)["state"]) == ("replaced", "serving")
     assert stage.record(2)["service"] == f"{NAMESPACE}/{SERVICE}"
     assert stage.metric("rollouts_total", outcome="served") == 2
-    assert (stage.metric("wished_version"), stage.metric("served_version")) == (2, 2)
+    assert (stage.metric("desired_version"), stage.metric("served_version")) == (2, 2)
     assert stage.metric("last_reconcile_timestamp_seconds") == stage.time
 
 
@@ -267,7 +267,7 @@ def test_without_the_alias_the_service_goes_on(stage: Stage) -> None:
     assert [stage.look(), stage.look()] == ["no_alias", "no_alias"]
     assert stage.served == {first}
     assert stage.events[2:] == ["AliasMissing"]
-    assert (stage.metric("wished_version"), stage.metric("served_version")) == (0, 1)
+    assert (stage.metric("desired_version"), stage.metric("served_version")) == (0, 1)
 
 
 def test_a_rollout_that_is_cut_off_goes_on_in_the_next_process(stage: Stage) -> None:

@@ -92,7 +92,7 @@ def test_a_webhook_wakes_it_and_sigterm_ends_it_in_the_middle_of_a_rollout(
         with urllib.request.urlopen(f"{address}/metrics", timeout=10) as answer:
             figures = answer.read().decode()
         assert "opencharacter_promoter_leader 1.0" in figures
-        assert f'opencharacter_promoter_wished_version{{model="{model}",service="bard"}} 1.0' in figures
+        assert f'opencharacter_promoter_desired_version{{model="{model}",service="bard"}} 1.0' in figures
         client.set_registered_model_alias(model, "champion", "2")
         read_until("rolling out version 2")
         process.send_signal(signal.SIGTERM)
