@@ -9,7 +9,7 @@ from typing import Any
 from opencharacter.storage.workspace import Workspace
 
 _POD = "KFP_POD_NAME"
-"""KFP sets it in each step's pod, and the API tells the same name of the run's tasks."""
+"""KFP sets it in each step's pod, and the API gives the same name for the run's tasks."""
 _PATIENCE_S = 20
 
 
@@ -25,7 +25,7 @@ class Ending:
 
 
 def keep_ending(ending: Ending, workspace: Workspace) -> None:
-    """Keep it, if this process is a step's pod. What prevents that is no fault of the step: it is let go."""
+    """Keep it, if this process is a step's pod. An error in that is printed and does not fail the step."""
     pod = os.environ.get(_POD)
     if not pod:
         return

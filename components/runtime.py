@@ -166,7 +166,7 @@ class Step:
 
 
 def _quiet_libraries() -> int:
-    """Let libraries log warnings only, and return the root logger's level of before.
+    """Let libraries log warnings only, and return the root logger's previous level.
 
     KFP's executor sets it to INFO, at which HTTP clients write a line for each call: millions in one synthesis. Our own
     lines stay, and so does another level, such as DEBUG, that somebody has asked for.

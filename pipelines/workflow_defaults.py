@@ -1,7 +1,7 @@
 """Argo's defaults for all workflows, in its controller's ConfigMap: what they make of retries, and ours among them.
 
 Argo merges `templateDefaults.retryStrategy` into the strategy of each template. Kubeflow Pipelines gives a step that
-has retries a limit and a backoff, and no policy: which ends of a step are tried again is the default's to say.
+has retries a limit and a backoff, and no policy: the default decides which of its failures are tried again.
 """
 
 import copy
@@ -28,7 +28,7 @@ class RetryRules:
     """What a cluster tries again."""
 
     failed: bool
-    """A step that failed, by its own error or for want of memory, if the profile gives it retries."""
+    """A step that failed, by its own error or out of memory, if the profile gives it retries."""
     lost: bool
     """A step whose pod was lost: deleted, or gone with its node."""
     repeats: bool
@@ -54,7 +54,7 @@ def _tried_again(strategy: Mapping[str, Any]) -> tuple[bool, bool]:
 def defaults_patch(config_map: Mapping[str, Any], *, group: int) -> dict[str, Any]:
     """A merge patch of the ConfigMap that makes retries those of the cluster profile, and gives volumes a group.
 
-    All else that the defaults hold stays, such as how long finished runs are kept. Patching twice changes nothing more.
+    The other defaults stay, such as how long finished runs are kept. Patching twice changes nothing more.
     Raises `UserError` if the ConfigMap cannot be read.
     """
     settings = copy.deepcopy(_settings(config_map))

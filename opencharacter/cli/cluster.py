@@ -88,7 +88,7 @@ def workflow_defaults(
 ) -> None:
     """Print a patch of Argo's defaults: retries as the cluster profile has them, volumes that steps may write.
 
-    All else in the defaults stays, such as how long finished runs are kept.
+    The other defaults stay, such as how long finished runs are kept.
     """
     import yaml
 

@@ -102,7 +102,7 @@ def deploy(
         typer.echo(f"{told} serves at {rollout.address}/openai/v1")
     else:
         name, namespace = rollout.service, rollout.namespace
-        typer.echo(f"applied InferenceService {name} for {told}; nothing was waited for or asked")
+        typer.echo(f"applied InferenceService {name} for {told}, without waiting for it or asking it a question")
         typer.echo(f"kubectl rollout status --namespace {namespace} deployment/{rollout.deployment}")
 
 

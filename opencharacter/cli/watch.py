@@ -168,8 +168,8 @@ def _ending(look: "Look", outcome: "Outcome") -> Iterator[str]:
             yield f"error: step '{failure.step.label}': {first}"
             yield from (f"  {line.strip()}" for line in rest)
         elif failure.killed:
-            yield f"error: step '{failure.step.label}' was ended from outside, and left no error of its own"
-            yield "  such as by an eviction, the loss of its node or too little memory; its pod is gone or says no more"
+            yield f"error: step '{failure.step.label}' was ended from outside and left no error"
+            yield "  for example by an eviction, a lost node or too little memory; its pod does not say"
         else:
             yield f"error: step '{failure.step.label}' failed; its own error could not be read"
         if failure.hint:

@@ -26,7 +26,7 @@ class LeaseConfig(_Settings):
     """The Lease that lets one replica act at a time."""
 
     name: str = Field(default="opencharacter-promoter", pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
-    duration_s: int = Field(default=60, ge=15, description="without a sign of life for so long, it is taken")
+    duration_s: int = Field(default=60, ge=15, description="seconds without a renewal after which another may take it")
 
 
 class WebhookConfig(_Settings):

@@ -26,7 +26,7 @@ def receiving(
 ) -> Iterator[int]:
     """Serve for the length of the block, on the port that it gives (`port` 0: a free one).
 
-    `on_move` hears of each move of an alias that a checked delivery tells of. Without `deliveries` there is no webhook.
+    `on_move` is called for each move of an alias in a checked delivery. Without `deliveries` there is no webhook.
     Raises `OSError` if the port is taken.
     """
     handler = _handler(metrics, healthy, deliveries, on_move)

@@ -165,7 +165,7 @@ class Promoter:
             try:
                 text = "holds the lease" if self._lease.renew() else "another process holds the lease; standing by"
             except OpenCharacterError as error:
-                text = f"no sign of life to the lease: {error}"
+                text = f"the lease was not renewed: {error}"
             self.metrics.leader.set(int(self._lease.held))
             if text != said:
                 self._report(text)

@@ -1,4 +1,4 @@
-"""What the registry wishes to be served, and the record of what came of it."""
+"""The version that an alias asks to serve, and the record of its deployment."""
 
 from pydantic import ValidationError
 

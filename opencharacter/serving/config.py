@@ -41,7 +41,9 @@ class DeployConfig(BaseModel):
     )
     prometheus_url: str | None = Field(default=None, pattern=r"^https?://", description="for scale_on: waiting")
     ready_seconds: int = Field(
-        default=1800, ge=30, description="for a version's pods to be ready: image, weights, engine; then it is given up"
+        default=1800,
+        ge=30,
+        description="for a version's pods to be ready: image, weights, engine; else the rollout fails",
     )
     canary_replicas: int | None = Field(
         default=None, ge=1, le=1000, description="pods of the next version before it takes over; none: as many as now"

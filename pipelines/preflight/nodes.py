@@ -104,7 +104,7 @@ def _may_grow(ask: Ask) -> str | None:
         except ApiException as error:
             if error.status not in (401, 403):
                 raise
-            return "whether an autoscaler may add a larger one, this account may not look"
+            return "this account may not see whether an autoscaler may add a larger one"
     return None
 
 

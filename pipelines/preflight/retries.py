@@ -39,7 +39,7 @@ def find_retries(read: Callable[[str], Any], namespace: str, most: int, subject:
             "cluster: submit the run again then"
         )
     else:
-        words = "on this cluster a step is tried again after errors that Argo takes for transient only"
+        words = "on this cluster a step is tried again only after errors that Argo considers transient"
     if rules.repeats:
         words += "; after each failure the loops and branches around the step begin again, too"
     true = rules.failed and rules.lost and not rules.repeats

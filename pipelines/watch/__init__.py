@@ -1,1 +1,1 @@
-"""Following a run on a Kubeflow Pipelines server, and telling how it ended."""
+"""Following a run on a Kubeflow Pipelines server, and reporting how it ended."""

@@ -122,7 +122,7 @@ class RunServer:
 
     def _no_api(self) -> UserError:
         return UserError(
-            f"what answers at {self.host} is no Kubeflow Pipelines API",
+            f"the server at {self.host} is not a Kubeflow Pipelines API",
             hint="is it the API's address, and KF_PIPELINES_TOKEN set if it asks for a login? "
             "Try: kubectl port-forward -n kubeflow svc/ml-pipeline-ui 8080:80",
         )

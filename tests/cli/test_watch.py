@@ -170,7 +170,7 @@ def test_another_server_at_the_address_is_named(watch: Watch, status: int, text:
 
     with stand_in.serving(Other) as url:
         code, _, error = watch(named=("r1", "--host", url))
-    assert (code, "is no Kubeflow Pipelines API" in error) == (2, True)
+    assert (code, "is not a Kubeflow Pipelines API" in error) == (2, True)
 
 
 def test_a_token_that_is_refused_is_named(watch: Watch, api: KfpApi) -> None:
@@ -258,7 +258,7 @@ def test_a_pod_that_was_ended_from_outside_left_no_error(watch: Watch, api: KfpA
     run = training("FAILED", run="FAILED")
     run.workspace = s3_root
     api.told["r1"] = [run.told]
-    assert "error: step 'sft' was ended from outside, and left no error of its own" in watch()[1]
+    assert "error: step 'sft' was ended from outside and left no error" in watch()[1]
     api.logs = {run.pod("sft.executor"): "Traceback\nImportError: no torch\n"}
     assert "error: step 'sft': Traceback\n  ImportError: no torch\n" in watch()[1]
 

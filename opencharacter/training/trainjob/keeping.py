@@ -43,7 +43,7 @@ class KeptLogs:
         end.stored_at = None
 
     def save(self, *, all_of_it: bool = False) -> None:
-        """Store what is new: every half minute, or at once. A store that is away is warned of once, and tried again."""
+        """Store what is new: every half minute, or at once. A store that is away causes one warning only."""
         due = [(node, end) for node, end in self._ends.items() if end.is_due(all_of_it)]
         try:
             for node, end in due:

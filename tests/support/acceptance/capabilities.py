@@ -21,7 +21,7 @@ def require_kueue(kube: Kube, framework: str) -> None:
         pytest.skip(f"no Kueue: the cluster does not serve localqueues ({_KUEUE})")
     frameworks = _frameworks(kube)
     if frameworks is not None and framework not in frameworks:
-        pytest.skip(f"Kueue does not queue {framework}: integrations.frameworks of kueue-manager-config has it not")
+        pytest.skip(f"Kueue does not queue {framework}: not in integrations.frameworks of kueue-manager-config")
 
 
 def has_trainer(kube: Kube) -> bool:

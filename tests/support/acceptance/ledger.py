@@ -55,7 +55,7 @@ class Ledger:
         return problems
 
     def kept(self) -> list[str]:
-        """What `clean` would take away, for who keeps it."""
+        """What `clean` would remove, for whoever keeps it."""
         return [what for what, _ in reversed(self._undo)]
 
     def _remove(self, path: str, uid: str | None) -> None:
