@@ -62,6 +62,20 @@ def test_a_test_says_what_it_promises() -> None:
         promise_of(lambda: None)
 
 
+@pytest.mark.parametrize(
+    ("name", "step"),
+    [
+        ("run-x.root.ingest.executor", "ingest"),
+        ("run-x(0).root(0).ingest(0).executor(0)", "ingest"),
+        ("run-x(0).root(0).shards(0).iteration(1:1)(0).item(0).profiles(1).executor(2)", "profiles"),
+        ("run-x(0).root(0).ingest-driver(0)", None),
+        ("run-x(0).root(0).ingest(0)", None),
+    ],
+)
+def test_a_step_is_found_whatever_argo_tries_again(name: str, step: str | None) -> None:
+    assert workflows.step_of(name) == step
+
+
 @pytest.mark.parametrize("compressed", [False, True])
 def test_steps_and_attempts_are_read_from_a_workflow(compressed: bool) -> None:
     packed = base64.b64encode(gzip.compress(json.dumps(NODES).encode())).decode()

@@ -1,6 +1,8 @@
 """Reading a pipeline run from its Argo Workflow, as KFP 2.17 compiles it.
 
 A step's pod is the node `….STEP.executor`, or `….STEP.executor(N)` where it retries; a step from the cache has none.
+Where the controller's `templateDefaults` hold a retry strategy, as in a stock KFP, every DAG has one, too: then it is
+`….STEP(N).executor(N)`.
 """
 
 import base64
@@ -17,7 +19,7 @@ NODE_ANNOTATION = "workflows.argoproj.io/node-name"
 MAIN = "main"
 """The container that runs our step; Argo's and KFP's own are beside it."""
 
-_EXECUTOR = re.compile(r"\.(?P<step>[a-z0-9-]+)\.executor(\((?P<attempt>\d+)\))?$")
+_EXECUTOR = re.compile(r"\.(?P<step>[a-z0-9-]+)(\(\d+\))?\.executor(\(\d+\))?$")
 
 
 def nodes_of(workflow: Object) -> list[Object]:
