@@ -12,6 +12,7 @@ from support.acceptance.evidence import gather
 from support.acceptance.kube import EVENTS, PODS, SERVICES_OF_MODELS, WORKFLOWS, Kube
 from support.acceptance.promises import Promises, promise_of
 from support.acceptance.suite import is_rolled_out
+from support.acceptance.training import complete_checkpoints
 from support.acceptance.waiting import Deadline
 from support.object_api import ObjectApi
 
@@ -146,3 +147,16 @@ def test_a_deployment_is_rolled_out_when_only_new_pods_are_left() -> None:
     assert is_rolled_out(deployment | {"status": good})
     for stale in ({"observedGeneration": 1}, {"replicas": 2}, {"availableReplicas": 0}):
         assert not is_rolled_out(deployment | {"status": good | stale})
+
+
+def test_a_checkpoint_counts_once_every_nodes_part_is_whole() -> None:
+    key = "0123456789abcdef0123"
+    first, second = f"{key}4567", f"{key}4567-node1"
+    names = [
+        "another-training/checkpoint-12.complete.json",
+        f"{first}/checkpoint-1/d1/model.safetensors",
+        f"{first}/checkpoint-1.complete.json",
+        f"{second}/checkpoint-1/d1/model.safetensors",
+    ]
+    assert complete_checkpoints(names, key, nodes=2) == set()
+    assert complete_checkpoints([*names, f"{second}/checkpoint-1.complete.json"], key, nodes=2) == {1}

@@ -1,5 +1,8 @@
 """A run whose sft step trains in a TrainJob of two pods."""
 
+import re
+from collections.abc import Iterable
+
 from support.acceptance.kube import PODS, TRAINJOBS, Object, conditions
 from support.acceptance.queues import Queue
 from support.acceptance.recipe import cluster_file
@@ -8,6 +11,9 @@ from support.acceptance.suite import Run, Suite
 
 STEPS = 8
 """Optimiser steps of the training that comes to its end, a checkpoint after each."""
+
+_MARK = re.compile(r"(?P<part>[^/]+)/checkpoint-(?P<step>\d+)\.complete\.json")
+"""The object that is written once all of a node's part of a checkpoint is in the store."""
 
 INDEX = "batch.kubernetes.io/job-completion-index"
 
@@ -92,3 +98,15 @@ def start(
     )
     more = ("sft.save_steps=1", "sft.global_batch_size=2", "deploy.apply=false", *changes)
     return Training(suite.submit(file, *settings, *more, workspace=workspace))
+
+
+def complete_checkpoints(names: Iterable[str], key: str, *, nodes: int) -> set[int]:
+    """The steps of whose checkpoints every node's part is whole, of the training whose output's key begins so.
+
+    `names` are those below `checkpoints/` of the workspace. A pod that is lost earlier begins with the first step.
+    """
+    parts: dict[int, set[str]] = {}
+    for found in filter(None, map(_MARK.fullmatch, names)):
+        if found["part"].startswith(key):
+            parts.setdefault(int(found["step"]), set()).add(found["part"])
+    return {step for step, of in parts.items() if len(of) == nodes}
