@@ -1,16 +1,29 @@
 """What the acceptance suite takes away: what it made, and nothing else."""
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
-from support.acceptance.kube import NAMESPACES, PODS, SECRETS, SERVICES_OF_MODELS, WORKFLOWS, Kube, KubeError
+from support.acceptance.kube import (
+    CLUSTER_ROLES,
+    LEASES,
+    NAMESPACES,
+    PODS,
+    SECRETS,
+    SERVICES_OF_MODELS,
+    WORKFLOWS,
+    Kube,
+    KubeError,
+)
 from support.acceptance.ledger import LABEL, Ledger
-from support.acceptance.programs import Ended
+from support.acceptance.programs import Ended, port_forward
+from support.acceptance.releases import install
 from support.acceptance.settings import Settings
 from support.acceptance.store import delete_below, names_below, put_text
 from support.acceptance.suite import Suite
 from support.acceptance.waiting import Deadline
-from support.kfp_api import kfp_api
+from support.kfp_api import KfpApi, kfp_api
 from support.object_api import ObjectApi
 from support.object_store import BUCKET, ObjectStore
 
@@ -97,19 +110,25 @@ def test_the_bucket_loses_the_sessions_prefix_only(s3_server: ObjectStore, s3_ro
         delete_below(f"s3://{BUCKET}", s3_server.url)
 
 
+def kfp_suite(kfp: KfpApi, kube: Kube, ledger: Ledger, folder: Path) -> Suite:
+    suite = Suite(Settings(namespace="kubeflow"), kube, ledger, Deadline(1), folder, ledger.session)
+    suite.kfp_host = kfp.url
+    return suite
+
+
 def test_runs_their_workflows_and_the_experiment_go(api: ObjectApi, kube: Kube, ledger: Ledger, tmp_path: Path) -> None:
     place = WORKFLOWS.format("kubeflow")
     with kfp_api() as kfp:
-        for run in ("r1", "r2", "theirs"):
-            kfp.told[run] = [{"run_id": run, "experiment_id": "e1"}]
+        for run, experiment in (("r1", "e1"), ("r2", "e1"), ("broken-off", "e1"), ("theirs", "e2")):
+            kfp.told[run] = [{"run_id": run, "experiment_id": experiment}]
             api.put(f"{place}/wf-{run}", labels={"pipeline/runid": run})
         kfp.experiment_name = ledger.session
-        suite = Suite(Settings(namespace="kubeflow"), kube, ledger, Deadline(1), tmp_path, ledger.session)
-        suite.kfp_host = kfp.url
+        suite = kfp_suite(kfp, kube, ledger, tmp_path)
+        suite.will_submit()
         for run in ("r1", "r2"):
             suite.adopt(Ended("submit", 0, f"run {run}\nhttp://page\n", ""))
         assert ledger.clean() == []
-    assert kfp.deleted == ["runs/r2", "runs/r1", "experiments/e1"]
+    assert kfp.deleted == ["runs/r2", "runs/r1", "runs/broken-off", "experiments/e1"]
     assert set(api.objects) == {f"{place}/wf-theirs"}
 
 
@@ -117,8 +136,40 @@ def test_an_experiment_of_another_name_stays(kube: Kube, ledger: Ledger, tmp_pat
     with kfp_api() as kfp:
         kfp.told["r1"] = [{"run_id": "r1", "experiment_id": "e1"}]
         kfp.experiment_name = "production"
-        suite = Suite(Settings(namespace="kubeflow"), kube, ledger, Deadline(1), tmp_path, ledger.session)
-        suite.kfp_host = kfp.url
-        suite.adopt(Ended("submit", 0, "run r1\n", ""))
+        suite = kfp_suite(kfp, kube, ledger, tmp_path)
+        suite.will_submit()
         assert ledger.clean() == []
-    assert kfp.deleted == ["runs/r1"]
+    assert kfp.deleted == []
+
+
+def test_what_helm_leaves_behind_goes_and_what_was_there_before_stays(
+    api: ObjectApi, kube: Kube, ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    role, lease = (
+        f"{CLUSTER_ROLES}/opencharacter-preflight-kubeflow",
+        f"{LEASES.format('kubeflow')}/opencharacter-promoter",
+    )
+    api.put(lease)
+    suite = Suite(Settings(namespace="kubeflow"), kube, ledger, Deadline(1), tmp_path, ledger.session)
+    monkeypatch.setattr(suite, "helm", lambda *words, **_: Ended(" ".join(words), 0, "", ""))
+    install(suite, ledger.session, "kubeflow", {})
+    api.put(role)  # a hook's, of an install that was broken off
+    api.put(f"{CLUSTER_ROLES}/opencharacter-preflight-elsewhere")
+    assert ledger.clean() == []
+    assert set(api.objects) == {lease, f"{CLUSTER_ROLES}/opencharacter-preflight-elsewhere"}
+
+
+def test_ctrl_c_does_not_reach_the_forwarded_port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "kubectl"
+    program.write_text(
+        f"#!{sys.executable}\n"
+        "import os, pathlib, socket, sys, time\n"
+        "port = int(sys.argv[5].partition(':')[0])\n"
+        f"pathlib.Path({str(tmp_path)!r}, 'session').write_text(str(os.getsid(0)))\n"
+        "server = socket.create_server(('127.0.0.1', port))\n"
+        "time.sleep(60)\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    with port_forward("kubeflow", "svc/mlflow:5000"):
+        assert int((tmp_path / "session").read_text()) != os.getsid(0)

@@ -10,7 +10,7 @@ from support.acceptance.kube import PODS, TRAINJOBS, WORKFLOWS
 from support.acceptance.queues import Queue
 from support.acceptance.releases import Release
 from support.acceptance.suite import Suite
-from support.acceptance.training import STEPS, Training, start
+from support.acceptance.training import STEPS, Training, complete_checkpoints, start
 
 from opencharacter.storage import Workspace
 
@@ -78,12 +78,18 @@ def test_lost_training_pod(
     if queue:
         queue.let()
     before = training.until_two_run()
+    key = training.until_job()["metadata"]["name"].rpartition("-")[2]
 
-    def checkpoints() -> list[str]:
-        return [name for name in store.names_below(f"{workspace}/checkpoints", suite.local_s3) if "checkpoint-" in name]
+    def checkpoints() -> set[int]:
+        names = store.names_below(f"{workspace}/checkpoints", suite.local_s3)
+        return complete_checkpoints(names, key, nodes=2)
 
     suite.deadline.until(
-        "a checkpoint is in the bucket", checkpoints, seconds=420, state=training.state, give_up=training.run.failed
+        "a checkpoint of both nodes is whole in the bucket",
+        checkpoints,
+        seconds=420,
+        state=training.state,
+        give_up=training.run.failed,
     )
     [victim] = [pod for pod in training.pods() if pod["metadata"]["uid"] == before["1"][0]]
     assert suite.kube.delete(f"{PODS.format(suite.namespace)}/{victim['metadata']['name']}")
@@ -115,10 +121,18 @@ def test_api_away(suite: Suite, doomed: Training) -> None:
     subprocess.run(settings.api_down, shell=True, check=True, timeout=120)
     since = time.monotonic()
     try:
-        suite.deadline.until("the API is away", lambda: time.monotonic() - since > _AWAY_S, seconds=120)
+        away: list[float] = []
+
+        def long_enough() -> bool:
+            if not suite.kube.responds():
+                away.append(time.monotonic())
+            return time.monotonic() - (away[0] if away else since) > _AWAY_S
+
+        suite.deadline.until("the API has been away for a while", long_enough, seconds=180)
+        assert away, f"the API answers all the time although this was run: {settings.api_down}"
     finally:
         subprocess.run(settings.api_up, shell=True, check=True, timeout=120)
-    suite.deadline.until("the API answers again", suite.answers, seconds=240)
+    suite.deadline.until("the API answers again", suite.kube.responds, seconds=240)
     again = doomed.run.until_step_runs("sft", seconds=120)
     assert again["metadata"]["uid"] == pod["metadata"]["uid"], "the step was started again"
     assert (doomed.job() or {}).get("metadata", {}).get("uid") == job["metadata"]["uid"], "another TrainJob"

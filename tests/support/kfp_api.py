@@ -6,7 +6,7 @@ Runs are told as `support.kfp_run` has them. Pods' logs are those of the interfa
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from support import stand_in
 
@@ -51,7 +51,13 @@ def kfp_api() -> Iterator[KfpApi]:
                 told = {"experiment_id": "e1", "display_name": state.experiment_name, "namespace": state.namespace}
                 self.answer(200, told)
             elif self.path.startswith("/apis/v2beta1/experiments"):
-                self.answer(200, {"experiments": []})
+                named = state.experiment_name and state.experiment_name in unquote(self.path)
+                self.answer(200, {"experiments": [{"experiment_id": "e1"}] if named else []})
+            elif self.path.startswith("/apis/v2beta1/runs?"):
+                left = [run for run in state.told if f"runs/{run}" not in state.deleted]
+                self.answer(
+                    200, {"runs": [{"run_id": run} for run in left if state.told[run][0]["experiment_id"] == "e1"]}
+                )
             elif self.path.startswith("/apis/v2beta1/runs/"):
                 self._run(self.path.rpartition("/")[2])
             elif self.path.startswith("/k8s/pod/logs") and state.logs is not None:

@@ -33,6 +33,11 @@ WORKLOADS = "/apis/kueue.x-k8s.io/v1beta2/namespaces/{}/workloads"
 LOCAL_QUEUES = "/apis/kueue.x-k8s.io/v1beta2/namespaces/{}/localqueues"
 CLUSTER_QUEUES = "/apis/kueue.x-k8s.io/v1beta2/clusterqueues"
 FLAVORS = "/apis/kueue.x-k8s.io/v1beta2/resourceflavors"
+LEASES = "/apis/coordination.k8s.io/v1/namespaces/{}/leases"
+ROLES = "/apis/rbac.authorization.k8s.io/v1/namespaces/{}/roles"
+ROLE_BINDINGS = "/apis/rbac.authorization.k8s.io/v1/namespaces/{}/rolebindings"
+CLUSTER_ROLES = "/apis/rbac.authorization.k8s.io/v1/clusterroles"
+CLUSTER_ROLE_BINDINGS = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings"
 
 
 class KubeError(Exception):
@@ -64,6 +69,13 @@ class Kube:
             if error.status == 404:
                 return None
             raise
+
+    def responds(self) -> bool:
+        """Whether the API answers now; asked once, so not waited for."""
+        try:
+            return bool(self._call("GET", "/version", hiccups=()))
+        except KubeError:
+            return False
 
     def find(self, path: str, labels: str | None = None, fields: str | None = None) -> list[Object]:
         """Objects of a collection, by label and field selectors; none where the API is not served."""
@@ -130,8 +142,9 @@ class Kube:
         query: list[tuple[str, str]] | None = None,
         body: Object | None = None,
         content: str = "application/json",
+        hiccups: tuple[int, ...] = _HICCUPS_S,
     ) -> Object:
-        answer = self._send(method, path, query=query or [], body=body, content=content)
+        answer = self._send(method, path, query=query or [], body=body, content=content, hiccups=hiccups)
         return answer if isinstance(answer, dict) else {}
 
     def _send(
@@ -143,11 +156,12 @@ class Kube:
         body: Object | None = None,
         content: str = "application/json",
         raw: bool = False,
+        hiccups: tuple[int, ...] = _HICCUPS_S,
     ) -> Any:
         from kubernetes.client import ApiException
         from urllib3.exceptions import HTTPError
 
-        for pause in (*_HICCUPS_S, None):
+        for pause in (*hiccups, None):
             try:
                 return self._connection.call_api(
                     path,

@@ -83,7 +83,10 @@ def port_forward(namespace: str, target: str) -> Iterator[str]:
 
     def keep() -> None:
         while not over.is_set():
-            with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+            # In a session of its own: Ctrl-C is for this process, which needs the port to take things away.
+            with subprocess.Popen(
+                words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
+            ) as process:
                 running[:] = [process]
                 assert process.stderr is not None
                 said[:] = [*said, *process.stderr.read().splitlines()][-5:]

@@ -5,7 +5,17 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from support.acceptance.kube import ACCOUNTS, CLAIMS, DEPLOYMENTS
+from support.acceptance.kube import (
+    ACCOUNTS,
+    CLAIMS,
+    CLUSTER_ROLE_BINDINGS,
+    CLUSTER_ROLES,
+    DEPLOYMENTS,
+    JOBS,
+    LEASES,
+    ROLE_BINDINGS,
+    ROLES,
+)
 from support.acceptance.programs import Ended
 from support.acceptance.suite import CHART, Suite
 
@@ -43,6 +53,8 @@ def install(
     runner = suite.kube.get(f"{ACCOUNTS.format(namespace)}/pipeline-runner")
     values = values | {"pipeline": {"serviceAccount": "pipeline-runner" if runner else "default-editor"}}
     file = suite.write(f"values-{namespace}-{name}.yaml", values)
+    before = {path: _uid(suite, path) for path in _not_helms(namespace)}
+    suite.ledger.will_undo(f"what helm leaves of {namespace}/{name}", lambda: _remove_the_rest(suite, before))
     suite.ledger.will_undo(f"release {namespace}/{name}", lambda: _remove(suite, name, namespace))
     words = ["install", name, str(CHART), "--namespace", namespace, "--values", str(CHART / base)]
     return suite.helm(*words, "--values", str(file), "--wait", "--timeout", "5m", seconds=360)
@@ -62,6 +74,30 @@ def _remove(suite: Suite, name: str, namespace: str) -> None:
     annotations = claim.get("metadata", {}).get("annotations") or {}
     if annotations.get("meta.helm.sh/release-name") == name:
         suite.kube.delete(path, uid=claim["metadata"]["uid"])
+
+
+def _not_helms(namespace: str) -> list[str]:
+    """What `helm uninstall` does not take away: hooks of an install that failed or was broken off, and the Lease."""
+    check, whole = "opencharacter-preflight", f"opencharacter-preflight-{namespace}"
+    inside = (JOBS, ROLE_BINDINGS, ROLES, ACCOUNTS)
+    return [
+        *(f"{path.format(namespace)}/{check}" for path in inside),
+        f"{CLUSTER_ROLE_BINDINGS}/{whole}",
+        f"{CLUSTER_ROLES}/{whole}",
+        f"{LEASES.format(namespace)}/opencharacter-promoter",
+    ]
+
+
+def _remove_the_rest(suite: Suite, before: dict[str, str | None]) -> None:
+    for path, uid in before.items():
+        found = _uid(suite, path)
+        if found and found != uid:
+            suite.kube.delete(path, uid=found)
+
+
+def _uid(suite: Suite, path: str) -> str | None:
+    uid = ((suite.kube.get(path) or {}).get("metadata") or {}).get("uid")
+    return str(uid) if uid else None
 
 
 def preflight_bucket(suite: Suite) -> str:

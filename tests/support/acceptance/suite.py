@@ -17,7 +17,6 @@ from support.acceptance.kube import (
     SERVICES_OF_MODELS,
     WORKFLOWS,
     Kube,
-    KubeError,
     Object,
     condition,
 )
@@ -150,6 +149,7 @@ class Suite:
     namespaces: list[str] = field(default_factory=list)
     pods_seen: dict[str, Object] = field(default_factory=dict)
     """Pods of servers and trainings, which may be gone when Pod Security is looked at."""
+    _submits: bool = False
 
     @property
     def namespace(self) -> str:
@@ -217,32 +217,44 @@ class Suite:
         """Submit the preset `demo`, changed by `KEY=VALUE` settings; the run is deleted at the end."""
         words = ["pipeline", "submit", "--preset", "demo", "--profile", str(cluster_file), "--workspace", workspace]
         words += [word for setting in settings for word in ("--set", setting)]
+        self.will_submit()
         done = self.opencharacter(*words, "--host", str(self.kfp_host)).expect()
         return self.adopt(done)
+
+    def will_submit(self) -> None:
+        """Have the session's experiment deleted at the end, with runs of a submission that was broken off."""
+        if not self._submits:
+            self._submits = True
+            self.ledger.will_undo(f"experiment {self.id}", self._delete_experiment)
 
     def adopt(self, submitted: Ended) -> Run:
         """The run that a submission has started, deleted at the end."""
         first = next((line for line in submitted.out.splitlines() if line.startswith("run ")), None)
         assert first, f"no line 'run ID' in what submit said:\n{submitted.said}"
         run = Run(self, first.split()[1], submitted)
-        if not self.runs:  # undone last, when the runs are gone
-            experiment = str(self._kfp.get_run(run.id).experiment_id)
-            self.ledger.will_undo(f"experiment {experiment}", lambda: self._delete_experiment(experiment))
         self.runs.append(run)
         self.ledger.will_undo(f"run {run.id}", lambda: self.delete_run(run))
         return run
 
-    def _delete_experiment(self, experiment: str) -> None:
-        """Delete the session's experiment from KFP, if it is named after the session."""
-        if self._kfp.get_experiment(experiment_id=experiment).display_name == self.id:
-            self._kfp.delete_experiment(experiment)
+    def _delete_experiment(self) -> None:
+        """Delete the experiment that is called after the session, and what runs are left in it."""
+        shared = self._kfp.get_kfp_healthz().multi_user  # a server for one user refuses a namespace
+        try:
+            found = self._kfp.get_experiment(experiment_name=self.id, namespace=self.namespace if shared else None)
+        except ValueError:  # there is none
+            return
+        for each in self._kfp.list_runs(experiment_id=found.experiment_id, page_size=100).runs or []:
+            self.delete_run(Run(self, str(each.run_id), Ended("", 0, "", "")))
+        self._kfp.delete_experiment(found.experiment_id)
 
     def delete_run(self, run: Run) -> None:
         """Delete a run from KFP, and its Workflow with all that it owns."""
-        self._kfp.delete_run(run.id)
-        workflow = run.workflow
-        if workflow is not None:
-            self.kube.delete(f"{WORKFLOWS.format(self.namespace)}/{workflow['metadata']['name']}")
+        try:
+            self._kfp.delete_run(run.id)
+        finally:
+            workflow = run.workflow
+            if workflow is not None:
+                self.kube.delete(f"{WORKFLOWS.format(self.namespace)}/{workflow['metadata']['name']}")
 
     def kfp_state(self, run: Run) -> str:
         """What KFP says of a run: PENDING, RUNNING, SUCCEEDED, FAILED, CANCELED, …."""
@@ -274,13 +286,6 @@ class Suite:
             if found := self.kube.get(f"{CONFIG_MAPS.format(namespace)}/workflow-controller-configmap"):
                 return retry_rules(found)
         raise AssertionError(f"no workflow-controller-configmap in {self.namespace} or kubeflow")
-
-    def answers(self) -> bool:
-        """Whether the Kubernetes API does."""
-        try:
-            return bool(self.kube.get("/version"))
-        except KubeError:
-            return False
 
     def until_available(self, namespace: str, deployment: str, *, seconds: float = 300.0) -> Object:
         """Waits until a Deployment has the pods that it should have, all of the newest kind."""
