@@ -3,7 +3,11 @@
 from pathlib import Path
 
 import pytest
+from support.acceptance.kube import Kube
+from support.acceptance.ledger import Ledger
 from support.acceptance.settings import PREFIX, Settings
+from support.acceptance.suite import Suite
+from support.acceptance.waiting import Deadline
 
 from opencharacter.errors import UserError
 
@@ -60,3 +64,11 @@ def test_what_is_missing_is_told_for_each_need(tmp_path: Path) -> None:
 
 def test_an_empty_variable_counts_as_not_set() -> None:
     assert read(NAMESPACE="", KFP_HOST="").namespace is None
+
+
+def test_pods_reach_a_forwarded_store_by_its_service(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:40001")
+    settings = Settings(namespace="kubeflow", s3_service="svc/seaweedfs:9000")
+    kube = Kube(None)  # type: ignore[arg-type]
+    suite = Suite(settings, kube, Ledger(kube, "oct-1a2b3c"), Deadline(1), tmp_path, "oct-1a2b3c")
+    assert suite.pod_s3 == "http://seaweedfs.kubeflow:9000"

@@ -1,6 +1,7 @@
 """Installing the chart in a session of the acceptance suite, and taking it away."""
 
 import os
+import re
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,6 +16,7 @@ from support.acceptance.kube import (
     LEASES,
     ROLE_BINDINGS,
     ROLES,
+    SERVICES,
 )
 from support.acceptance.programs import Ended
 from support.acceptance.suite import CHART, Suite
@@ -24,6 +26,9 @@ MLFLOW = "http://opencharacter-mlflow:5000"
 
 CLAIM = "opencharacter-mlflow"
 """The volume claim that the chart keeps when it is uninstalled."""
+
+_SERVICE = re.compile(r"(?P<name>[a-z][-a-z0-9]*)(\.(?P<namespace>[-a-z0-9]+)(\.svc(\..*)?)?)?")
+"""A host that may be a Service's; one that is another's is not found there."""
 
 
 @dataclass(frozen=True)
@@ -152,10 +157,6 @@ def s3_secret(suite: Suite, name: str) -> dict[str, Any]:
 def chart_values(suite: Suite, *, secret: str) -> dict[str, Any]:
     """Values of the chart besides values-trial.yaml: our images, the store, small sizes."""
     images = {key: value for key, value in suite.images.items() if key in ("registry", "tag", "digests")}
-    ports = [443]
-    if suite.pod_s3:
-        address = urlsplit(suite.pod_s3)
-        ports = sorted({443, address.port or (443 if address.scheme == "https" else 80)})
     engine: dict[str, Any] = {"cpu": "1", "memory": "5Gi", "shm": "256Mi", "scratch": "2Gi"}
     engine |= {"image": suite.settings.engine_image or suite.image("synthesis")}
     if not suite.settings.engine_image:
@@ -165,8 +166,19 @@ def chart_values(suite: Suite, *, secret: str) -> dict[str, Any]:
         "s3": {"secretName": secret, "region": suite.region, "endpoint": suite.pod_s3 or ""},
         "mlflow": {"resources": {"cpu": "200m", "memory": "1536Mi"}, "persistence": {"size": "1Gi"}},
         "serving": {"engine": engine, "transformer": {"cpu": "100m", "memory": "512Mi"}},
-        "networkPolicies": {"egress": {"ports": ports}},
+        "networkPolicies": {"egress": {"ports": _ports_of_store(suite)}},
     }
+
+
+def _ports_of_store(suite: Suite) -> list[int]:
+    """Ports that pods need open towards the store: behind a Service its pods' too, where policies apply there."""
+    address = urlsplit(suite.pod_s3 or "https://")
+    ports = {443, address.port or (443 if address.scheme == "https" else 80)}
+    if named := _SERVICE.fullmatch(address.hostname or ""):
+        path = f"{SERVICES.format(named['namespace'] or suite.namespace)}/{named['name']}"
+        declared = ((suite.kube.get(path) or {}).get("spec") or {}).get("ports") or []
+        ports |= {port["targetPort"] for port in declared if isinstance(port.get("targetPort"), int)}
+    return sorted(ports)
 
 
 def production_values(suite: Suite, *, queues: bool, monitors: bool) -> dict[str, Any]:

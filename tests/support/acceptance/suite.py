@@ -165,7 +165,11 @@ class Suite:
     @property
     def pod_s3(self) -> str | None:
         """The object store as pods reach it; none: AWS."""
-        found = self.settings.s3_endpoint or os.environ.get("AWS_ENDPOINT_URL")
+        found = self.settings.s3_endpoint
+        if found is None and self.settings.s3_service:  # AWS_ENDPOINT_URL is the forwarded port of this machine
+            name, port = self.settings.s3_service.removeprefix("svc/").split(":")
+            found = f"http://{name}.{self.namespace}:{port}"
+        found = found or os.environ.get("AWS_ENDPOINT_URL")
         return found.rstrip("/") if found else None
 
     @property
