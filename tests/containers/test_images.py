@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import time
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +113,16 @@ def test_its_labels_say_what_it_is(name: str, images: dict[str, str]) -> None:
     assert re.fullmatch(r"[0-9a-f]{40}", labels["revision"])
     assert labels[LIBRARY_LABEL] == fingerprint()
     assert labels["licenses"] == "Apache-2.0"
+    urls = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"]
+    assert labels["source"] == urls["Repository"]
     assert told["Config"]["User"] == "65532:65532"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_holds_the_licence(name: str, images: dict[str, str]) -> None:
+    script = "from importlib.metadata import distribution as d; print(d('opencharacter').read_text('licenses/LICENSE'))"
+    found = run_in(images[name], "-c", script, options=("--network", "none", "--entrypoint", "python3"))
+    assert "Apache License" in found
 
 
 @pytest.mark.parametrize("name", STEPS)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from email.parser import Parser
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,21 @@ def wheel_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     [path] = target.glob("*.whl")
     return path
+
+
+def test_the_wheel_carries_its_licences_and_says_where_the_project_lives(wheel_file: Path) -> None:
+    archive = zipfile.ZipFile(wheel_file)
+    [folder] = {name.split("/")[0] for name in archive.namelist() if ".dist-info/" in name}
+    for name in ("LICENSE", "NOTICE"):
+        assert archive.read(f"{folder}/licenses/{name}") == (ROOT / name).read_bytes()
+    metadata = Parser().parsestr(archive.read(f"{folder}/METADATA").decode())
+    assert metadata["License-Expression"] == "Apache-2.0"
+    labels = {line.split(",")[0] for line in metadata.get_all("Project-URL", [])}
+    assert {"Repository", "Documentation", "Issues", "Changelog"} <= labels
+
+
+def test_the_wheel_holds_the_marker_of_a_typed_package(wheel: set[str]) -> None:
+    assert "opencharacter/py.typed" in wheel
 
 
 @pytest.fixture(scope="module")

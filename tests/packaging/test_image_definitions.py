@@ -1,6 +1,7 @@
 """The images' definitions agree with one another: bake file, Dockerfiles, lock files, library."""
 
 import re
+import tomllib
 from pathlib import Path
 from types import ModuleType
 
@@ -96,3 +97,11 @@ def test_an_image_holds_the_versions_that_the_tests_run_with(name: str) -> None:
     tested = pins("dev")
     differing = {package for package, version in pins(name).items() if tested.get(package, version) != version}
     assert not differing
+
+
+def test_the_build_context_holds_what_the_wheel_is_built_from() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    needed = {project["project"]["readme"], *project["project"]["license-files"], "opencharacter"}
+    needed |= set(project["tool"]["setuptools"].get("package-dir", {}).values())
+    lines = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    assert needed <= {line.removeprefix("!") for line in lines if line.startswith("!")}
