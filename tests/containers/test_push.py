@@ -10,8 +10,10 @@ from pathlib import Path
 import httpx
 import pytest
 import yaml
+from support.helm import helm
 from support.locked_down import docker, run_in
 
+from opencharacter import __version__
 from opencharacter.engines.vllm_server import free_port
 from opencharacter.library import fingerprint
 from opencharacter.pipelines.cluster import Images
@@ -49,6 +51,15 @@ def _answers(url: str) -> bool:
         return httpx.get(url, trust_env=False).is_success
     except httpx.TransportError:
         return False
+
+
+def test_the_chart_is_published_as_an_oci_artifact(registry: str, tmp_path: Path) -> None:
+    charts = f"oci://{registry}/charts"
+    command = ["make", "-o", "install", "chart-publish", f"REGISTRY={charts}", f"DIST={tmp_path}"]
+    subprocess.run([*command, "HELM_FLAGS=--plain-http"], cwd=ROOT, check=True)
+    told = helm("show", "chart", f"{charts}/opencharacter", "--version", __version__, "--plain-http")
+    assert told.returncode == 0, told.stderr
+    assert yaml.safe_load(told.stdout)["appVersion"] == __version__
 
 
 def test_a_push_pins_images_by_digest(images: dict[str, str], registry: str, tmp_path: Path) -> None:
