@@ -6,7 +6,7 @@ WORK   ?= work/demo
 DIST   ?= dist
 
 .DEFAULT_GOAL := help
-.PHONY: help demo images test test-cluster test-containers lint unit install lock dist clean
+.PHONY: help demo images test test-cluster test-containers lint unit install lock dist release-notes clean
 
 help:  ## show this list
 	@echo "Usage: make TARGET [VARIABLE=VALUE...]"
@@ -37,7 +37,7 @@ unit: install  ## run the tests in two worker processes, each with its own files
 CHARTS := $(CURDIR)/.tools/charts/bin
 
 # Any helm can package a chart: the tests' own is fetched only where there is none.
-HELM := command -v helm >/dev/null || tests/charts/install.sh; PATH="$$PATH:$(CHARTS)" helm
+HELM = command -v helm >/dev/null || { $(MAKE) install && tests/charts/install.sh; } && PATH="$$PATH:$(CHARTS)" helm
 
 .PHONY: test-charts manifests chart-docs chart-package chart-publish
 test-charts: install  ## test chart, manifests and docs/install.md with helm, kubectl and linters; no container engine
@@ -51,7 +51,7 @@ manifests: install  ## write manifests/ from the chart
 chart-docs: install  ## write the chart's table of values
 	$(BIN)/python charts/document.py
 
-chart-package: install  ## package the chart, with its licence, as dist/opencharacter-VERSION.tgz
+chart-package:  ## package the chart, with its licence, as dist/opencharacter-VERSION.tgz
 	rm -rf build/chart && mkdir -p build/chart
 	cp -R charts/opencharacter LICENSE NOTICE build/chart
 	mv build/chart/LICENSE build/chart/NOTICE build/chart/opencharacter
@@ -112,6 +112,10 @@ $(LOCKS:%=%.lock): dev.lock
 
 dist: install  ## build wheel and source archive into dist/
 	$(BIN)/uv build --quiet --build-constraints requirements/build.lock --out-dir $(DIST)
+
+release-notes:  ## print the changelog's section of this version
+	@version=$$(sed -nE 's/^version = "(.*)"/\1/p' pyproject.toml); notes=$$(sed -n "/^## \[$$version\]/,/^## \[/{/^## /!p}" CHANGELOG.md); \
+		if [ -z "$$notes" ]; then echo "error: CHANGELOG.md has no section [$$version]" >&2; exit 2; fi; echo "$$notes"
 
 clean:  ## remove .venv, build, dist and the demo's folder
 	rm -rf $(VENV) work build $(DIST)
