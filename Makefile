@@ -20,15 +20,12 @@ images:  ## build the container images (docs/images.md): [IMAGES=...] [PUSH=FILE
 
 test: install lint unit  ## lint, then all tests that need no container engine and no cluster
 
-# mypy and import-linter read folders, not the editable install's finder: lay the package out as a wheel would have it.
 lint: install  ## check format, types and the layers of imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	rm -rf build/whole && mkdir -p build/whole
-	cp -R opencharacter build/whole && cp -R components pipelines prompts recipes build/whole/opencharacter
-	MYPYPATH=build/whole $(BIN)/mypy
-	MYPYPATH=build/whole $(BIN)/mypy charts/*.py docker/*.py manifests/*.py requirements/*.py benchmarks
-	cd build/whole && $(CURDIR)/$(BIN)/lint-imports --config $(CURDIR)/.importlinter
+	$(BIN)/mypy
+	$(BIN)/mypy charts/*.py docker/*.py manifests/*.py requirements/*.py benchmarks
+	$(BIN)/lint-imports
 
 unit: install  ## run the tests in two worker processes, each with its own files
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder

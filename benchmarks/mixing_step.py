@@ -20,7 +20,7 @@ from opencharacter.characters import CharacterProfile, Provenance
 from opencharacter.hashing import digest
 from opencharacter.mixing import MixConfig, mix
 from opencharacter.records import DialogueRow, Turn
-from opencharacter.storage import Ref, Workspace, write_jsonl
+from opencharacter.storage import Artifact, Workspace, write_jsonl
 
 _ROWS_PER_CHARACTER = 15
 _CHARACTERS_PER_SESSION = 3
@@ -43,7 +43,7 @@ def main() -> None:
     print(f"peak memory {peak_memory():.0f} MB ({before:.0f} MB before the step); disk in use {disk[0] / 1e6:.0f} MB")
 
 
-def make_inputs(workspace: Workspace, rows: int) -> tuple[Ref, Ref]:
+def make_inputs(workspace: Workspace, rows: int) -> tuple[Artifact, Artifact]:
     """Characters and dialogues, written as they are made."""
     draw = random.Random(rows)
     vocabulary = ["".join(draw.choices("aeioubcdfglmnprst", k=draw.randint(2, 9))) for _ in range(20_000)]
@@ -79,9 +79,9 @@ def make_inputs(workspace: Workspace, rows: int) -> tuple[Ref, Ref]:
                 prompt_hash="0" * 64,
             )
 
-    with workspace.produce("characters", "c") as made:
+    with workspace.create("characters", "c") as made:
         write_jsonl(made.path / "characters.jsonl.zst", profiles)
-    with workspace.produce("dialogues", "d") as played:
+    with workspace.create("dialogues", "d") as played:
         write_jsonl(played.path / "dialogues.jsonl.zst", dialogues())
     return made.committed(), played.committed()
 

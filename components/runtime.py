@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from opencharacter.components.endings import Ending, keep_ending
 from opencharacter.errors import OpenCharacterError, UserError
 from opencharacter.library import fingerprint
-from opencharacter.storage.workspace import Ref, Workspace
+from opencharacter.storage.workspace import Artifact, Workspace
 from opencharacter.templates import load_template
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class Step:
         if isinstance(error, OpenCharacterError):
             self._fail(error)
 
-    def ref(self, artifact: Any) -> Ref:
+    def ref(self, artifact: Any) -> Artifact:
         """The reference that an upstream step published on an artifact, as the workspace has it.
 
         Raises `OpenCharacterError` if the workspace no longer holds that output.
@@ -113,7 +113,7 @@ class Step:
             )
         return found
 
-    def publish(self, ref: Ref, artifact: Any, *, page: str | None = None) -> None:
+    def publish(self, ref: Artifact, artifact: Any, *, page: str | None = None) -> None:
         """Point an output artifact at a workspace output; digest and counts show in KFP's interface, or its `page`."""
         _tell(event="step_output", step=self._name, kind=ref.kind, counts=ref.counts, stats=ref.stats)
         self._outputs[ref.kind] = ref.key

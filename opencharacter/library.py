@@ -9,9 +9,18 @@ from opencharacter.hashing import digest, text_digest
 LIBRARY_LABEL = "io.opencharacter.library"
 """The label of a container image that names the fingerprint of the library inside it."""
 
-# In a wheel these folders lie inside the package, in an editable install they don't; what they decide is in a step's
-# arguments (prompts have hashes of their own).
-_ELSEWHERE = {"components", "pipelines", "prompts", "recipes"}
+# What these decide is in a step's arguments; prompts have hashes of their own.
+_NOT_IN_RESULTS = {
+    "cluster",
+    "clusters",
+    "components",
+    "config",
+    "pipelines",
+    "planning",
+    "preflight",
+    "prompts",
+    "recipes",
+}
 
 
 @functools.cache
@@ -25,7 +34,7 @@ def fingerprint() -> str:
 
     def visit(folder, prefix: str) -> None:  # type: ignore[no-untyped-def]
         for entry in folder.iterdir():
-            if entry.is_dir() and prefix + entry.name not in _ELSEWHERE:
+            if entry.is_dir() and prefix + entry.name not in _NOT_IN_RESULTS:
                 visit(entry, f"{prefix}{entry.name}/")
             elif entry.name.endswith(".py"):
                 sources.append([prefix + entry.name, text_digest(entry.read_text(encoding="utf-8"))])

@@ -7,19 +7,19 @@ from typing import Any
 
 import yaml
 
+from opencharacter.cluster.checks import Lack, find_lacks, refuse_misfit
+from opencharacter.cluster.spec import Cluster
+from opencharacter.config.run import RunConfig
 from opencharacter.errors import UserError
-from opencharacter.pipelines.cluster import ClusterProfile
-from opencharacter.pipelines.cluster_checks import Lack, find_lacks, refuse_misfit
-from opencharacter.pipelines.config import RunConfig
 from opencharacter.pipelines.dag import build_pipeline
-from opencharacter.pipelines.plan.memory import memory_lacks
+from opencharacter.planning.memory import memory_lacks
 from opencharacter.templates import overridden_prompts
 
 _OBJECT_PREFIX = re.compile(r"s3://[A-Za-z0-9._-]{1,255}(/.*)?")
 
 
 def compile_pipeline(
-    config: RunConfig, target: Path, *, workspace: str | None = None, profile: ClusterProfile | None = None
+    config: RunConfig, target: Path, *, workspace: str | None = None, profile: Cluster | None = None
 ) -> Path:
     """Write the IR of a run to `target` (.yaml or .json). `workspace` becomes the parameter's default.
 
@@ -50,13 +50,13 @@ def check_workspace(workspace: str) -> None:
         raise UserError(f"--workspace {workspace}: a cluster needs an object store prefix, such as s3://bucket/prefix")
 
 
-def lacks_of(config: RunConfig, profile: ClusterProfile) -> list[Lack]:
+def lacks_of(config: RunConfig, profile: Cluster) -> list[Lack]:
     """What the profile lacks for the run, as far as it can be told without reading the run's data."""
     lacks = [*find_lacks(config, profile), *memory_lacks(config.sft, profile)]
     return sorted(lacks, key=lambda lack: not lack.impossible)
 
 
-def check_placement(config: RunConfig, profile: ClusterProfile) -> None:
+def check_placement(config: RunConfig, profile: Cluster) -> None:
     """Refuse, with a `UserError` that names the keys, what cannot work on that cluster."""
     refuse_misfit(config, profile, lacks_of(config, profile))
     if overridden_prompts() and not profile.prompts_config_map:

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from opencharacter.components.images import STEP_IMAGES, image_reference
+from opencharacter.cluster.images import STEP_IMAGES, image_reference
 from opencharacter.components.runtime import FAILURE_VARIABLE
+from opencharacter.config.run import RunConfig
 from opencharacter.errors import OpenCharacterError, UserError
 from opencharacter.library import LIBRARY_LABEL, fingerprint
-from opencharacter.pipelines.config import RunConfig
 
 USER = 65532
 """User and group of the images."""

@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from opencharacter.pipelines.cluster import ClusterProfile
-from opencharacter.pipelines.config import RunConfig
+from opencharacter.cluster.spec import Cluster
+from opencharacter.config.run import RunConfig
 from opencharacter.pipelines.placing import place_tasks
 
 
-def build_pipeline(config: RunConfig, profile: ClusterProfile | None = None) -> Any:
+def build_pipeline(config: RunConfig, profile: Cluster | None = None) -> Any:
     """The KFP pipeline of a run; its parameters' defaults are the configuration, its pods are as `profile` says.
 
     With `inputs.release` the import of published data stands in place of the synthesis stages. The one parameter

@@ -7,8 +7,8 @@ from importlib import resources
 from pathlib import Path
 
 from opencharacter.characters import CharacterProfile
+from opencharacter.config.loading import load_run_config
 from opencharacter.engines import localize_model, stop_servers
-from opencharacter.pipelines.loading import load_run_config
 from opencharacter.pipelines.local import SERVERS_FOLDER, local_services, run_pipeline
 from opencharacter.registry import RegisteredModel, resolve
 from opencharacter.reporting import REPORT_FILE, ReportInputs, ServedAnswer, make_report

@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from opencharacter.components.runtime import FAILURE_VARIABLE
+from opencharacter.config.run import RunConfig
 from opencharacter.engines import stop_servers
 from opencharacter.engines.shared_servers import OWNER_VARIABLE, SERVERS_VARIABLE
 from opencharacter.errors import OpenCharacterError, UserError
-from opencharacter.pipelines.config import RunConfig
 from opencharacter.pipelines.containers import check_images, remove_containers
 from opencharacter.registry import local_server
-from opencharacter.storage.s3 import OBJECT_SCHEME
-from opencharacter.storage.workspace import Ref, Workspace
+from opencharacter.storage.s3.client import OBJECT_SCHEME
+from opencharacter.storage.workspace import Artifact, Workspace
 
 SERVERS_FOLDER = "servers"
 """Where a run's shared model servers are recorded, below its working folder."""
@@ -35,7 +35,7 @@ def run_local(
     workspace: str | None = None,
     on_line: Callable[[str], None],
     containers: bool = False,
-) -> Ref:
+) -> Artifact:
     """Run all stages in `workdir` and return the reference of the report, whose stats hold all the others.
 
     Each step is a subprocess, or with `containers` a container of its image (see `pipelines.containers`). An MLflow
@@ -82,7 +82,7 @@ def run_pipeline(
     workspace: str | None = None,
     on_line: Callable[[str], None],
     containers: bool = False,
-) -> Ref:
+) -> Artifact:
     """Run the pipeline's stages, within `local_services`; see `run_local`."""
     logs, failure = workdir / "logs", workdir / "logs" / "failure.json"
     logs.mkdir(exist_ok=True)
@@ -114,7 +114,7 @@ def run_pipeline(
             if containers:
                 remove_containers(workdir)
     if code == 0:
-        return Ref.model_validate_json(result.read_text(encoding="utf-8"))
+        return Artifact.model_validate_json(result.read_text(encoding="utf-8"))
     raise _failure(failure, logs / "pipeline.log")
 
 

@@ -8,7 +8,7 @@ import sys
 import warnings
 from pathlib import Path
 
-from opencharacter.pipelines.config import RunConfig
+from opencharacter.config.run import RunConfig
 from opencharacter.pipelines.containers import docker_runner
 from opencharacter.pipelines.dag import build_pipeline
 from opencharacter.storage.workspace import Workspace

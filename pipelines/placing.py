@@ -3,13 +3,13 @@
 from collections.abc import Iterable
 from typing import Any
 
-from opencharacter.components.images import STEP_IMAGES
-from opencharacter.engines.hardware import GPUS_VARIABLE
-from opencharacter.pipelines.cluster import ClusterProfile, Placement, StepName
-from opencharacter.pipelines.config import RunConfig
-from opencharacter.pipelines.quantities import seconds
+from opencharacter.cluster.images import STEP_IMAGES
+from opencharacter.cluster.quantities import seconds
+from opencharacter.cluster.spec import Cluster, Placement, StepName
+from opencharacter.config.run import RunConfig
 from opencharacter.pipelines.trainjob import trainjob_environment
-from opencharacter.storage.cache import CACHE_VARIABLE
+from opencharacter.system.cache import CACHE_VARIABLE
+from opencharacter.system.hardware import GPUS_VARIABLE
 from opencharacter.templates import OVERRIDE_VARIABLE, overridden_prompts
 
 HOME = "/var/opencharacter"
@@ -23,7 +23,7 @@ _QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 _PRIORITY_LABEL = "kueue.x-k8s.io/priority-class"
 
 
-def place_tasks(tasks: Iterable[Any], config: RunConfig, profile: ClusterProfile) -> None:
+def place_tasks(tasks: Iterable[Any], config: RunConfig, profile: Cluster) -> None:
     """Give each task (`kfp.dsl.PipelineTask`) what the profile says of its step.
 
     Where prompts are overridden here, the pods read the profile's ConfigMap of prompts.
@@ -73,7 +73,7 @@ def _choose_nodes(task: Any, placement: Placement) -> None:
         kubernetes.add_pod_label(task, _PRIORITY_LABEL, placement.priority)
 
 
-def _mount(task: Any, profile: ClusterProfile, placement: Placement) -> None:
+def _mount(task: Any, profile: Cluster, placement: Placement) -> None:
     from kfp import kubernetes
 
     kubernetes.empty_dir_mount(task, "tmp", "/tmp")
@@ -95,7 +95,7 @@ def _mount(task: Any, profile: ClusterProfile, placement: Placement) -> None:
         kubernetes.use_config_map_as_volume(task, profile.prompts_config_map, PROMPTS)
 
 
-def _environment(config: RunConfig, profile: ClusterProfile, step: StepName, placement: Placement) -> dict[str, str]:
+def _environment(config: RunConfig, profile: Cluster, step: StepName, placement: Placement) -> dict[str, str]:
     variables = {
         "HOME": HOME,
         "USER": "opencharacter",  # torch asks who it is, and a numeric user need not stand in the image's passwd
@@ -113,7 +113,7 @@ def _environment(config: RunConfig, profile: ClusterProfile, step: StepName, pla
     return variables | profile.env
 
 
-def _use_secrets(task: Any, profile: ClusterProfile, step: StepName) -> None:
+def _use_secrets(task: Any, profile: Cluster, step: StepName) -> None:
     from kfp import kubernetes
 
     for secret in profile.secrets:
@@ -121,7 +121,7 @@ def _use_secrets(task: Any, profile: ClusterProfile, step: StepName) -> None:
             kubernetes.use_secret_as_env(task, secret.secret, secret.keys, optional=secret.optional)
 
 
-def _secure(task: Any, profile: ClusterProfile) -> None:
+def _secure(task: Any, profile: Cluster) -> None:
     from kfp import kubernetes
 
     user = profile.run_as_user

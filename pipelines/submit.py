@@ -4,10 +4,10 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from opencharacter.cluster.spec import Cluster
+from opencharacter.config.run import RunConfig
 from opencharacter.errors import OpenCharacterError
-from opencharacter.pipelines.cluster import ClusterProfile
 from opencharacter.pipelines.compile import check_workspace, compile_pipeline
-from opencharacter.pipelines.config import RunConfig
 from opencharacter.pipelines.kfp_client import open_client, quiet
 
 
@@ -24,7 +24,7 @@ def submit_pipeline(
     *,
     host: str,
     workspace: str,
-    profile: ClusterProfile | None = None,
+    profile: Cluster | None = None,
     experiment: str | None = None,
     token: str | None = None,
 ) -> Submitted:

@@ -2,15 +2,15 @@
 
 from typing import Any
 
+from opencharacter.cluster.spec import AffinityTerm, Cluster
 from opencharacter.errors import UserError
-from opencharacter.pipelines.cluster import AffinityTerm, ClusterProfile
-from opencharacter.pipelines.plan.memory import estimated_memory
+from opencharacter.planning.memory import estimated_memory
 from opencharacter.templates import overridden_prompts
 from opencharacter.training import SftConfig
 from opencharacter.training.trainjob import TRAINJOB_VARIABLE, SecretVariable, TrainJobSettings
 
 
-def trainjob_environment(profile: ClusterProfile, config: SftConfig) -> dict[str, str]:
+def trainjob_environment(profile: Cluster, config: SftConfig) -> dict[str, str]:
     """What the sft step's environment needs to train in a TrainJob; empty where its own pod trains.
 
     Raises `UserError` if the profile's nodes and GPUs are not the processes that `config` asks for.
@@ -63,7 +63,7 @@ def _check(config: SftConfig, nodes: int, gpus: int) -> None:
         )
 
 
-def _secrets(profile: ClusterProfile) -> list[SecretVariable]:
+def _secrets(profile: Cluster) -> list[SecretVariable]:
     return [
         SecretVariable(name=variable, secret=source.secret, key=key, optional=source.optional)
         for source in profile.secrets

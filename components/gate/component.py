@@ -2,7 +2,7 @@
 
 from kfp import dsl
 
-from opencharacter.components.images import step_image
+from opencharacter.cluster.images import step_image
 
 
 @dsl.component(base_image=step_image("gate"), install_kfp_package=False)

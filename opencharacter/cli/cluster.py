@@ -17,10 +17,10 @@ _Source = Annotated[str, typer.Argument(metavar="NAME_OR_FILE", help="A shipped 
 @app.command("list", epilog="Example: opencharacter cluster list")
 def list_profiles() -> None:
     """List the shipped cluster profiles."""
-    from opencharacter.pipelines.loading import cluster_profiles, load_cluster_profile
+    from opencharacter.cluster.loading import load_cluster, shipped_clusters
 
-    for name in cluster_profiles():
-        typer.echo(f"{name:8} {load_cluster_profile(name).description}")
+    for name in shipped_clusters():
+        typer.echo(f"{name:8} {load_cluster(name).description}")
 
 
 @app.command("show", epilog="Example: opencharacter cluster show node8 > mine.yaml")
@@ -30,15 +30,15 @@ def show(
     full: Annotated[bool, typer.Option("--full", help="Each step with what it gets from the defaults.")] = False,
 ) -> None:
     """Print a profile: as it is shipped, or with overrides, or as each step's pod sees it."""
-    from opencharacter.pipelines.cluster import STEPS
-    from opencharacter.pipelines.loading import cluster_profile_text, load_cluster_profile
+    from opencharacter.cluster.loading import cluster_text, load_cluster
+    from opencharacter.cluster.spec import STEPS
 
     if not overrides and not full:
-        typer.echo(cluster_profile_text(source), nl=False)
+        typer.echo(cluster_text(source), nl=False)
         return
     import yaml
 
-    profile = load_cluster_profile(source, overrides or ())
+    profile = load_cluster(source, overrides or ())
     shown = profile.model_dump(mode="json", exclude_unset=not full, exclude_none=full)
     if full:
         shown["steps"] = {step: profile.placement(step).model_dump(mode="json", exclude_none=True) for step in STEPS}
@@ -54,10 +54,11 @@ def check(
     run_overrides: Overrides = None,
 ) -> None:
     """Check a profile and, with --config or --preset, whether the run fits it. Exit code 2 if not."""
+    from opencharacter.cluster.loading import load_cluster
+    from opencharacter.config.loading import load_run_config
     from opencharacter.pipelines.compile import check_placement
-    from opencharacter.pipelines.loading import load_cluster_profile, load_run_config
 
-    profile = load_cluster_profile(source, overrides or ())
+    profile = load_cluster(source, overrides or ())
     if config is None and preset is None:
         typer.echo(f"{profile.name}: valid")
         return
@@ -70,9 +71,9 @@ def check(
 @app.command("schema", epilog="Example: opencharacter cluster schema > profile.schema.json")
 def schema() -> None:
     """Print the JSON schema of a profile: every key, its meaning and default."""
-    from opencharacter.pipelines.cluster import ClusterProfile
+    from opencharacter.cluster.spec import Cluster
 
-    typer.echo(json.dumps(ClusterProfile.model_json_schema(), indent=2))
+    typer.echo(json.dumps(Cluster.model_json_schema(), indent=2))
 
 
 @app.command(
@@ -92,9 +93,9 @@ def workflow_defaults(
     """
     import yaml
 
+    from opencharacter.cluster.workflow_defaults import CONFIG_MAP, defaults_patch
+    from opencharacter.config.yaml_files import read_text
     from opencharacter.errors import UserError
-    from opencharacter.pipelines.documents import read_text
-    from opencharacter.pipelines.workflow_defaults import CONFIG_MAP, defaults_patch
 
     try:
         found = yaml.safe_load(read_text(config_map, hint=f"kubectl get configmap {CONFIG_MAP} --output yaml"))
@@ -139,12 +140,12 @@ def preflight(
     """Say what is missing: platform parts, room on nodes, Secrets, images, the bucket. Exit code 2 if something is."""
     from pydantic import ValidationError
 
+    from opencharacter.cluster.loading import load_cluster
     from opencharacter.errors import UserError
-    from opencharacter.pipelines.loading import load_cluster_profile
-    from opencharacter.pipelines.preflight.check import check_all, refuse_missing
-    from opencharacter.pipelines.preflight.needs import Needs, needs_of
+    from opencharacter.preflight.check import check_all, refuse_missing
+    from opencharacter.preflight.needs import Needs, needs_of
 
-    named = needs_of(load_cluster_profile(profile, profile_overrides or ())) if profile else Needs()
+    named = needs_of(load_cluster(profile, profile_overrides or ())) if profile else Needs()
     settings = {
         "namespace": namespace or named.namespace,
         "parts": tuple(dict.fromkeys([*named.parts, *(need or ())])),

@@ -18,7 +18,7 @@ def show(
     full: Annotated[bool, typer.Option("--full", help="With every default filled in.")] = False,
 ) -> None:
     """Print a configuration: a preset as it is shipped, or any with overrides and defaults filled in."""
-    from opencharacter.pipelines.loading import load_run_config, preset_text
+    from opencharacter.config.loading import load_run_config, preset_text
 
     if preset and not config and not overrides and not full:
         typer.echo(preset_text(preset), nl=False)
@@ -32,7 +32,7 @@ def show(
 @app.command("validate", epilog="Example: opencharacter config validate --config run.yaml --set sft.epochs=3")
 def validate(config: ConfigFile = None, preset: Preset = None, overrides: Overrides = None) -> None:
     """Check a configuration; exit code 2 and the line and key of each fault if it is wrong."""
-    from opencharacter.pipelines.loading import load_run_config
+    from opencharacter.config.loading import load_run_config
 
     loaded = load_run_config(config, preset=preset, overrides=overrides or ())
     typer.echo(f"{loaded.name}: valid")
@@ -41,7 +41,7 @@ def validate(config: ConfigFile = None, preset: Preset = None, overrides: Overri
 @app.command("presets")
 def list_presets() -> None:
     """List the shipped recipes."""
-    from opencharacter.pipelines.loading import preset_text, presets
+    from opencharacter.config.loading import preset_text, presets
 
     for name in presets():
         typer.echo(f"{name:8} {preset_text(name).splitlines()[0].removeprefix('# ')}")
@@ -50,6 +50,6 @@ def list_presets() -> None:
 @app.command("schema")
 def schema() -> None:
     """Print the JSON schema of the configuration: every key, its meaning and default."""
-    from opencharacter.pipelines.config import RunConfig
+    from opencharacter.config.run import RunConfig
 
     typer.echo(json.dumps(RunConfig.model_json_schema(), indent=2))

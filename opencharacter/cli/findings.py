@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from opencharacter.pipelines.cluster import ClusterProfile
-    from opencharacter.pipelines.config import RunConfig
-    from opencharacter.pipelines.preflight.findings import Finding
+    from opencharacter.cluster.spec import Cluster
+    from opencharacter.config.run import RunConfig
+    from opencharacter.preflight.findings import Finding
 
 _COLOURS = {"ok": "green", "missing": "red", "differs": "red", "warning": "yellow", "unknown": "yellow"}
 
@@ -25,7 +25,7 @@ def show_findings(findings: "Iterable[Finding]") -> "list[Finding]":
     return shown
 
 
-def show_lacks(run: "RunConfig", profile: "ClusterProfile") -> None:
+def show_lacks(run: "RunConfig", profile: "Cluster") -> None:
     """Print a note for each thing that the profile lacks for the run."""
     from opencharacter.pipelines.compile import lacks_of
 

@@ -83,7 +83,7 @@ def deploy(
     """
     import yaml
 
-    from opencharacter.pipelines.loading import load_run_config
+    from opencharacter.config.loading import load_run_config
     from opencharacter.registry import resolve
     from opencharacter.serving import deployment_manifest, roll_out
 

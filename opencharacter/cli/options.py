@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from opencharacter.pipelines.cluster import ClusterProfile
+    from opencharacter.cluster.spec import Cluster
 
 ConfigFile = Annotated[Path | None, typer.Option("--config", "-c", help="Run configuration (YAML).")]
 Preset = Annotated[
@@ -71,15 +71,15 @@ Workdir = Annotated[
 ]
 
 
-def chosen_profile(source: str | None, overrides: list[str] | None) -> "ClusterProfile | None":
+def chosen_profile(source: str | None, overrides: list[str] | None) -> "Cluster | None":
     """The cluster profile of the options `--profile` and `--profile-set`, if there is one."""
-    from opencharacter.pipelines.loading import load_cluster_profile
+    from opencharacter.cluster.loading import load_cluster
 
     if source is None:
         if overrides:
             raise typer.BadParameter("--profile-set changes a profile; give --profile, too")
         return None
-    return load_cluster_profile(source, overrides or ())
+    return load_cluster(source, overrides or ())
 
 
 @contextlib.contextmanager

@@ -19,8 +19,8 @@ from opencharacter.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from opencharacter.pipelines.cluster import ClusterProfile
-    from opencharacter.pipelines.config import RunConfig
+    from opencharacter.cluster.spec import Cluster
+    from opencharacter.config.run import RunConfig
 
 Token = Annotated[
     str | None, typer.Option("--token", envvar="KF_PIPELINES_TOKEN", help="Bearer token, where the API asks for one.")
@@ -51,8 +51,8 @@ def compile_(
 
     With --profile the file also says where, with what and from which images each step runs.
     """
+    from opencharacter.config.loading import load_run_config
     from opencharacter.pipelines.compile import compile_pipeline
-    from opencharacter.pipelines.loading import load_run_config
 
     loaded = load_run_config(config, preset=preset, overrides=overrides or ())
     placed = chosen_profile(profile, profile_overrides)
@@ -114,8 +114,8 @@ def submit(
 
     Submitting again continues a run: what the workspace holds is not made twice.
     """
+    from opencharacter.config.loading import load_run_config
     from opencharacter.pipelines.compile import check_placement, check_workspace
-    from opencharacter.pipelines.loading import load_run_config
     from opencharacter.pipelines.submit import submit_pipeline
 
     loaded = load_run_config(config, preset=preset, overrides=overrides or ())
@@ -172,9 +172,9 @@ def watch(
     raise typer.Exit(watch_run(address, run_id, token=token, namespace=namespace, every=every))
 
 
-def _look_ahead(config: "RunConfig", profile: "ClusterProfile | None", *, workspace: str, write: bool) -> None:
-    from opencharacter.pipelines.cluster_checks import steps_of
-    from opencharacter.pipelines.preflight.check import check_before_run, refuse_missing
+def _look_ahead(config: "RunConfig", profile: "Cluster | None", *, workspace: str, write: bool) -> None:
+    from opencharacter.cluster.checks import steps_of
+    from opencharacter.preflight.check import check_before_run, refuse_missing
 
     findings = show_findings(check_before_run(profile, workspace=workspace, steps=steps_of(config), write=write))
     refuse_missing(
@@ -184,11 +184,11 @@ def _look_ahead(config: "RunConfig", profile: "ClusterProfile | None", *, worksp
     )
 
 
-def _show_pods(config: "RunConfig", profile: "ClusterProfile | None") -> None:
+def _show_pods(config: "RunConfig", profile: "Cluster | None") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from opencharacter.pipelines.pods import pods_of
+    from opencharacter.cluster.pods import pods_of
 
     table = Table("step", "pods", "GPUs", "cpu", "memory", "queue", "retries")
     rows = pods_of(config, profile)

@@ -27,14 +27,14 @@ def plan(
 
     Example: opencharacter plan --preset final --profile pool --prices prices.yaml
     """
-    from opencharacter.pipelines.plan import load_figures, make_plan, shipped_text, show_plan
+    from opencharacter.planning import load_figures, make_plan, shipped_text, show_plan
 
     if show_prices:
         typer.echo(shipped_text(), nl=False)
         return
     from rich.console import Console
 
-    from opencharacter.pipelines.loading import load_run_config
+    from opencharacter.config.loading import load_run_config
 
     figures = load_figures(prices)
     cluster = chosen_profile(profile, profile_overrides)

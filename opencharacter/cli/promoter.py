@@ -19,8 +19,8 @@ def promoter(
 
     Example: opencharacter promoter --config promoter.yaml --once
     """
+    from opencharacter.config.yaml_files import load_document, read_text
     from opencharacter.errors import OpenCharacterError
-    from opencharacter.pipelines.documents import load_document, read_text
     from opencharacter.promoter import PromoterConfig, log_line, promote_once, run_promoter
 
     settings = load_document(

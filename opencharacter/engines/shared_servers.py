@@ -12,8 +12,6 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from opencharacter.engines import supervisor
-from opencharacter.engines.locking import file_lock
 from opencharacter.engines.vllm_server import (
     READY_TIMEOUT_S,
     VllmServer,
@@ -26,6 +24,8 @@ from opencharacter.engines.vllm_server import (
 )
 from opencharacter.errors import OpenCharacterError
 from opencharacter.hashing import digest
+from opencharacter.system import supervisor
+from opencharacter.system.locks import file_lock
 
 SERVERS_VARIABLE = "OPENCHARACTER_SERVERS"
 OWNER_VARIABLE = "OPENCHARACTER_OWNER_PID"

@@ -14,10 +14,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from opencharacter.engines import supervisor
-from opencharacter.engines.hardware import usable_cores, visible_gpus
-from opencharacter.engines.locking import Cancelled
 from opencharacter.errors import OpenCharacterError, UserError
+from opencharacter.system import supervisor
+from opencharacter.system.hardware import usable_cores, visible_gpus
+from opencharacter.system.locks import Cancelled
 
 READY_TIMEOUT_S = 1800.0
 """Seconds that a start may take; large weights load for many minutes."""

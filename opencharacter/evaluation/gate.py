@@ -9,12 +9,12 @@ from opencharacter.evaluation.statistics import bootstrap
 from opencharacter.evaluation.summary import paired
 from opencharacter.records.models import HELD_OUT_CELLS
 from opencharacter.storage.jsonl import read_models
-from opencharacter.storage.workspace import Ref
+from opencharacter.storage.workspace import Artifact
 
 _JUDGED = get_args(Dimension)
 
 
-def gate(config: GateConfig, evaluation: Ref) -> GateDecision:
+def gate(config: GateConfig, evaluation: Artifact) -> GateDecision:
     """Decide by a paired bootstrap over the held-out questions that both models have a score for.
 
     The challenger passes if the whole interval of its mean difference lies on the better side of zero: below for

@@ -12,7 +12,7 @@ from opencharacter.evaluation.config import EvaluateConfig
 from opencharacter.hashing import digest, seed64
 from opencharacter.records.models import HELD_OUT_CELLS, Cell, TrainingRow, Turn
 from opencharacter.storage.jsonl import read_models
-from opencharacter.storage.workspace import Ref
+from opencharacter.storage.workspace import Artifact
 
 CELLS: tuple[Cell, ...] = ("train", *HELD_OUT_CELLS)
 
@@ -49,7 +49,7 @@ class Question:
         return self.row.messages[: last + 1]
 
 
-def pick_questions(config: EvaluateConfig, mixture: Ref, seed: int) -> list[Question]:
+def pick_questions(config: EvaluateConfig, mixture: Artifact, seed: int) -> list[Question]:
     """The questions of all cells, each cell's in a seeded order that does not depend on how many are taken.
 
     Raises `UserError` if the mixture has no rows at all, or was rendered with another system prompt template.

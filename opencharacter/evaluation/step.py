@@ -22,19 +22,19 @@ from opencharacter.hashing import digest, tree_digest
 from opencharacter.library import fingerprint
 from opencharacter.storage.jsonl import write_jsonl
 from opencharacter.storage.rowstore import open_rows
-from opencharacter.storage.workspace import Draft, Ref, Workspace
+from opencharacter.storage.workspace import Artifact, ArtifactDraft, Workspace
 from opencharacter.templates import packaged_templates
 
 
 def evaluate(
     config: EvaluateConfig,
-    mixture: Ref,
+    mixture: Artifact,
     *,
     models: Mapping[str, str],
     judge: EngineConfig | None = None,
     workspace: Workspace,
     seed: int,
-) -> Ref:
+) -> Artifact:
     """Measure base, challenger and (if there is one) champion on every cell of the split grid.
 
     `models` maps roles to folders or other references that engines know; weights that stand under two roles are
@@ -70,7 +70,7 @@ def evaluate(
     distinct = list({subject.digest: subject for subject in reversed(subjects.values())}.values())[::-1]
     questions = pick_questions(config, mixture, seed)
     measured = asyncio.run(_measure(measures, questions, distinct, workspace))
-    with workspace.produce("evaluation", key) as draft:
+    with workspace.create("evaluation", key) as draft:
         _write(draft, measured, weights)
         if (asked := pick_smoke_question(questions)) is not None:
             (draft.path / "smoke_question.json").write_text(json.dumps(asked, ensure_ascii=False), encoding="utf-8")
@@ -113,7 +113,7 @@ async def _measure(
     return total
 
 
-def _write(draft: Draft, measured: Measurement, weights: Mapping[Role, str]) -> None:
+def _write(draft: ArtifactDraft, measured: Measurement, weights: Mapping[Role, str]) -> None:
     write_jsonl(draft.path / "rows.jsonl.zst", measured.rows)
     write_jsonl(draft.path / "answers.jsonl.zst", measured.answers)
     summary = summarise(measured.rows, weights)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from opencharacter.engines import conversations
+from opencharacter import tokenization as conversations
 from opencharacter.records.models import Turn
 
 

@@ -20,7 +20,7 @@ from opencharacter.mixing.statistics import Figures
 from opencharacter.progress import progress
 from opencharacter.records.models import Cell, DialogueRow, Session, TrainingRow
 from opencharacter.storage.jsonl import read_models, write_jsonl
-from opencharacter.storage.workspace import Ref
+from opencharacter.storage.workspace import Artifact
 
 CHARACTERS_FILE = "characters.jsonl.zst"
 DIALOGUES_FILE = "dialogues.jsonl.zst"
@@ -28,8 +28,8 @@ DIALOGUES_FILE = "dialogues.jsonl.zst"
 
 def build(
     config: MixConfig,
-    dialogues: Ref,
-    characters: Ref,
+    dialogues: Artifact,
+    characters: Artifact,
     general: Iterable[tuple[GeneralSource, Session]],
     counter: TokenCounter,
     folder: Path,

@@ -8,8 +8,8 @@ from typing import NamedTuple
 from opencharacter.hashing import file_digest, tree_digest
 from opencharacter.mixing.config import GeneralSource
 from opencharacter.records import Session, SessionReader, read_sessions
-from opencharacter.storage.inputs import fetch, source_name
-from opencharacter.storage.quarantine import Quarantine
+from opencharacter.sources.inputs import fetch, source_name
+from opencharacter.sources.quarantine import Quarantine
 
 
 class GeneralSet(NamedTuple):
@@ -46,17 +46,17 @@ def read_general(
     *,
     bad_rows: Path,
     max_bad_share: float,
-    set_aside: Callable[[Path], str],
+    keep_file: Callable[[Path], str],
 ) -> Iterator[tuple[GeneralSource, Session]]:
     """The sessions of all sets; rows that can't be read go to the file `bad_rows`, and are counted like equal sessions.
 
-    Raises `UserError` if more than `max_bad_share` of a set's rows are bad; the bad rows are then given to `set_aside`.
+    Raises `UserError` if more than `max_bad_share` of a set's rows are bad; the bad rows are then given to `keep_file`.
     """
     if not sets:
         return
-    with Quarantine(bad_rows, max_bad_share=max_bad_share, set_aside=set_aside) as quarantine:
+    with Quarantine(bad_rows, max_bad_share=max_bad_share, keep_file=keep_file) as quarantine:
         for one in sets:
-            for session in quarantine.sift(one.read(), one.source.name):
+            for session in quarantine.filter_rows(one.read(), one.source.name):
                 yield one.source, session
         totals = quarantine.totals()
     dropped["bad_row"] += totals["bad"]

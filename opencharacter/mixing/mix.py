@@ -18,13 +18,15 @@ from opencharacter.mixing.general import GeneralSet, read_general
 from opencharacter.mixing.lengths import TokenCounter, tokenizer_digest
 from opencharacter.mixing.statistics import Figures
 from opencharacter.records.models import HELD_OUT_CELLS
-from opencharacter.storage.workspace import Ref, Workspace
+from opencharacter.storage.workspace import Artifact, Workspace
 from opencharacter.templates import load_template
 
 _log = logging.getLogger(__name__)
 
 
-def mix(config: MixConfig, dialogues: Ref, characters: Ref, *, base_model: str, workspace: Workspace, seed: int) -> Ref:
+def mix(
+    config: MixConfig, dialogues: Artifact, characters: Artifact, *, base_model: str, workspace: Workspace, seed: int
+) -> Artifact:
     """Clean, split and weigh the dialogues of `characters`; `base_model` is the student, whose tokens are counted.
 
     The output (kind `mixture`) holds a file of `TrainingRow` for each cell of the split grid (`train.jsonl.zst` and so
@@ -53,14 +55,14 @@ def mix(config: MixConfig, dialogues: Ref, characters: Ref, *, base_model: str, 
     if found := workspace.lookup("mixture", key):
         return found
     started = time.monotonic()
-    with workspace.produce("mixture", key) as draft:
+    with workspace.create("mixture", key) as draft:
         dropped: Counter[str] = Counter()
         instructions = read_general(
             general,
             dropped,
             bad_rows=draft.path / "quarantine.jsonl",
             max_bad_share=config.max_bad_share,
-            set_aside=functools.partial(workspace.set_aside, name=f"mixture-{key[:12]}.jsonl"),
+            keep_file=functools.partial(workspace.quarantine, name=f"mixture-{key[:12]}.jsonl"),
         )
         counter = TokenCounter(student)
         figures = build(config, dialogues, characters, instructions, counter, draft.path, dropped=dropped, seed=seed)

@@ -6,8 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Literal
 
-from opencharacter.engines.cluster import API_TIMEOUT_S, cluster_client
-from opencharacter.engines.refusals import refused
+from opencharacter.kube import API_TIMEOUT_S, cluster_client, refused
 from opencharacter.serving.manifest import GROUP, PLURAL, VERSION
 
 Reason = Literal["RolloutStarted", "RolledOut", "RolloutFailed", "RolloutRefused", "AliasMissing"]

@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Literal
 
-from opencharacter.engines.cluster import cluster_namespace
 from opencharacter.errors import OpenCharacterError, UserError
 from opencharacter.hashing import digest
+from opencharacter.kube import cluster_namespace
 from opencharacter.promoter.config import PromoterConfig, WatchedModel
 from opencharacter.promoter.events import Reason, send_event
 from opencharacter.promoter.metrics import Metrics

@@ -9,8 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from opencharacter.engines.cluster import cluster_client
-from opencharacter.engines.refusals import refused
+from opencharacter.kube import cluster_client, refused
 
 _TIMEOUT_S = (2, 5)
 _HELD_SHARE, _RENEW_SHARE = 2 / 3, 1 / 6

@@ -10,8 +10,8 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from types import FrameType
 
-from opencharacter.engines.cluster import cluster_namespace
 from opencharacter.errors import OpenCharacterError, UserError
+from opencharacter.kube import cluster_namespace
 from opencharacter.promoter.config import SECRET_VARIABLE, PromoterConfig, WatchedModel, WebhookConfig
 from opencharacter.promoter.follower import Follower, Interrupted, Look
 from opencharacter.promoter.lease import Lease

@@ -1,6 +1,6 @@
 """The rows that the steps pass to each other, and the reading of users' personas and sessions."""
 
-from opencharacter.records.containers import read_raw_rows
+from opencharacter.records.file_formats import read_raw_rows
 from opencharacter.records.formats import FORMATS
 from opencharacter.records.models import (
     HELD_OUT_CELLS,

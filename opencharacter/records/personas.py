@@ -7,10 +7,10 @@ from pathlib import Path
 
 from opencharacter.errors import UserError
 from opencharacter.hashing import text_digest
-from opencharacter.records.containers import read_raw_rows
+from opencharacter.records.file_formats import read_raw_rows
 from opencharacter.records.formats.fields import text_of
 from opencharacter.records.models import Persona
-from opencharacter.records.rows import BadRow, Malformed, RawRow
+from opencharacter.records.rows import BadRow, InvalidRow, RawRow
 
 _FORMATS: dict[str, bool | None] = {"auto": None, "persona_hub": False, "parquet": False, "text": True}
 _LONGEST = 20_000  # characters, as in CharacterProfile.persona
@@ -52,7 +52,7 @@ def _persona(row: RawRow | BadRow, source: str, licence: str) -> Persona | BadRo
         return row
     try:
         text = normalise(_text(row))
-    except Malformed as problem:
+    except InvalidRow as problem:
         return row.bad(str(problem))
     if not text:
         return row.bad("the persona is empty")
@@ -65,5 +65,5 @@ def _text(row: RawRow) -> str:
     if isinstance(row.value, str):
         return row.value
     if not isinstance(row.value, dict):
-        raise Malformed("not a JSON object")
+        raise InvalidRow("not a JSON object")
     return text_of(row.value, "persona")

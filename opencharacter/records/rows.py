@@ -32,5 +32,5 @@ class BadRow(BaseModel):
     excerpt: str = Field(description="the row's first characters")
 
 
-class Malformed(ValueError):
+class InvalidRow(ValueError):
     """A row is not what its format says; the message is the reason."""

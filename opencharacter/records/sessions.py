@@ -7,10 +7,10 @@ from typing import Any
 
 from opencharacter.errors import UserError
 from opencharacter.hashing import digest
-from opencharacter.records.containers import read_raw_rows
+from opencharacter.records.file_formats import read_raw_rows
 from opencharacter.records.formats import FORMATS, detect
 from opencharacter.records.models import Session, Turn
-from opencharacter.records.rows import BadRow, Malformed, RawRow
+from opencharacter.records.rows import BadRow, InvalidRow, RawRow
 
 _DETECT_ROWS = 50
 
@@ -39,7 +39,7 @@ class SessionReader:
                 continue
             try:
                 conversations = [self._checked(turns) for turns in self._parse(row.value)]
-            except Malformed as problem:
+            except InvalidRow as problem:
                 yield row.bad(str(problem))
                 continue
             for turns in conversations:
@@ -47,7 +47,7 @@ class SessionReader:
 
     def _parse(self, value: Any) -> list[list[Turn]]:
         if not isinstance(value, dict):
-            raise Malformed("not a JSON object")
+            raise InvalidRow("not a JSON object")
         return FORMATS[self.format].parse(value)
 
     def _checked(self, turns: Sequence[Turn]) -> tuple[Turn, ...]:
@@ -55,16 +55,16 @@ class SessionReader:
             turns = turns[1:]
             self.system_turns_dropped += 1
         if not turns:
-            raise Malformed("no turns")
+            raise InvalidRow("no turns")
         if any(not turn.content.strip() for turn in turns):
-            raise Malformed("a turn is empty")
+            raise InvalidRow("a turn is empty")
         if turns[0].role != "user":
-            raise Malformed("the first turn is not the user's")
+            raise InvalidRow("the first turn is not the user's")
         for before, after in itertools.pairwise(turns):
             if after.role == "system":
-                raise Malformed("a system turn stands inside the conversation")
+                raise InvalidRow("a system turn stands inside the conversation")
             if before.role == after.role:
-                raise Malformed(f"two {after.role} turns in a row")
+                raise InvalidRow(f"two {after.role} turns in a row")
         return tuple(turns)
 
 

@@ -3,18 +3,18 @@
 from opencharacter.errors import OpenCharacterError
 from opencharacter.hashing import digest
 from opencharacter.registry.models import RegisteredModel
-from opencharacter.storage.workspace import Ref, Workspace
+from opencharacter.storage.workspace import Artifact, Workspace
 
 _KIND = "version"
 _FILE = "version.json"
 
 
-def keep_version(version: RegisteredModel, *, workspace: Workspace) -> Ref:
+def keep_version(version: RegisteredModel, *, workspace: Workspace) -> Artifact:
     """Write what the registry knows of a version into an output of kind `version`, whose key is the content's."""
     key = digest(version.model_dump(mode="json"))
     if found := workspace.lookup(_KIND, key):
         return found
-    with workspace.produce(_KIND, key) as draft:
+    with workspace.create(_KIND, key) as draft:
         (draft.path / _FILE).write_text(version.model_dump_json(indent=2), encoding="utf-8")
     return draft.committed()
 

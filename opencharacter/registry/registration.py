@@ -9,7 +9,7 @@ from opencharacter.registry.client import is_missing, mlflow_client
 from opencharacter.registry.config import RegistryConfig
 from opencharacter.registry.models import CHALLENGER, DIGEST_TAG, SMOKE_TAG, URI_TAG, RegisteredModel
 from opencharacter.registry.versions import find_version
-from opencharacter.storage.workspace import Ref
+from opencharacter.storage.workspace import Artifact
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -27,7 +27,7 @@ _EVALUATION_TAG = "evaluation_digest"
 
 
 def register(
-    config: RegistryConfig, model: Ref, evaluation: Ref | None = None, *, tags: dict[str, str] | None = None
+    config: RegistryConfig, model: Artifact, evaluation: Artifact | None = None, *, tags: dict[str, str] | None = None
 ) -> RegisteredModel:
     """Register a model that `train` made, as alias `challenger`, and return its version.
 
@@ -54,7 +54,7 @@ def register(
         return find_version(client, config.model_name, int(version.version))
 
 
-def _lineage(model: Ref) -> dict[str, str]:
+def _lineage(model: Artifact) -> dict[str, str]:
     try:
         recorded: dict[str, Any] = json.loads(model.file(_LINEAGE_FILE).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -76,7 +76,7 @@ def _create_model(client: "MlflowClient", name: str) -> None:
             raise
 
 
-def _create_version(client: "MlflowClient", config: RegistryConfig, model: Ref, tags: dict[str, str]) -> Any:
+def _create_version(client: "MlflowClient", config: RegistryConfig, model: Artifact, tags: dict[str, str]) -> Any:
     run_id = _training_run(client, config, model)
     uri = tags[URI_TAG]
     if "://" not in uri:
@@ -86,7 +86,7 @@ def _create_version(client: "MlflowClient", config: RegistryConfig, model: Ref, 
     return client.create_model_version(config.model_name, uri, run_id=run_id, tags=tags)
 
 
-def _training_run(client: "MlflowClient", config: RegistryConfig, model: Ref) -> str:
+def _training_run(client: "MlflowClient", config: RegistryConfig, model: Artifact) -> str:
     from mlflow.exceptions import MlflowException
 
     if known := model.stats.get("mlflow_run_id"):
@@ -102,7 +102,7 @@ def _training_run(client: "MlflowClient", config: RegistryConfig, model: Ref) ->
     return str(run.info.run_id)
 
 
-def _log_scores(client: "MlflowClient", run_id: str, evaluation: Ref) -> None:
+def _log_scores(client: "MlflowClient", run_id: str, evaluation: Artifact) -> None:
     from mlflow.entities import Metric
 
     if client.get_run(run_id).data.tags.get(_EVALUATION_TAG) == evaluation.digest:
@@ -118,7 +118,7 @@ def _log_scores(client: "MlflowClient", run_id: str, evaluation: Ref) -> None:
     client.set_tag(run_id, _EVALUATION_TAG, evaluation.digest)
 
 
-def _tag_smoke_question(client: "MlflowClient", name: str, version: str, evaluation: Ref) -> None:
+def _tag_smoke_question(client: "MlflowClient", name: str, version: str, evaluation: Artifact) -> None:
     path = evaluation.file("smoke_question.json")
     if path.exists():
         client.set_model_version_tag(name, version, SMOKE_TAG, path.read_text(encoding="utf-8"))

@@ -9,10 +9,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from opencharacter.engines import supervisor
-from opencharacter.engines.locking import file_lock
 from opencharacter.engines.vllm_server import end_supervised, free_port, is_healthy
 from opencharacter.errors import OpenCharacterError
+from opencharacter.system import supervisor
+from opencharacter.system.locks import file_lock
 
 _RECORD = "server.json"
 _START_S = 120

@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from opencharacter.characters.profile import CharacterProfile
-from opencharacter.storage.workspace import Ref
+from opencharacter.storage.workspace import Artifact
 
 
 class ServedAnswer(BaseModel):
@@ -26,20 +26,20 @@ class ReportInputs(BaseModel):
 
     name: str = Field(description="name of the run")
     seed: int | None = None
-    characters: Ref
-    shards: list[Ref] = Field(default=[], description="what the synthesis stages' shards published, for their times")
-    personas: Ref | None = None
-    sessions: Ref | None = None
-    dialogues: Ref | None = None
-    mixture: Ref | None = None
-    model: Ref | None = None
-    evaluation: Ref | None = None
+    characters: Artifact
+    shards: list[Artifact] = Field(default=[], description="outputs of the synthesis stages' shards, for their times")
+    personas: Artifact | None = None
+    sessions: Artifact | None = None
+    dialogues: Artifact | None = None
+    mixture: Artifact | None = None
+    model: Artifact | None = None
+    evaluation: Artifact | None = None
     decision: dict[str, Any] | None = Field(default=None, description="the gate's decision")
     registered: dict[str, Any] | None = Field(default=None, description="the registered model version")
-    deployment: Ref | None = None
+    deployment: Artifact | None = None
     served: ServedAnswer | None = None
 
-    def stages(self) -> dict[str, Ref]:
+    def stages(self) -> dict[str, Artifact]:
         """The outputs that exist, in the order of the pipeline."""
         names = ("personas", "sessions", "characters", "dialogues", "mixture", "model", "evaluation", "deployment")
         return {name: ref for name in names if (ref := getattr(self, name)) is not None}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from opencharacter.reporting.inputs import ReportInputs
-from opencharacter.storage.workspace import Ref
+from opencharacter.storage.workspace import Artifact
 
 _GRID = (
     ("characters seen", "train", "seen_character_held_out_session"),
@@ -26,7 +26,7 @@ class DataView:
     warnings: list[str]
 
 
-def data_view(mixture: Ref) -> DataView:
+def data_view(mixture: Artifact) -> DataView:
     """Read a mixture's statistics."""
     statistics = json.loads(mixture.file("statistics.json").read_text(encoding="utf-8"))
     cells = statistics["cells"]
@@ -49,7 +49,7 @@ def models_used(run: ReportInputs, teachers: set[str]) -> list[tuple[str, str]]:
     return [(label, value) for label, value in found.items() if value]
 
 
-def _lineage(model: Ref) -> dict[str, Any]:
+def _lineage(model: Artifact) -> dict[str, Any]:
     path = model.file("model/opencharacter/model.json")
     return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
 

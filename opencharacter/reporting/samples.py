@@ -7,7 +7,7 @@ from typing import Any
 
 from opencharacter.hashing import text_digest
 from opencharacter.storage.jsonl import read_jsonl
-from opencharacter.storage.workspace import Ref
+from opencharacter.storage.workspace import Artifact
 
 _Key = tuple[str, str]  # session id, character id
 
@@ -30,7 +30,7 @@ class Sample:
     exchanges: tuple[Exchange, ...]
 
 
-def pick_samples(dialogues: Ref, sessions: Ref | None, *, limit: int) -> list[Sample]:
+def pick_samples(dialogues: Artifact, sessions: Artifact | None, *, limit: int) -> list[Sample]:
     """At most `limit` samples: those with both R and G first, no session or character twice while others are left.
 
     The choice depends on ids only, so the report of an unchanged run shows the same samples.
@@ -58,7 +58,7 @@ def pick_samples(dialogues: Ref, sessions: Ref | None, *, limit: int) -> list[Sa
     return samples
 
 
-def answer_lengths(dialogues: Ref) -> dict[str, list[int]]:
+def answer_lengths(dialogues: Artifact) -> dict[str, list[int]]:
     """Words of each answer, by strategy."""
     lengths: dict[str, list[int]] = defaultdict(list)
     for row in _rows(dialogues):
@@ -94,14 +94,14 @@ def _fill(chosen: list[_Key], candidates: Iterable[_Key], limit: int) -> None:
             chosen.append(key)
 
 
-def _source_answers(sessions: Ref | None, wanted: set[str]) -> dict[str, list[str]]:
+def _source_answers(sessions: Artifact | None, wanted: set[str]) -> dict[str, list[str]]:
     if sessions is None:
         return {}
     rows = read_jsonl(sessions.file("sessions.jsonl.zst"))
     return {row["id"]: _contents(row["turns"], "assistant") for row in rows if row["id"] in wanted}
 
 
-def _rows(dialogues: Ref) -> Iterator[dict[str, Any]]:
+def _rows(dialogues: Artifact) -> Iterator[dict[str, Any]]:
     # Plain dictionaries: a full run has hundreds of thousands of rows, and the step that wrote them validated them.
     return read_jsonl(dialogues.file("dialogues.jsonl.zst"))
 

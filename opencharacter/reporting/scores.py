@@ -10,7 +10,7 @@ from opencharacter.hashing import text_digest
 from opencharacter.reporting import charts
 from opencharacter.reporting.formats import CELL_LABELS, words
 from opencharacter.storage.jsonl import read_jsonl
-from opencharacter.storage.workspace import Ref
+from opencharacter.storage.workspace import Artifact
 
 _SERIES = {"base": "before", "challenger": "after", "champion": "champion"}
 _LOWER_IS_BETTER = {"loss"}
@@ -100,7 +100,7 @@ class SampleAnswer:
     answers: list[tuple[str, str]]
 
 
-def score_view(evaluation: Ref) -> ScoreView:
+def score_view(evaluation: Artifact) -> ScoreView:
     """The tables and charts of an evaluation's summary."""
     summary = _summary(evaluation)
     present = [role for role in _SERIES if role in summary["models"]]
@@ -126,7 +126,7 @@ def score_view(evaluation: Ref) -> ScoreView:
     )
 
 
-def headline_losses(evaluation: Ref) -> tuple[float, float] | None:
+def headline_losses(evaluation: Artifact) -> tuple[float, float] | None:
     """Loss before and after over all held-out cells."""
     means = {
         score["model"]: score["mean"]
@@ -148,7 +148,7 @@ def verdict(decision: Mapping[str, Any]) -> Verdict:
     return Verdict(passed=decision["passed"], headline=headline, text=decision["reason"])
 
 
-def sample_answers(evaluation: Ref) -> list[SampleAnswer]:
+def sample_answers(evaluation: Artifact) -> list[SampleAnswer]:
     """Questions that base and tuned model both answered, chosen by the questions' ids only."""
     path = evaluation.file("answers.jsonl.zst")
     if not path.is_file():
@@ -174,7 +174,7 @@ def sample_answers(evaluation: Ref) -> list[SampleAnswer]:
     return samples
 
 
-def _summary(evaluation: Ref) -> dict[str, Any]:
+def _summary(evaluation: Artifact) -> dict[str, Any]:
     summary: dict[str, Any] = json.loads(evaluation.file("summary.json").read_text(encoding="utf-8"))
     return summary
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from opencharacter.records.models import Usage
-from opencharacter.storage.workspace import Ref
+from opencharacter.storage.workspace import Artifact
 
 # Which shards did the work of a gathering stage.
 _SHARD_KIND = {"characters": "profiles_rows", "dialogues": "responses_rows"}
@@ -37,7 +37,7 @@ class Stage:
     digest: str
 
 
-def stage_table(stages: Mapping[str, Ref], shards: Sequence[Ref]) -> list[Stage]:
+def stage_table(stages: Mapping[str, Artifact], shards: Sequence[Artifact]) -> list[Stage]:
     """The stages that exist. The times of a stage's shards are added up; its calls are all that its rows rest on.
 
     `share` is a stage's part of the longest one's time, for its bar.
@@ -47,7 +47,7 @@ def stage_table(stages: Mapping[str, Ref], shards: Sequence[Ref]) -> list[Stage]
     return [replace(line, share=(line.wall_s or 0.0) / longest) for line in lines]
 
 
-def _stage(name: str, ref: Ref, shards: Sequence[Ref]) -> Stage:
+def _stage(name: str, ref: Artifact, shards: Sequence[Artifact]) -> Stage:
     walls = [float(part.stats["wall_s"]) for part in (ref, *shards) if part.stats.get("wall_s") is not None]
     usage = ref.stats.get("usage")
     return Stage(
@@ -69,7 +69,7 @@ def total_usage(table: list[Stage]) -> Usage:
     return sum((stage.usage for stage in table if stage.usage), Usage())
 
 
-def _turned_away(ref: Ref) -> dict[str, int]:
+def _turned_away(ref: Artifact) -> dict[str, int]:
     """Rows that are not in the output, by what happened to them and why."""
     found: dict[str, int] = {}
     for key, count in ref.counts.items():
@@ -82,7 +82,7 @@ def _turned_away(ref: Ref) -> dict[str, int]:
     return found
 
 
-def _speed(ref: Ref, shards: Sequence[Ref]) -> float | None:
+def _speed(ref: Artifact, shards: Sequence[Artifact]) -> float | None:
     """Tokens of a second, as the stage measured it; for shards, the average of one."""
     if ref.stats.get("tokens_per_s"):
         return float(ref.stats["tokens_per_s"])

@@ -6,7 +6,7 @@ from typing import Any
 from opencharacter.reporting import charts
 from opencharacter.reporting.formats import duration, number
 from opencharacter.storage.jsonl import read_jsonl
-from opencharacter.storage.workspace import Ref
+from opencharacter.storage.workspace import Artifact
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class TrainingView:
     facts: list[tuple[str, str]]
 
 
-def training_view(model: Ref) -> TrainingView:
+def training_view(model: Artifact) -> TrainingView:
     """Read the loss curve of a trained model."""
     points = [(row["step"], row["loss"]) for row in read_jsonl(model.file("loss.jsonl"))]
     facts: list[tuple[str, str]] = []

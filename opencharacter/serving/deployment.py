@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from opencharacter.engines.cluster import cluster_namespace
+from opencharacter.kube import cluster_namespace
 from opencharacter.serving.config import DeployConfig
 from opencharacter.serving.manifest import inference_service, storage_uri_of
 

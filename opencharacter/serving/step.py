@@ -11,14 +11,14 @@ from opencharacter.library import fingerprint
 from opencharacter.serving.config import DeployConfig
 from opencharacter.serving.deployment import DeployableModel, deployment_manifest
 from opencharacter.serving.rollout import roll_out
-from opencharacter.storage.workspace import Ref, Workspace
+from opencharacter.storage.workspace import Artifact, Workspace
 
 MANIFEST_FILE = "inferenceservice.yaml"
 
 _log = logging.getLogger(__name__)
 
 
-def deploy(config: DeployConfig, model: DeployableModel, *, workspace: Workspace) -> Ref:
+def deploy(config: DeployConfig, model: DeployableModel, *, workspace: Workspace) -> Artifact:
     """Write the manifest (kind `deployment`, file `inferenceservice.yaml`) and, with `config.apply`, roll it out.
 
     Raises like `deployment_manifest` and `roll_out`.
@@ -31,12 +31,12 @@ def deploy(config: DeployConfig, model: DeployableModel, *, workspace: Workspace
     return ref
 
 
-def _write(manifest: dict[str, Any], workspace: Workspace) -> Ref:
+def _write(manifest: dict[str, Any], workspace: Workspace) -> Artifact:
     key = digest({"step": "deploy", "manifest": manifest, "library": fingerprint()})
     if found := workspace.lookup("deployment", key):
         return found
     started = time.monotonic()
-    with workspace.produce("deployment", key) as draft:
+    with workspace.create("deployment", key) as draft:
         text = yaml.safe_dump(manifest, sort_keys=False, allow_unicode=True)
         (draft.path / MANIFEST_FILE).write_text(text, encoding="utf-8")
         draft.stats = {"service": manifest["metadata"]["name"], "wall_s": round(time.monotonic() - started, 3)}

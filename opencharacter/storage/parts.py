@@ -24,7 +24,7 @@ class FinishedRow(NamedTuple):
     payload: dict[str, Any]
 
 
-class Place(NamedTuple):
+class RowLocation(NamedTuple):
     """Where a stored row is."""
 
     part: str
@@ -45,7 +45,7 @@ def encode_part(rows: Iterable[FinishedRow]) -> bytes:
     return b"\n".join([canonical_json({"rows": index}).encode(), *bodies, b""])
 
 
-def read_index(files: RowFiles, part: str) -> dict[str, Place]:
+def read_index(files: RowFiles, part: str) -> dict[str, RowLocation]:
     """The rows of a part by id, without their content. Raises `OpenCharacterError` if the part is damaged."""
     head = files.read(part, 0, _HEAD)
     while b"\n" not in head:
@@ -58,19 +58,19 @@ def read_index(files: RowFiles, part: str) -> dict[str, Place]:
         index = json.loads(line)["rows"]
     except (ValueError, KeyError, TypeError) as error:
         raise _damaged(files, part) from error
-    places: dict[str, Place] = {}
+    locations: dict[str, RowLocation] = {}
     start = len(line) + 1
     for row_id, length, checksum, label in index:
-        places[row_id] = Place(part, start, length, checksum, label)
+        locations[row_id] = RowLocation(part, start, length, checksum, label)
         start += length + 1
-    return places
+    return locations
 
 
-def read_row(files: RowFiles, place: Place) -> dict[str, Any]:
+def read_row(files: RowFiles, location: RowLocation) -> dict[str, Any]:
     """The content of a stored row. Raises `OpenCharacterError` if it is damaged."""
-    body = files.read(place.part, place.start, place.length)
-    if zlib.crc32(body) != place.checksum:
-        raise _damaged(files, place.part)
+    body = files.read(location.part, location.start, location.length)
+    if zlib.crc32(body) != location.checksum:
+        raise _damaged(files, location.part)
     row: dict[str, Any] = json.loads(body)
     return row
 

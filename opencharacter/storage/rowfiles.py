@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from opencharacter.errors import OpenCharacterError
-from opencharacter.storage.durable import sync
+from opencharacter.system.fsync import sync
 
 _PARTIAL = ".partial-"
 

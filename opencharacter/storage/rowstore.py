@@ -12,7 +12,7 @@ from typing import Any
 from opencharacter.errors import OpenCharacterError
 from opencharacter.storage.background import Background
 from opencharacter.storage.journal import Call, Journal, decode_calls, encode_call
-from opencharacter.storage.parts import FinishedRow, Place, encode_part, read_index, read_row
+from opencharacter.storage.parts import FinishedRow, RowLocation, encode_part, read_index, read_row
 from opencharacter.storage.rowfiles import LocalRowFiles, RowFiles
 
 BUCKETS = 256
@@ -35,29 +35,29 @@ def _any_label(label: str) -> bool:
 
 
 class RowReader:
-    """The committed rows of a store. Holds their places in memory (some 300 bytes a row), not their content."""
+    """The committed rows of a store. Holds their locations in memory (some 300 bytes a row), not their content."""
 
     def __init__(self, files: RowFiles, buckets: range, is_final: IsFinal) -> None:
         self._files = files
         self._is_final = is_final
-        self._places: dict[str, Place] = {}
+        self._locations: dict[str, RowLocation] = {}
         parts = [part for part in files.names("parts") if _bucket_of_part(part) in buckets]
         files.prefetch(parts)
         for part in parts:
-            self._places.update(read_index(files, part))
+            self._locations.update(read_index(files, part))
 
     def __len__(self) -> int:
         """Number of committed rows."""
-        return len(self._places)
+        return len(self._locations)
 
     def __iter__(self) -> Iterator[str]:
         """Ids of the committed rows."""
-        return iter(self._places)
+        return iter(self._locations)
 
     def label(self, row_id: str) -> str | None:
         """The label that a row was finished with; None for a row that was not."""
-        place = self._places.get(row_id)
-        return place.label if place else None
+        location = self._locations.get(row_id)
+        return location.label if location else None
 
     def finished(self, row_id: str) -> bool:
         """Whether nothing is left to do for a row."""
@@ -66,7 +66,7 @@ class RowReader:
 
     def read(self, row_id: str) -> dict[str, Any]:
         """The content of a finished row. Raises `KeyError` for one that is not."""
-        return read_row(self._files, self._places[row_id])
+        return read_row(self._files, self._locations[row_id])
 
 
 class RowStore(RowReader):
@@ -139,23 +139,23 @@ class RowStore(RowReader):
         async with self._committing:
             rows = list(self._pending.values())
             if len(rows) >= at_least:
-                self._places.update(await asyncio.to_thread(self._write_parts, rows))
+                self._locations.update(await asyncio.to_thread(self._write_parts, rows))
                 for row in rows:
                     del self._pending[row.row_id]
                     self._calls.pop(row.row_id, None)
                 await self._journal.rewrite(lambda: _flatten(self._calls))
 
-    def _write_parts(self, rows: list[FinishedRow]) -> dict[str, Place]:
+    def _write_parts(self, rows: list[FinishedRow]) -> dict[str, RowLocation]:
         last = {_bucket_of_part(part): int(part.rsplit("-", 1)[1]) for part in self._files.names("parts")}
         members: defaultdict[int, list[FinishedRow]] = defaultdict(list)
         for row in rows:
             members[bucket_of(row.row_id)].append(row)
-        places: dict[str, Place] = {}
+        locations: dict[str, RowLocation] = {}
         for bucket in sorted(members):
             part = f"parts/{bucket:02x}-{last.get(bucket, 0) + 1:06d}"
             self._files.create(part, encode_part(sorted(members[bucket], key=lambda row: row.row_id)))
-            places |= read_index(self._files, part)
-        return places
+            locations |= read_index(self._files, part)
+        return locations
 
     def _recover(self, own: str) -> _Calls:
         """Take the calls of this worker's unfinished rows out of all journals, whatever shard count wrote them."""

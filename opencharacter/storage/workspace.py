@@ -5,17 +5,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from opencharacter.storage.local_place import LocalPlace
-from opencharacter.storage.mirror import Mirror
-from opencharacter.storage.object_place import ObjectPlace
-from opencharacter.storage.refs import Draft, Ref, local_path
+from opencharacter.storage.artifacts import Artifact, ArtifactDraft, local_path
+from opencharacter.storage.checkpoints import CheckpointStore
+from opencharacter.storage.local import LocalBackend
 from opencharacter.storage.rowfiles import RowFiles
-from opencharacter.storage.s3 import OBJECT_SCHEME
+from opencharacter.storage.s3.backend import S3Backend
+from opencharacter.storage.s3.client import OBJECT_SCHEME
 
-__all__ = ["Draft", "Ref", "Workspace", "local_path"]
+__all__ = ["Artifact", "ArtifactDraft", "Workspace", "local_path"]
 
 
-class Place(Protocol):
+class StorageBackend(Protocol):
     """What a workspace does where it lies."""
 
     uri: str
@@ -23,7 +23,7 @@ class Place(Protocol):
     def check(self) -> None:
         """See `Workspace.check`."""
 
-    def lookup(self, kind: str, key: str) -> Ref | None:
+    def lookup(self, kind: str, key: str) -> Artifact | None:
         """See `Workspace.lookup`."""
 
     def keys(self, kind: str) -> list[str]:
@@ -33,17 +33,17 @@ class Place(Protocol):
     def scratch(self, kind: str, key: str) -> Iterator[Path]:
         """A folder for an output that is being made; gone afterwards, unless it was committed."""
 
-    def commit(self, draft: Draft, kind: str, key: str) -> None:
+    def commit(self, draft: ArtifactDraft, kind: str, key: str) -> None:
         """Make a draft the output of that address, all of it at once, unless there is one."""
 
     def rows(self, name: str) -> RowFiles:
         """See `Workspace.rows`."""
 
-    def mirror(self, kind: str, key: str) -> Mirror:
-        """See `Workspace.mirror`."""
+    def checkpoints(self, kind: str, key: str) -> CheckpointStore:
+        """See `Workspace.checkpoints`."""
 
-    def set_aside(self, path: Path, name: str) -> str:
-        """See `Workspace.set_aside`."""
+    def quarantine(self, path: Path, name: str) -> str:
+        """See `Workspace.quarantine`."""
 
     def write_log(self, name: str, text: str) -> str:
         """See `Workspace.write_log`."""
@@ -57,54 +57,56 @@ class Workspace:
 
     def __init__(self, root: str | Path) -> None:
         uri = str(root)
-        self._place: Place = ObjectPlace(uri) if uri.startswith(OBJECT_SCHEME) else LocalPlace(local_path(uri))
+        self._backend: StorageBackend = (
+            S3Backend(uri) if uri.startswith(OBJECT_SCHEME) else LocalBackend(local_path(uri))
+        )
 
     @property
     def uri(self) -> str:
         """Its address: what `Workspace` is made from."""
-        return self._place.uri
+        return self._backend.uri
 
     def check(self) -> None:
         """Raise `UserError` if it cannot be written to: no such bucket, no permission, a store without conditions."""
-        self._place.check()
+        self._backend.check()
 
-    def lookup(self, kind: str, key: str) -> Ref | None:
+    def lookup(self, kind: str, key: str) -> Artifact | None:
         """The committed output of `kind` and `key`, if there is one."""
-        return self._place.lookup(kind, key)
+        return self._backend.lookup(kind, key)
 
-    def list(self, kind: str) -> list[Ref]:
+    def list(self, kind: str) -> list[Artifact]:
         """All committed outputs of a kind."""
-        return [ref for key in self._place.keys(kind) if (ref := self.lookup(kind, key))]
+        return [ref for key in self._backend.keys(kind) if (ref := self.lookup(kind, key))]
 
     @contextmanager
-    def produce(self, kind: str, key: str) -> Iterator[Draft]:
+    def create(self, kind: str, key: str) -> Iterator[ArtifactDraft]:
         """A local folder to write an output into; committed at once when the block ends without an error.
 
         Counts and stats put on the draft go into the manifest. After an error no output is there. If another worker
         has committed the same content address first, its output is taken: it is as good.
         """
-        with self._place.scratch(kind, key) as folder:
-            draft = Draft(folder)
+        with self._backend.scratch(kind, key) as folder:
+            draft = ArtifactDraft(folder)
             yield draft
-            self._place.commit(draft, kind, key)
+            self._backend.commit(draft, kind, key)
             draft.ref = self.lookup(kind, key)
 
     def rows(self, name: str) -> RowFiles:
         """The files of the row store `name`, for `open_rows` and `read_rows`."""
-        return self._place.rows(name)
+        return self._backend.rows(name)
 
-    def mirror(self, kind: str, key: str) -> Mirror:
+    def checkpoints(self, kind: str, key: str) -> CheckpointStore:
         """A local folder whose sub-folders can be kept in the workspace below `kind/key`."""
-        return self._place.mirror(kind, key)
+        return self._backend.checkpoints(kind, key)
 
-    def set_aside(self, path: Path, name: str) -> str:
+    def quarantine(self, path: Path, name: str) -> str:
         """Move a file out of an output that is refused into the folder `quarantine`; returns where it is."""
-        return self._place.set_aside(path, name)
+        return self._backend.quarantine(path, name)
 
     def write_log(self, name: str, text: str) -> str:
         """Keep a short log below the folder `logs`, in place of an earlier one of that name; returns where it is."""
-        return self._place.write_log(name, text)
+        return self._backend.write_log(name, text)
 
     def read_log(self, name: str) -> str:
         """The log of that name, empty if there is none."""
-        return self._place.read_log(name)
+        return self._backend.read_log(name)

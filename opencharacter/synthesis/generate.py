@@ -6,10 +6,10 @@ from typing import Any
 
 from opencharacter.characters import system_prompt
 from opencharacter.characters.profile import CharacterProfile
+from opencharacter.generation.calls import Message, RowCalls
+from opencharacter.generation.checks import PromptEcho, check_answer
+from opencharacter.generation.rows import first_usable
 from opencharacter.records.models import Session
-from opencharacter.synthesis.calls import Message, RowCalls
-from opencharacter.synthesis.checks import PromptEcho, check_answer
-from opencharacter.synthesis.rows import first_usable
 from opencharacter.templates import Template, load_template
 
 

@@ -7,19 +7,19 @@ from typing import Any, NamedTuple
 from opencharacter.hashing import digest
 from opencharacter.library import fingerprint
 from opencharacter.records import BadRow, Persona, Session, SessionReader, read_personas, read_sessions
-from opencharacter.storage.inputs import fetch, input_digest, source_name
+from opencharacter.sources.inputs import fetch, input_digest, source_name
+from opencharacter.sources.quarantine import Quarantine
 from opencharacter.storage.jsonl import write_jsonl
-from opencharacter.storage.quarantine import Quarantine
-from opencharacter.storage.workspace import Draft, Ref, Workspace
+from opencharacter.storage.workspace import Artifact, ArtifactDraft, Workspace
 from opencharacter.synthesis.config import Corpus, InputsConfig, PersonaSource
-from opencharacter.synthesis.intake import take_in
+from opencharacter.synthesis.intake import ingest_rows
 
 
 class Ingested(NamedTuple):
     """What `ingest` made."""
 
-    personas: Ref
-    sessions: Ref
+    personas: Artifact
+    sessions: Artifact
 
 
 class _Source(NamedTuple):
@@ -80,7 +80,7 @@ def _session_source(corpus: Corpus) -> _Source:
     return _Source(corpus.name, path, settings, read)
 
 
-def _read_into(workspace: Workspace, kind: str, sources: Sequence[_Source], max_bad_share: float) -> Ref:
+def _read_into(workspace: Workspace, kind: str, sources: Sequence[_Source], max_bad_share: float) -> Artifact:
     key = digest(
         {
             "step": f"ingest.{kind}",
@@ -90,16 +90,16 @@ def _read_into(workspace: Workspace, kind: str, sources: Sequence[_Source], max_
         }
     )
 
-    def write(draft: Draft, quarantine: Quarantine) -> None:
+    def write(draft: ArtifactDraft, quarantine: Quarantine) -> None:
         write_jsonl(draft.path / f"{kind}.jsonl.zst", _rows(sources, draft, quarantine))
 
-    return take_in(workspace, kind, key, write, max_bad_share=max_bad_share)
+    return ingest_rows(workspace, kind, key, write, max_bad_share=max_bad_share)
 
 
-def _rows(sources: Sequence[_Source], draft: Draft, quarantine: Quarantine) -> Iterator[Persona | Session]:
+def _rows(sources: Sequence[_Source], draft: ArtifactDraft, quarantine: Quarantine) -> Iterator[Persona | Session]:
     for source in sources:
         rows = source.read()
-        good: Iterator[Persona | Session] = quarantine.sift(rows, source.name)
+        good: Iterator[Persona | Session] = quarantine.filter_rows(rows, source.name)
         yield from good
         if isinstance(rows, SessionReader):
             draft.stats.setdefault("formats", {})[source.name] = rows.format

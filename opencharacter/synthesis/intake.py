@@ -4,19 +4,19 @@ import functools
 import time
 from collections.abc import Callable
 
-from opencharacter.storage.quarantine import Quarantine
-from opencharacter.storage.workspace import Draft, Ref, Workspace
+from opencharacter.sources.quarantine import Quarantine
+from opencharacter.storage.workspace import Artifact, ArtifactDraft, Workspace
 
 
-def take_in(
+def ingest_rows(
     workspace: Workspace,
     kind: str,
     key: str,
-    write: Callable[[Draft, Quarantine], None],
+    write: Callable[[ArtifactDraft, Quarantine], None],
     *,
     max_bad_share: float,
     bad_rows: str = "quarantine.jsonl",
-) -> Ref:
+) -> Artifact:
     """The output of `kind` and `key`, made by `write` unless it is there already.
 
     Its file `bad_rows` holds the rows set aside (BadRow). If there are too many, the output is refused, and they are
@@ -26,9 +26,9 @@ def take_in(
     if ref := workspace.lookup(kind, key):
         return ref
     started = time.monotonic()
-    set_aside = functools.partial(workspace.set_aside, name=f"{kind}-{key[:12]}.jsonl")
-    with workspace.produce(kind, key) as draft:
-        with Quarantine(draft.path / bad_rows, max_bad_share=max_bad_share, set_aside=set_aside) as quarantine:
+    keep_file = functools.partial(workspace.quarantine, name=f"{kind}-{key[:12]}.jsonl")
+    with workspace.create(kind, key) as draft:
+        with Quarantine(draft.path / bad_rows, max_bad_share=max_bad_share, keep_file=keep_file) as quarantine:
             write(draft, quarantine)
         draft.counts |= quarantine.totals()
         draft.stats |= {

@@ -6,14 +6,14 @@ from typing import Any
 
 from opencharacter.characters.profile import CharacterProfile, Provenance
 from opencharacter.engines.config import EngineConfig
+from opencharacter.generation.rows import Job, Outcome
 from opencharacter.hashing import digest
 from opencharacter.library import fingerprint
 from opencharacter.records.models import Persona
 from opencharacter.storage.jsonl import read_models
-from opencharacter.storage.workspace import Ref, Workspace
+from opencharacter.storage.workspace import Artifact, Workspace
 from opencharacter.synthesis.config import ProfilesConfig
 from opencharacter.synthesis.profiles import ProfilePrompt, make_profile, profile_row_id
-from opencharacter.synthesis.rows import Job, Outcome
 from opencharacter.synthesis.stages import collect, make_shard
 
 _ROWS = "profiles"
@@ -22,13 +22,13 @@ _ROWS = "profiles"
 def synthesise_profiles(
     config: ProfilesConfig,
     engine: EngineConfig,
-    personas: Ref,
+    personas: Artifact,
     *,
     workspace: Workspace,
     seed: int,
     shard: int = 0,
     shards: int = 1,
-) -> Ref:
+) -> Artifact:
     """Make the profiles that shard `shard` of `shards` owns.
 
     Returns a manifest of kind `profiles_rows`: counts of ok and rejected rows, and in its stats the calls and tokens of
@@ -57,8 +57,8 @@ def synthesise_profiles(
 
 
 def collect_characters(
-    config: ProfilesConfig, engine: EngineConfig, personas: Ref, *, workspace: Workspace, seed: int
-) -> Ref:
+    config: ProfilesConfig, engine: EngineConfig, personas: Artifact, *, workspace: Workspace, seed: int
+) -> Artifact:
     """Gather the profiles of all shards, in the personas' order.
 
     Returns a reference of kind `characters`: `characters.jsonl.zst` (CharacterProfile) and `rejected.jsonl` (row id,
@@ -81,7 +81,7 @@ def collect_characters(
         )
         return CharacterProfile(**outcome.content, persona=persona.text, provenance=provenance)
 
-    with workspace.produce("characters", key) as draft:
+    with workspace.create("characters", key) as draft:
         collect(
             draft,
             workspace.rows(_ROWS),
@@ -94,7 +94,7 @@ def collect_characters(
     return draft.committed()
 
 
-def _personas(personas: Ref, prompt: ProfilePrompt, model: str, seed: int) -> dict[str, Persona]:
+def _personas(personas: Artifact, prompt: ProfilePrompt, model: str, seed: int) -> dict[str, Persona]:
     """The personas by row id; of equal ones the first counts."""
     by_row: dict[str, Persona] = {}
     for persona in read_models(personas.file("personas.jsonl.zst"), Persona):
@@ -102,7 +102,7 @@ def _personas(personas: Ref, prompt: ProfilePrompt, model: str, seed: int) -> di
     return by_row
 
 
-def _key(config: ProfilesConfig, engine: EngineConfig, personas: Ref, prompt: ProfilePrompt, seed: int) -> str:
+def _key(config: ProfilesConfig, engine: EngineConfig, personas: Artifact, prompt: ProfilePrompt, seed: int) -> str:
     return digest(
         {
             "step": "profiles",

@@ -8,12 +8,12 @@ from pydantic import ValidationError
 
 from opencharacter.characters.profile import ATTRIBUTES, CharacterProfile
 from opencharacter.engines import Sampling
+from opencharacter.generation.calls import Message, Reply, RowCalls
+from opencharacter.generation.checks import PromptEcho, Unusable, is_refusal, whole_sentences
+from opencharacter.generation.rows import first_usable
 from opencharacter.hashing import digest
 from opencharacter.records.models import Persona
-from opencharacter.synthesis.calls import Message, Reply, RowCalls
-from opencharacter.synthesis.checks import PromptEcho, Unusable, is_refusal, whole_sentences
 from opencharacter.synthesis.replies import read_object
-from opencharacter.synthesis.rows import first_usable
 from opencharacter.templates import Template, load_template
 
 _PROSE = ("appearance", "experience", "personality")

@@ -14,14 +14,14 @@ from opencharacter.library import fingerprint
 from opencharacter.records import BadRow, DialogueRow, RawRow, Turn, read_raw_rows
 from opencharacter.records.formats.fields import optional_text_of, text_of
 from opencharacter.records.personas import normalise, persona_id
-from opencharacter.records.rows import Malformed
+from opencharacter.records.rows import InvalidRow
 from opencharacter.records.sessions import session_id
-from opencharacter.storage.inputs import fetch, input_digest, source_name
+from opencharacter.sources.inputs import fetch, input_digest, source_name
+from opencharacter.sources.quarantine import Quarantine
 from opencharacter.storage.jsonl import read_jsonl, write_jsonl
-from opencharacter.storage.quarantine import Quarantine
-from opencharacter.storage.workspace import Draft, Ref, Workspace
+from opencharacter.storage.workspace import Artifact, ArtifactDraft, Workspace
 from opencharacter.synthesis.config import ReleaseSource
-from opencharacter.synthesis.intake import take_in
+from opencharacter.synthesis.intake import ingest_rows
 
 NOT_STATED = "not stated"
 """Stands for teacher and prompt of an imported dialogue."""
@@ -34,8 +34,8 @@ _KNOWN = {"character_id", "question", "question_source", "character_answer"}
 class Released(NamedTuple):
     """What `import_release` made."""
 
-    characters: Ref
-    dialogues: Ref
+    characters: Artifact
+    dialogues: Artifact
 
 
 def import_release(config: ReleaseSource, *, workspace: Workspace, max_bad_share: float) -> Released:
@@ -50,33 +50,35 @@ def import_release(config: ReleaseSource, *, workspace: Workspace, max_bad_share
     return Released(characters, _import_dialogues(config, characters, workspace, max_bad_share))
 
 
-def _import_characters(config: ReleaseSource, workspace: Workspace, max_bad_share: float) -> Ref:
+def _import_characters(config: ReleaseSource, workspace: Workspace, max_bad_share: float) -> Artifact:
     path, source = fetch(config.characters), source_name(config.characters)
 
-    def write(draft: Draft, quarantine: Quarantine) -> None:
+    def write(draft: ArtifactDraft, quarantine: Quarantine) -> None:
         ids: list[dict[str, str]] = []
         raw = read_raw_rows(path, config.characters, text=False)
         rows = (_as_character(row, source, config.licence, ids) for row in raw)
-        write_jsonl(draft.path / "characters.jsonl.zst", quarantine.sift(rows, config.characters))
+        write_jsonl(draft.path / "characters.jsonl.zst", quarantine.filter_rows(rows, config.characters))
         # Equal characters are kept once, but their dialogues name each of their ids.
         write_jsonl(draft.path / _IDS_FILE, ids)
 
     key = _key("characters", config.licence, source, input_digest(path), max_bad_share)
-    return take_in(workspace, "characters", key, write, max_bad_share=max_bad_share, bad_rows=_REJECTED_FILE)
+    return ingest_rows(workspace, "characters", key, write, max_bad_share=max_bad_share, bad_rows=_REJECTED_FILE)
 
 
-def _import_dialogues(config: ReleaseSource, characters: Ref, workspace: Workspace, max_bad_share: float) -> Ref:
+def _import_dialogues(
+    config: ReleaseSource, characters: Artifact, workspace: Workspace, max_bad_share: float
+) -> Artifact:
     path, source = fetch(config.dialogues), source_name(config.dialogues)
 
-    def write(draft: Draft, quarantine: Quarantine) -> None:
+    def write(draft: ArtifactDraft, quarantine: Quarantine) -> None:
         ids = {row["release_id"]: row["character_id"] for row in read_jsonl(characters.file(_IDS_FILE))}
         raw = itertools.islice(read_raw_rows(path, config.dialogues, text=False), config.limit)
         rows = (_as_dialogue(row, ids, source, config.licence) for row in raw)
-        kept = quarantine.sift(rows, config.dialogues, identity=lambda row: row.row_id)
+        kept = quarantine.filter_rows(rows, config.dialogues, identity=lambda row: row.row_id)
         write_jsonl(draft.path / "dialogues.jsonl.zst", kept)
 
     key = _key("dialogues", config.licence, source, input_digest(path), max_bad_share, characters.digest, config.limit)
-    return take_in(workspace, "dialogues", key, write, max_bad_share=max_bad_share, bad_rows=_REJECTED_FILE)
+    return ingest_rows(workspace, "dialogues", key, write, max_bad_share=max_bad_share, bad_rows=_REJECTED_FILE)
 
 
 def _key(what: str, *deciding: Any) -> str:
@@ -101,7 +103,7 @@ def _as_character(
         profile = parse_profile(
             text_of(fields, "character"), persona=persona, provenance=Provenance.model_validate(provenance)
         )
-    except (Malformed, UserError) as problem:
+    except (InvalidRow, UserError) as problem:
         return row.bad(str(problem))
     ids.append({"release_id": release_id, "character_id": profile.id})
     return profile
@@ -116,10 +118,10 @@ def _as_dialogue(row: RawRow | BadRow, ids: Mapping[str, str], source: str, lice
         corpus = optional_text_of(fields, "question_source") or NOT_STATED
         character = ids.get(_release_id(fields))
         if not question.strip() or not answer.strip():
-            raise Malformed("a turn is empty")
+            raise InvalidRow("a turn is empty")
         if character is None:
-            raise Malformed("'character_id' names no character that was read")
-    except Malformed as problem:
+            raise InvalidRow("'character_id' names no character that was read")
+    except InvalidRow as problem:
         return row.bad(str(problem))
     asked = Turn(role="user", content=question)
     return DialogueRow(
@@ -140,12 +142,14 @@ def _as_dialogue(row: RawRow | BadRow, ids: Mapping[str, str], source: str, lice
 
 def _object(row: RawRow) -> dict[str, Any]:
     if not isinstance(row.value, dict):
-        raise Malformed("not a JSON object")
+        raise InvalidRow("not a JSON object")
     return row.value
 
 
 def _release_id(fields: dict[str, Any]) -> str:
     value = fields.get("character_id")
     if isinstance(value, bool) or not isinstance(value, str | int):
-        raise Malformed("'character_id' is missing" if value is None else "'character_id' is neither text nor a number")
+        raise InvalidRow(
+            "'character_id' is missing" if value is None else "'character_id' is neither text nor a number"
+        )
     return str(value)

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from opencharacter.synthesis.checks import Unusable, is_refusal
+from opencharacter.generation.checks import Unusable, is_refusal
 
 
 def read_object(text: str) -> dict[str, Any]:

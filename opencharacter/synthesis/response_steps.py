@@ -7,16 +7,16 @@ from typing import Any
 from opencharacter.characters.profile import CharacterProfile
 from opencharacter.engines.config import EngineConfig
 from opencharacter.errors import UserError
+from opencharacter.generation.rows import Job, Outcome
 from opencharacter.hashing import digest
 from opencharacter.library import fingerprint
 from opencharacter.records.models import DialogueRow, Session
 from opencharacter.storage.jsonl import read_models
-from opencharacter.storage.workspace import Ref, Workspace
+from opencharacter.storage.workspace import Artifact, Workspace
 from opencharacter.synthesis.casting import Casting, Scene
 from opencharacter.synthesis.config import Corpus, ResponsesConfig
 from opencharacter.synthesis.generate import GeneratePrompt, generate
 from opencharacter.synthesis.rewrite import RewritePrompt, rewrite
-from opencharacter.synthesis.rows import Job, Outcome
 from opencharacter.synthesis.stages import collect, make_shard
 
 _ROWS = "responses"
@@ -26,14 +26,14 @@ def synthesise_responses(
     config: ResponsesConfig,
     corpora: Sequence[Corpus],
     engines: dict[str, EngineConfig],
-    sessions: Ref,
-    characters: Ref,
+    sessions: Artifact,
+    characters: Artifact,
     *,
     workspace: Workspace,
     seed: int,
     shard: int = 0,
     shards: int = 1,
-) -> Ref:
+) -> Artifact:
     """Make the R and G rows that shard `shard` of `shards` owns.
 
     Returns a manifest of kind `responses_rows`: counts of ok and rejected rows, and in its stats the calls and tokens
@@ -65,12 +65,12 @@ def collect_dialogues(
     config: ResponsesConfig,
     corpora: Sequence[Corpus],
     engines: dict[str, EngineConfig],
-    sessions: Ref,
-    characters: Ref,
+    sessions: Artifact,
+    characters: Artifact,
     *,
     workspace: Workspace,
     seed: int,
-) -> Ref:
+) -> Artifact:
     """Gather the rows of all shards, in the order of sessions, strategies and draws.
 
     Returns a reference of kind `dialogues`: `dialogues.jsonl.zst` (the good DialogueRows) and `rejected.jsonl`
@@ -108,7 +108,7 @@ def collect_dialogues(
             usage=outcome.usage,
         )
 
-    with workspace.produce("dialogues", key) as draft:
+    with workspace.create("dialogues", key) as draft:
         collect(
             draft,
             workspace.rows(_ROWS),
@@ -137,14 +137,14 @@ def _casting(
     config: ResponsesConfig,
     corpora: Sequence[Corpus],
     engines: dict[str, EngineConfig],
-    characters: Ref,
+    characters: Artifact,
     seed: int,
 ) -> Casting:
     pool = list(read_models(characters.file("characters.jsonl.zst"), CharacterProfile))
     return Casting(config, corpora, engines, pool, seed)
 
 
-def _sessions(sessions: Ref) -> Iterator[Session]:
+def _sessions(sessions: Artifact) -> Iterator[Session]:
     return read_models(sessions.file("sessions.jsonl.zst"), Session)
 
 
@@ -152,8 +152,8 @@ def _key(
     config: ResponsesConfig,
     corpora: Sequence[Corpus],
     engines: dict[str, EngineConfig],
-    sessions: Ref,
-    characters: Ref,
+    sessions: Artifact,
+    characters: Artifact,
     seed: int,
 ) -> str:
     for corpus in corpora:

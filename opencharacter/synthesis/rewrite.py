@@ -7,12 +7,12 @@ from typing import Any
 from opencharacter.characters import render_profile
 from opencharacter.characters.profile import CharacterProfile
 from opencharacter.engines.config import Sampling
+from opencharacter.generation.calls import Reply, RowCalls
+from opencharacter.generation.checks import PromptEcho, Unusable, check_answer
+from opencharacter.generation.rows import first_usable
 from opencharacter.hashing import digest
 from opencharacter.records.models import Session
-from opencharacter.synthesis.calls import Reply, RowCalls
-from opencharacter.synthesis.checks import PromptEcho, Unusable, check_answer
 from opencharacter.synthesis.replies import read_object
-from opencharacter.synthesis.rows import first_usable
 from opencharacter.templates import Template, load_template
 
 

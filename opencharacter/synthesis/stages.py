@@ -9,13 +9,13 @@ from pydantic import BaseModel
 
 from opencharacter.engines import EngineConfig
 from opencharacter.errors import OpenCharacterError, UserError
+from opencharacter.generation.rows import OK, Job, Outcome, final_after, make_rows, refuse_bad_yield, rejections
 from opencharacter.hashing import digest
 from opencharacter.records.models import Usage
 from opencharacter.storage.jsonl import write_jsonl
 from opencharacter.storage.rowfiles import RowFiles
 from opencharacter.storage.rowstore import BUCKETS, read_rows
-from opencharacter.storage.workspace import Draft, Ref, Workspace
-from opencharacter.synthesis.rows import OK, Job, Outcome, final_after, make_rows, refuse_bad_yield, rejections
+from opencharacter.storage.workspace import Artifact, ArtifactDraft, Workspace
 
 Item = TypeVar("Item")
 
@@ -32,7 +32,7 @@ def make_shard(
     seed: int,
     attempts: int,
     max_rejected_share: float,
-) -> Ref:
+) -> Artifact:
     """Make one shard's rows of the stage `what`; `key` is the digest of all that decides the stage's rows.
 
     Returns a manifest of kind `<what>_rows`, without files. It is made anew where rows that it counts are gone. Raises
@@ -59,14 +59,14 @@ def make_shard(
         attempts=attempts,
         max_rejected_share=max_rejected_share,
     )
-    with workspace.produce(kind, key) as draft:
+    with workspace.create(kind, key) as draft:
         draft.counts = report.counts
         draft.stats = {**report.stats, "stored_rows": len(read_rows(place, shard=shard, shards=shards))}
     return draft.committed()
 
 
 def collect(
-    draft: Draft,
+    draft: ArtifactDraft,
     place: RowFiles,
     what: str,
     items: Mapping[str, Item],

@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from opencharacter.errors import UserError
-from opencharacter.storage.durable import sync, sync_tree
+from opencharacter.system.fsync import sync, sync_tree
 
 _NAME = re.compile(r"checkpoint-(\d+)")
 _MARK = "complete.json"

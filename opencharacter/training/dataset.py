@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from opencharacter.engines.conversations import IGNORED, encode
 from opencharacter.errors import UserError
 from opencharacter.records.models import TrainingRow
 from opencharacter.storage.jsonl import read_models
+from opencharacter.tokenization import IGNORED, encode
 from opencharacter.training.job import RowCounts
 
 if TYPE_CHECKING:

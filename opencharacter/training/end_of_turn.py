@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from opencharacter.engines.conversations import IGNORED, encode
 from opencharacter.errors import UserError
+from opencharacter.tokenization import IGNORED, encode
 
 _PROBE = [
     {"role": "system", "content": "Name: Probe"},

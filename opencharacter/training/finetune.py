@@ -5,9 +5,9 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from opencharacter.engines.hardware import usable_cores
 from opencharacter.errors import OpenCharacterError
 from opencharacter.storage.workspace import Workspace
+from opencharacter.system.hardware import usable_cores
 from opencharacter.training.callbacks import CheckpointKeeper, LastStepLogger, Reporter, loss_points
 from opencharacter.training.checkpoints import Layout, step_of
 from opencharacter.training.dataset import encode_rows, load_encoded
@@ -48,10 +48,10 @@ def finetune(job: Job) -> None:
     first = settings.process_index == 0
     if first and on_cpu and job.config.dtype != "float32":
         Event(kind="warning", message="no GPU here: training in float32, bfloat16 is many times slower").emit()
-    mirror = Workspace(job.workspace).mirror("checkpoints", job.checkpoints)
+    checkpoints = Workspace(job.workspace).checkpoints("checkpoints", job.checkpoints)
     resume_from = agree(
         job.folder,
-        mirror,
+        checkpoints,
         _layout(job),
         fetches=settings.local_process_index == 0,
         gather=gather_in_group,
@@ -60,7 +60,7 @@ def finetune(job: Job) -> None:
         shutil.copy(resume_from / RUN_ID_NAME, job.folder)
     mlflow_run = MlflowRun(job) if first and os.environ.get(URI_VARIABLE) else None
     try:
-        result = _train(job, settings, precision, mlflow_run, resume_from, Uploader(mirror))
+        result = _train(job, settings, precision, mlflow_run, resume_from, Uploader(checkpoints))
     except BaseException:
         if mlflow_run:
             mlflow_run.fail()

@@ -7,10 +7,10 @@ from typing import Any
 
 from opencharacter import library
 from opencharacter.engines import localize_model
-from opencharacter.engines.hardware import visible_gpus
 from opencharacter.errors import UserError
 from opencharacter.storage.jsonl import write_jsonl
-from opencharacter.storage.workspace import Draft, Ref, Workspace
+from opencharacter.storage.workspace import Artifact, ArtifactDraft, Workspace
+from opencharacter.system.hardware import visible_gpus
 from opencharacter.templates import Template, load_template
 from opencharacter.training.card import Lineage, model_card
 from opencharacter.training.job import Job, NodeArguments, Result, Tracking
@@ -22,7 +22,7 @@ PROMPT = "system.md"
 _ROWS = "train.jsonl.zst"
 
 
-def train_here(task: NodeArguments, workspace: Workspace, nodes: Nodes, *, relay: bool = False) -> Ref | None:
+def train_here(task: NodeArguments, workspace: Workspace, nodes: Nodes, *, relay: bool = False) -> Artifact | None:
     """Do this machine's part. The first node commits the output and gets its reference, the others get none.
 
     `relay` prints what the workers print, for a watcher elsewhere. Raises as `train` does.
@@ -34,16 +34,16 @@ def train_here(task: NodeArguments, workspace: Workspace, nodes: Nodes, *, relay
     gpus = visible_gpus()
     if 0 < gpus < processes:
         raise UserError(f"{processes} training processes are asked for, but {gpus} GPU(s) are here")
-    mirror = workspace.mirror("checkpoints", _part(task.key, nodes.rank))
-    with exclusive(mirror.folder) as lock:
+    checkpoints = workspace.checkpoints("checkpoints", _part(task.key, nodes.rank))
+    with exclusive(checkpoints.folder) as lock:
         if found := workspace.lookup("model", task.key):
             return found
         if nodes.rank > 0:
-            run_workers(_job(task, nodes, mirror.folder, mirror.folder), lock, relay=relay)
+            run_workers(_job(task, nodes, checkpoints.folder, checkpoints.folder), lock, relay=relay)
             return None
         began = time.monotonic()
-        with workspace.produce("model", task.key) as draft:
-            job = _job(task, nodes, mirror.folder, draft.path)
+        with workspace.create("model", task.key) as draft:
+            job = _job(task, nodes, checkpoints.folder, draft.path)
             result = run_workers(job, lock, relay=relay)
             assert result is not None, "the first node has the result"
             job.result.unlink()
@@ -70,7 +70,7 @@ def _part(key: str, rank: int) -> str:
 
 def _forget_checkpoints(workspace: Workspace, key: str, nodes: Nodes) -> None:
     for rank in range(nodes.count):
-        workspace.mirror("checkpoints", _part(key, rank)).clear()
+        workspace.checkpoints("checkpoints", _part(key, rank)).clear()
 
 
 def _job(task: NodeArguments, nodes: Nodes, folder: Path, output: Path) -> Job:
@@ -95,7 +95,7 @@ def _job(task: NodeArguments, nodes: Nodes, folder: Path, output: Path) -> Job:
     )
 
 
-def _describe(draft: Draft, result: Result, task: NodeArguments) -> None:
+def _describe(draft: ArtifactDraft, result: Result, task: NodeArguments) -> None:
     prompt = load_template(PROMPT)
     lineage = Lineage(
         base_model=task.config.base_model,
@@ -114,13 +114,13 @@ def _describe(draft: Draft, result: Result, task: NodeArguments) -> None:
     draft.stats |= result.model_dump(exclude={"rows", "losses"}) | {"final_loss": result.losses[-1].loss}
 
 
-def _write_model_folder(draft: Draft, lineage: Lineage, prompt: Template) -> None:
+def _write_model_folder(draft: ArtifactDraft, lineage: Lineage, prompt: Template) -> None:
     inside = draft.path / "model" / "opencharacter"
     inside.mkdir()
     (inside / PROMPT).write_text(prompt.text, encoding="utf-8")
     (inside / "model.json").write_text(lineage.model_dump_json(indent=2), encoding="utf-8")
 
 
-def _licences(mixture: Ref) -> dict[str, int]:
+def _licences(mixture: Artifact) -> dict[str, int]:
     statistics: dict[str, Any] = json.loads(mixture.file("statistics.json").read_text(encoding="utf-8"))
     return dict(statistics.get("licences", {}))

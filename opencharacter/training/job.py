@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import BaseModel
 
 from opencharacter.errors import OpenCharacterError, UserError
-from opencharacter.storage.workspace import Ref
+from opencharacter.storage.workspace import Artifact
 from opencharacter.training.config import SftConfig
 from opencharacter.training.nodes import Nodes
 
@@ -25,7 +25,7 @@ class NodeArguments(BaseModel):
     """What `train` was asked for, as told to each node of a training over several."""
 
     config: SftConfig
-    mixture: Ref
+    mixture: Artifact
     workspace: str
     """URI of the workspace."""
     seed: int

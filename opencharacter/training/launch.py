@@ -13,8 +13,8 @@ from pathlib import Path
 
 import yaml
 
-from opencharacter.engines.hardware import usable_cores
 from opencharacter.errors import OpenCharacterError
+from opencharacter.system.hardware import usable_cores
 from opencharacter.training.job import LOG_NAME, Job, OutOfMemory, Result
 from opencharacter.training.nodes import Nodes
 from opencharacter.training.watching import Watcher

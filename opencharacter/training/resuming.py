@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from opencharacter.storage.mirror import Mirror
+from opencharacter.storage.checkpoints import CheckpointStore
 from opencharacter.training.checkpoints import (
     Layout,
     check_layout,
@@ -16,7 +16,7 @@ from opencharacter.training.checkpoints import (
 Gather = Callable[[set[int]], list[set[int]]]
 
 
-def agree(folder: Path, mirror: Mirror, layout: Layout, *, fetches: bool, gather: Gather) -> Path | None:
+def agree(folder: Path, checkpoints: CheckpointStore, layout: Layout, *, fetches: bool, gather: Gather) -> Path | None:
     """The checkpoint to resume, the same in all processes; none to begin with the first step.
 
     `gather` gives every process's argument to all of them, in the same order. The one process of a node that `fetches`
@@ -25,17 +25,17 @@ def agree(folder: Path, mirror: Mirror, layout: Layout, *, fetches: bool, gather
     """
     here = complete_steps(folder)
     # What lies here without a mark is a half of something, also where this folder is the workspace's own.
-    elsewhere = {step for step in steps_among(mirror.names()) if not (folder / checkpoint_name(step)).is_dir()}
+    elsewhere = {step for step in steps_among(checkpoints.names()) if not (folder / checkpoint_name(step)).is_dir()}
     everywhere = set.intersection(*gather(here | elsewhere))
     newest = max(everywhere, default=None)
     keep = None if newest is None else folder / checkpoint_name(newest)
     if fetches:
         if keep and newest not in here:
-            mirror.pull(keep.name)
+            checkpoints.download(keep.name)
         prune(folder, keep)
-        for step in steps_among(mirror.names()):
+        for step in steps_among(checkpoints.names()):
             if newest is None or step > newest:
-                mirror.remove(checkpoint_name(step))
+                checkpoints.remove(checkpoint_name(step))
     gather(set())  # nobody reads on before all have it
     if keep:
         check_layout(keep, layout)

@@ -5,8 +5,8 @@ from pathlib import Path
 from opencharacter import library
 from opencharacter.errors import OpenCharacterError, UserError
 from opencharacter.hashing import digest, tree_digest
-from opencharacter.storage.s3 import OBJECT_SCHEME
-from opencharacter.storage.workspace import Ref, Workspace
+from opencharacter.storage.s3.client import OBJECT_SCHEME
+from opencharacter.storage.workspace import Artifact, Workspace
 from opencharacter.templates import load_template
 from opencharacter.training.config import SftConfig
 from opencharacter.training.here import PROMPT, train_here
@@ -18,7 +18,9 @@ from opencharacter.training.trainjob import TrainJobSettings, run_train_job
 _NOT_DECIDING = {"processes", "zero_stage", "per_device_batch_size", "gradient_checkpointing", "save_steps"}
 
 
-def train(config: SftConfig, mixture: Ref, *, workspace: Workspace, seed: int, experiment: str | None = None) -> Ref:
+def train(
+    config: SftConfig, mixture: Artifact, *, workspace: Workspace, seed: int, experiment: str | None = None
+) -> Artifact:
     """Fine-tune the base model on the mixture's training rows. An interrupted training goes on where it was saved.
 
     The output (kind `model`) holds `model/` (safetensors, tokenizer with its chat template, and in `opencharacter/`
@@ -60,7 +62,7 @@ def train(config: SftConfig, mixture: Ref, *, workspace: Workspace, seed: int, e
     return ref
 
 
-def output_key(config: SftConfig, mixture: Ref, seed: int) -> str:
+def output_key(config: SftConfig, mixture: Artifact, seed: int) -> str:
     """Digest of all that decides the model."""
     base = Path(config.base_model)
     return digest(

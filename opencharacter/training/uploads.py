@@ -3,7 +3,7 @@
 import threading
 from pathlib import Path
 
-from opencharacter.storage.mirror import Mirror
+from opencharacter.storage.checkpoints import CheckpointStore
 from opencharacter.training.checkpoints import checkpoint_name, step_of, steps_among
 from opencharacter.training.job import Event
 
@@ -11,8 +11,8 @@ from opencharacter.training.job import Event
 class Uploader:
     """Pushes one checkpoint at a time in a thread of its own. With a local workspace there is nothing to do."""
 
-    def __init__(self, mirror: Mirror) -> None:
-        self._mirror = mirror
+    def __init__(self, checkpoints: CheckpointStore) -> None:
+        self._checkpoints = checkpoints
         self._thread: threading.Thread | None = None
         self._stored = 0
         self._failure: Exception | None = None
@@ -35,10 +35,10 @@ class Uploader:
 
     def _push(self, name: str, drop_before: int) -> None:
         try:
-            for step in steps_among(self._mirror.names()):
+            for step in steps_among(self._checkpoints.names()):
                 if step < drop_before:
-                    self._mirror.remove(checkpoint_name(step))
-            self._mirror.push(name)
+                    self._checkpoints.remove(checkpoint_name(step))
+            self._checkpoints.upload(name)
             self._stored = step_of(name) or 0
         except Exception as error:  # whatever it is: the checkpoint is safe on this disk, and training goes on
             self._failure = error

@@ -13,7 +13,7 @@ from opencharacter.pipelines.watch.pods import Pods
 from opencharacter.pipelines.watch.steps import Step
 from opencharacter.registry import kept_version
 from opencharacter.reporting import REPORT_FILE, ReportInputs
-from opencharacter.storage.workspace import Ref, Workspace
+from opencharacter.storage.workspace import Artifact, Workspace
 
 _VERSION = "version"
 _REPORT = "report"
@@ -79,11 +79,11 @@ class _Kept:
         found = self._read(lambda key, workspace: kept_version(key, workspace=workspace), key)
         return f"models:/{found.name}/{found.version}" if found else None
 
-    def report(self, key: str) -> Ref | None:
-        found: Ref | None = self._read(lambda key, workspace: workspace.lookup(_REPORT, key), key)
+    def report(self, key: str) -> Artifact | None:
+        found: Artifact | None = self._read(lambda key, workspace: workspace.lookup(_REPORT, key), key)
         return found
 
-    def reports(self) -> list[Ref]:
+    def reports(self) -> list[Artifact]:
         return self._read(lambda _, workspace: workspace.list(_REPORT), "") or []
 
     def _read(self, read: Any, key: str) -> Any:
@@ -130,7 +130,7 @@ def _version(steps: list[Step], kept: _Kept) -> str | None:
     return kept.version(key) if key else None
 
 
-def _report(run: dict[str, Any], steps: list[Step], kept: _Kept, version: str | None) -> Ref | None:
+def _report(run: dict[str, Any], steps: list[Step], kept: _Kept, version: str | None) -> Artifact | None:
     if key := _made(steps, _REPORT, _REPORT, kept):
         return kept.report(key)
     if not any(step.name == _REPORT and step.state == "cached" for step in steps):
@@ -141,7 +141,7 @@ def _report(run: dict[str, Any], steps: list[Step], kept: _Kept, version: str | 
     return same[-1] if same else found[0] if len(found) == 1 else None
 
 
-def _inputs(report: Ref) -> ReportInputs | None:
+def _inputs(report: Artifact) -> ReportInputs | None:
     """What a report was made of; none for one of a library that wrote down something else."""
     try:
         return ReportInputs.model_validate(report.stats.get("run"))
@@ -149,6 +149,6 @@ def _inputs(report: Ref) -> ReportInputs | None:
         return None
 
 
-def _version_of(report: Ref) -> str | None:
+def _version_of(report: Artifact) -> str | None:
     registered = report.stats["run"].get("registered") or {}
     return f"models:/{registered.get('name')}/{registered.get('version')}"

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any, Protocol
 
-from opencharacter.engines.cluster import cluster_client
 from opencharacter.errors import OpenCharacterError
+from opencharacter.kube import cluster_client
 from opencharacter.pipelines.watch.server import RunServer, Unanswered
 
 STANDALONE_NAMESPACE = "kubeflow"

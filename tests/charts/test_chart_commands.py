@@ -16,8 +16,8 @@ import pytest
 from support.helm import CHART, NAMESPACE, VALUES_FILES, Manifest, helm, objects
 from support.pod_security import pod_templates
 
+from opencharacter.cluster.loading import load_cluster
 from opencharacter.engines.vllm_server import free_port
-from opencharacter.pipelines.loading import load_cluster_profile
 
 
 def containers(name: str) -> Iterator[Manifest]:
@@ -65,7 +65,7 @@ def test_the_check_pods_run_commands_that_exist(monkeypatch: pytest.MonkeyPatch)
     from opencharacter.cli import main
 
     asked: list[object] = []
-    monkeypatch.setattr("opencharacter.pipelines.preflight.check.check_all", lambda needs: asked.append(needs) or [])
+    monkeypatch.setattr("opencharacter.preflight.check.check_all", lambda needs: asked.append(needs) or [])
     found = [*containers("preflight"), *containers("runtime-is-there")]
     for each in found:
         program, *arguments = each["command"]
@@ -131,7 +131,7 @@ def test_the_next_command_that_an_install_prints_is_a_good_one(
     assert not caught.value.code, capsys.readouterr().err
     options = list(itertools.pairwise(arguments))
     [source] = [word for flag, word in options if flag == "--profile"]
-    profile = load_cluster_profile(source, [word for flag, word in options if flag == "--profile-set"]).model_dump()
+    profile = load_cluster(source, [word for flag, word in options if flag == "--profile-set"]).model_dump()
     assert (profile["namespace"], profile["images"]["registry"]) == ("team", "registry.example.com/oc")
     for key, value in told.items():
         assert profile[key] == (profile[key] | value if isinstance(value, dict) else value)

@@ -14,16 +14,17 @@ from support.kserve_cluster import KServeCluster
 from support.kserve_rules import supporting_runtimes
 
 import opencharacter
-from opencharacter.pipelines.cluster import STEPS
-from opencharacter.pipelines.loading import load_cluster_profile, load_run_config
-from opencharacter.pipelines.quantities import byte_count, cores
+from opencharacter.cluster.loading import load_cluster
+from opencharacter.cluster.quantities import byte_count, cores
+from opencharacter.cluster.spec import STEPS
+from opencharacter.config.loading import load_run_config
 from opencharacter.promoter.metrics import Metrics
 from opencharacter.registry import RegisteredModel
 from opencharacter.serving import DeployConfig, RolloutFailed, deployment_manifest, roll_out
 from opencharacter.serving.manifest import MODEL_FORMAT, MODEL_FORMAT_VERSION
 from opencharacter.serving.rollout.address import address_service
 from opencharacter.serving.rollout.selection import select_runtime
-from opencharacter.storage.workspace import Ref
+from opencharacter.storage.workspace import Artifact
 from opencharacter.training import SftConfig
 from opencharacter.training.job import NodeArguments
 from opencharacter.training.trainjob import TrainJobSettings
@@ -221,7 +222,7 @@ def test_servers_are_denied_all_but_what_they_need() -> None:
 def test_the_nodes_of_a_trainjob_reach_one_another_only() -> None:
     arguments = NodeArguments(
         config=SftConfig(base_model="org/model", processes=2, global_batch_size=32),
-        mixture=Ref(kind="mixture", key="m", uri="s3://bucket/outputs/mixture/m", digest="d"),
+        mixture=Artifact(kind="mixture", key="m", uri="s3://bucket/outputs/mixture/m", digest="d"),
         workspace="s3://bucket/run",
         seed=1,
         experiment="characters",
@@ -315,7 +316,7 @@ def test_queues_hold_the_quotas() -> None:
         for each in objects(PRODUCTION)
         if each["kind"] == "WorkloadPriorityClass"
     }
-    pool = load_cluster_profile("pool", [f"namespace={NAMESPACE}"])
+    pool = load_cluster("pool", [f"namespace={NAMESPACE}"])
     training, synthesis = (pool.placement(step).priority for step in ("sft", "profiles"))
     assert priorities[training] > priorities[synthesis]
     own = one("ClusterQueue", "gpus", PRODUCTION, "kueue.clusterQueue=gpus")
@@ -350,12 +351,12 @@ def test_a_trial_finds_cpu_on_a_small_node() -> None:
     assert sum(cores(each["resources"]["requests"]["cpu"]) for each in containers) <= 0.25
     assert not any("cpu" in each["resources"]["limits"] for each in containers)
     assert cores(load_run_config(preset="demo").deploy.cpu) <= 0.1
-    profile = load_cluster_profile("cpu")
+    profile = load_cluster("cpu")
     assert max(cores(profile.placement(step).cpu or "9") for step in STEPS) <= 0.1
 
 
 def test_the_cluster_is_asked_for_what_the_largest_step_of_a_trial_needs() -> None:
-    profile = load_cluster_profile("cpu")
+    profile = load_cluster("cpu")
     largest = max((profile.placement(step).memory or "0" for step in STEPS), key=byte_count)
     trial = "values-trial.yaml"
     command = container(one("Job", "opencharacter-preflight", trial)["spec"]["template"]["spec"], "preflight")[

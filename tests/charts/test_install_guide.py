@@ -17,7 +17,7 @@ from typer.main import get_command
 
 from opencharacter.cli import main
 from opencharacter.cli.app import app
-from opencharacter.pipelines.loading import cluster_profiles, load_cluster_profile
+from opencharacter.cluster.loading import load_cluster, shipped_clusters
 
 GUIDE = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
 UPSTREAM = (
@@ -104,9 +104,7 @@ def test_the_patch_of_argos_defaults_keeps_the_rest_of_them(
     assert done.returncode == 0, done.stderr
     data = yaml.safe_load(done.stdout)["data"]
     spec = yaml.safe_load(data.pop("workflowDefaults"))["spec"]
-    assert (
-        yaml.safe_load(spec["podSpecPatch"])["securityContext"]["fsGroup"] == load_cluster_profile("node8").run_as_user
-    )
+    assert yaml.safe_load(spec["podSpecPatch"])["securityContext"]["fsGroup"] == load_cluster("node8").run_as_user
     assert spec["templateDefaults"]["retryStrategy"] == {"limit": "0", "retryPolicy": "Always"}
     stock = dict(STOCK["data"])
     assert spec["ttlStrategy"] == yaml.safe_load(stock.pop("workflowDefaults"))["spec"]["ttlStrategy"]
@@ -131,11 +129,7 @@ def test_the_images_that_were_pushed_become_part_of_a_profile(
         assert not caught.value.code, streams.err
         if file:
             (tmp_path / file).write_text(streams.out, encoding="utf-8")
-    assert (
-        load_cluster_profile("mine.yaml")
-        .images.reference("tools")
-        .startswith("registry.example.com/opencharacter/tools@")
-    )
+    assert load_cluster("mine.yaml").images.reference("tools").startswith("registry.example.com/opencharacter/tools@")
     assert "node8: valid, and final fits" in streams.out
 
 
@@ -212,6 +206,6 @@ def test_files_and_folders_that_it_names_exist() -> None:
 
 def test_secrets_are_the_ones_that_the_profiles_and_the_chart_name() -> None:
     made = {words[3] for words in of("kubectl") if words[:2] == ["create", "secret"]}
-    needed = {secret.secret for name in cluster_profiles() for secret in load_cluster_profile(name).secrets}
+    needed = {secret.secret for name in shipped_clusters() for secret in load_cluster(name).secrets}
     assert needed - {"opencharacter-mlflow"} <= made
     assert "opencharacter-mlflow-database" in made

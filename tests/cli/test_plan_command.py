@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from opencharacter.cli import main
-from opencharacter.pipelines.plan import Plan, shipped_text
+from opencharacter.planning import Plan, shipped_text
 
 PROFILE = "name: lab\nsteps:\n  sft:\n    accelerator: {count: 4}\n"
 
@@ -57,8 +57,8 @@ def test_own_prices_give_a_cost(tmp_path: Path, capsys: pytest.CaptureFixture[st
 def test_a_narrow_terminal_loses_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     from rich.console import Console
 
-    from opencharacter.pipelines.loading import load_run_config
-    from opencharacter.pipelines.plan import load_figures, make_plan, show_plan
+    from opencharacter.config.loading import load_run_config
+    from opencharacter.planning import load_figures, make_plan, show_plan
 
     show_plan(make_plan(load_run_config(preset="final"), None, load_figures()), Console(width=80))
     out = capsys.readouterr().out

@@ -5,7 +5,7 @@ import pytest
 from opencharacter.cli.run import outcome
 from opencharacter.evaluation.models import GateDecision
 from opencharacter.reporting import ReportInputs
-from opencharacter.storage import Ref
+from opencharacter.storage import Artifact
 
 
 def run_with(*, passed: bool, champion: str | None) -> ReportInputs:
@@ -21,7 +21,7 @@ def run_with(*, passed: bool, champion: str | None) -> ReportInputs:
     )
     return ReportInputs(
         name="mine",
-        characters=Ref(kind="characters", key="k", uri="/nowhere", digest="d"),
+        characters=Artifact(kind="characters", key="k", uri="/nowhere", digest="d"),
         decision=decision.model_dump(mode="json"),
         registered={"name": "mine", "version": 3},
     )

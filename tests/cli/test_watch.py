@@ -18,7 +18,7 @@ from opencharacter.components.endings import Ending, keep_ending
 from opencharacter.pipelines.watch.server import named_run
 from opencharacter.registry import RegisteredModel
 from opencharacter.registry.records import keep_version
-from opencharacter.storage.workspace import Ref, Workspace
+from opencharacter.storage.workspace import Artifact, Workspace
 
 Watch = Callable[..., tuple[int, str, str]]
 PROGRESS = json.dumps({"event": "progress", "stage": "train", "done": 3, "total": 8, "tokens_per_s": 113, "eta_s": 40})
@@ -61,12 +61,12 @@ def end(workspace: str, run: Run, path: str, ending: Ending, monkeypatch: pytest
     run.workspace = workspace
 
 
-def reported(workspace: str, version: int = 3) -> tuple[Ref, Ref]:
+def reported(workspace: str, version: int = 3) -> tuple[Artifact, Artifact]:
     """A report, and the model version that it tells of."""
     place = Workspace(workspace)
     model = RegisteredModel(name="demo", version=version, uri=f"{workspace}/model", digest="d")
-    characters = Ref(kind="characters", key="k", uri="u", digest="d").model_dump()
-    with place.produce("report", f"k{version}") as draft:
+    characters = Artifact(kind="characters", key="k", uri="u", digest="d").model_dump()
+    with place.create("report", f"k{version}") as draft:
         (draft.path / "report.html").write_text("<p>")
         draft.stats = {"run": {"name": "demo", "characters": characters, "registered": model.model_dump(mode="json")}}
     return draft.committed(), keep_version(model, workspace=place)

@@ -68,7 +68,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(scope="session")
 def suite(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
     """The session. At its end, also after Ctrl-C or SIGTERM, what it has made is taken away, unless --keep is given."""
-    from opencharacter.engines.cluster import cluster_client
+    from opencharacter.kube import cluster_client
 
     settings = request.config.stash[_SETTINGS]
     reporter = request.config.stash[_REPORTER]

@@ -16,14 +16,14 @@ import httpx
 import pytest
 from support import stand_in
 
+from opencharacter.cluster.images import STEPS
 from opencharacter.components import endings
 from opencharacter.components.endings import Ending, read_ending
-from opencharacter.components.images import STEPS
 from opencharacter.components.runtime import FAILURE_VARIABLE, Step, point
 from opencharacter.errors import UserError
 from opencharacter.library import fingerprint
 from opencharacter.registry import RegisteredModel
-from opencharacter.storage.workspace import Ref, Workspace
+from opencharacter.storage.workspace import Artifact, Workspace
 from opencharacter.templates import packaged_templates
 
 PROMPTS = {name: template.hash for name, template in packaged_templates().items()}
@@ -37,8 +37,8 @@ def failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def made(workspace: Path) -> Ref:
-    with Workspace(workspace).produce("mixture", "k1") as draft:
+def made(workspace: Path) -> Artifact:
+    with Workspace(workspace).create("mixture", "k1") as draft:
         (draft.path / "train.jsonl").write_text("{}\n")
         draft.counts = {"train": 1}
     return draft.committed()

@@ -10,9 +10,9 @@ import pytest
 import yaml
 from support.locked_down import docker
 
+from opencharacter.config.loading import load_run_config
+from opencharacter.config.run import RunConfig
 from opencharacter.errors import OpenCharacterError
-from opencharacter.pipelines.config import RunConfig
-from opencharacter.pipelines.loading import load_run_config
 from opencharacter.pipelines.local import local_services, run_local
 from opencharacter.registry import resolve
 from opencharacter.reporting import ReportInputs

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from support import stand_in
 
-from opencharacter.engines import cluster
+from opencharacter import kube as cluster
 
 
 @pytest.fixture(autouse=True)

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from opencharacter.engines import hardware
 from opencharacter.errors import OpenCharacterError
+from opencharacter.system import hardware
 
 
 @pytest.fixture(autouse=True)

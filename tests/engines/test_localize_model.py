@@ -7,7 +7,7 @@ from support.faulty_proxy import FaultyProxy
 from opencharacter.engines import localize_model
 from opencharacter.errors import OpenCharacterError, UserError
 from opencharacter.hashing import file_digest, file_digests, tree_digest
-from opencharacter.storage.s3 import ObjectStore
+from opencharacter.storage.s3.client import ObjectStore
 
 
 def test_the_packaged_model_becomes_a_folder_that_stops_at_the_end_of_a_turn(small_model: Path) -> None:

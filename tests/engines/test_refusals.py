@@ -6,8 +6,8 @@ from http.client import responses
 import pytest
 from kubernetes.client import ApiException
 
-from opencharacter.engines.refusals import Cause, cause_of, refused
 from opencharacter.errors import OpenCharacterError, UserError
+from opencharacter.kube import Cause, cause_of, refused
 
 
 def _error(status: int, message: str | None = None, text: str | None = None, kind: str = "trainjobs") -> ApiException:

@@ -5,7 +5,7 @@ from support.small_mixture import make_mixture, small_rows
 from support.tiny_llama import save_tiny_llama
 
 from opencharacter.evaluation import EvaluateConfig
-from opencharacter.storage.workspace import Ref, Workspace
+from opencharacter.storage.workspace import Artifact, Workspace
 
 
 @pytest.fixture
@@ -14,7 +14,7 @@ def workspace(tmp_path: Path) -> Workspace:
 
 
 @pytest.fixture
-def mixture(workspace: Workspace) -> Ref:
+def mixture(workspace: Workspace) -> Artifact:
     return make_mixture(workspace, small_rows())
 
 

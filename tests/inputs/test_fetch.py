@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from opencharacter.errors import OpenCharacterError, UserError
-from opencharacter.storage import fetch, source_name
+from opencharacter.sources import fetch, source_name
 
 
 def test_local_inputs_are_given_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

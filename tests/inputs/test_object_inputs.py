@@ -4,7 +4,7 @@ import pytest
 from support.object_store import BUCKET, ObjectStore
 
 from opencharacter.errors import OpenCharacterError, UserError
-from opencharacter.storage import fetch
+from opencharacter.sources import fetch
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ from support.tiny_llama import byte_tokenizer
 from opencharacter.characters import CharacterProfile
 from opencharacter.mixing import MixConfig, mix
 from opencharacter.records.models import DialogueRow
-from opencharacter.storage.workspace import Ref, Workspace
+from opencharacter.storage.workspace import Artifact, Workspace
 
-Mix = Callable[..., Ref]
+Mix = Callable[..., Artifact]
 
 
 @pytest.fixture(scope="session")
@@ -42,7 +42,7 @@ def run_mix(workspace: Workspace, student: Path) -> Mix:
         seed: int = 7,
         into: Workspace = workspace,
         **settings: Any,
-    ) -> Ref:
+    ) -> Artifact:
         config = MixConfig.model_validate({"max_tokens": 100_000, **settings})
         sources = (commit_dialogues(into, dialogues), commit_characters(into, characters))
         return mix(config, *sources, base_model=str(student), workspace=into, seed=seed)

@@ -9,7 +9,7 @@ import pytest
 from support.build_script import build_script
 
 from opencharacter import __version__
-from opencharacter.components.images import image_reference
+from opencharacter.cluster.images import image_reference
 from opencharacter.library import LIBRARY_LABEL, fingerprint
 
 ROOT = Path(__file__).parents[2]

@@ -11,12 +11,12 @@ from support.compiled import Compiled, compile_for
 from support.kubernetes_api import KubernetesApi
 
 from opencharacter.cli import main
+from opencharacter.cluster.loading import load_cluster
+from opencharacter.cluster.workflow_defaults import RetryRules, defaults_patch, retry_rules
 from opencharacter.errors import UserError
-from opencharacter.pipelines.loading import load_cluster_profile
-from opencharacter.pipelines.workflow_defaults import RetryRules, defaults_patch, retry_rules
 
 PATH = "/api/v1/namespaces/{}/configmaps/workflow-controller-configmap"
-GROUP = load_cluster_profile("node8").run_as_user
+GROUP = load_cluster("node8").run_as_user
 RECIPE = {"cpu": "demo", "node8": "final", "pool": "final"}
 
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from opencharacter.pipelines.cluster import ClusterProfile
-from opencharacter.pipelines.cluster_checks import Lack, find_lacks
-from opencharacter.pipelines.loading import load_run_config
+from opencharacter.cluster.checks import Lack, find_lacks
+from opencharacter.cluster.spec import Cluster
+from opencharacter.config.loading import load_run_config
 
 ENV = {"MLFLOW_TRACKING_URI": "http://mlflow:5000"}
 SECRETS = [
@@ -25,7 +25,7 @@ STEPS = {
 
 def lacks(*, preset: str = "final", steps: dict[str, Any] | None = None, **profile: Any) -> list[Lack]:
     whole = {"name": "lab", "env": ENV, "secrets": SECRETS, "steps": STEPS | (steps or {})} | profile
-    return find_lacks(load_run_config(preset=preset), ClusterProfile.model_validate(whole))
+    return find_lacks(load_run_config(preset=preset), Cluster.model_validate(whole))
 
 
 def test_a_profile_that_fits_lacks_nothing() -> None:
@@ -116,7 +116,7 @@ def test_the_demo_on_cpus_lacks_gpus_for_nothing_but_speed() -> None:
 def test_a_service_whose_names_would_be_too_long_in_the_profiles_namespace_is_refused() -> None:
     config = load_run_config(preset="final", overrides=["deploy.apply=true", f"deploy.service_name={'s' * 40}"])
     here = {"name": "lab", "env": ENV, "secrets": SECRETS, "steps": STEPS}
-    [lack] = find_lacks(config, ClusterProfile.model_validate(here | {"namespace": "a-team-of-people"}))
+    [lack] = find_lacks(config, Cluster.model_validate(here | {"namespace": "a-team-of-people"}))
     assert (lack.key, lack.impossible) == ("run: deploy.service_name", True)
     assert "make it 9 shorter" in lack.message
-    assert find_lacks(config, ClusterProfile.model_validate(here | {"namespace": "ateam"})) == []
+    assert find_lacks(config, Cluster.model_validate(here | {"namespace": "ateam"})) == []

@@ -4,18 +4,18 @@ from pathlib import Path
 
 import pytest
 
+from opencharacter.cluster.loading import cluster_text, load_cluster, shipped_clusters
+from opencharacter.cluster.quantities import byte_count, cores, seconds
+from opencharacter.cluster.spec import Cluster
 from opencharacter.errors import UserError
-from opencharacter.pipelines.cluster import ClusterProfile
-from opencharacter.pipelines.loading import cluster_profile_text, cluster_profiles, load_cluster_profile
-from opencharacter.pipelines.quantities import byte_count, cores, seconds
 
 STEPS_LISTED = r"'ingest', 'release', .*'promote' or 'deploy'"
 
 
 def test_three_profiles_are_shipped() -> None:
-    assert cluster_profiles() == ["cpu", "node8", "pool"]
-    for name in cluster_profiles():
-        assert load_cluster_profile(name).name == name
+    assert shipped_clusters() == ["cpu", "node8", "pool"]
+    for name in shipped_clusters():
+        assert load_cluster(name).name == name
 
 
 @pytest.mark.parametrize(
@@ -67,14 +67,14 @@ def test_three_profiles_are_shipped() -> None:
 )
 def test_a_wrong_key_or_value_is_refused_with_what_is_allowed(override: str, told: str) -> None:
     with pytest.raises(UserError, match=told) as caught:
-        load_cluster_profile("pool", [override])
+        load_cluster("pool", [override])
     assert caught.value.exit_code == 2
     assert str(caught.value).startswith("cluster profile pool")
 
 
 def test_a_secret_that_stands_in_the_profile_is_not_repeated_in_the_message() -> None:
     with pytest.raises(UserError) as caught:
-        load_cluster_profile("pool", ["env.HF_TOKEN=hf_verysecret"])
+        load_cluster("pool", ["env.HF_TOKEN=hf_verysecret"])
     assert "hf_verysecret" not in str(caught.value)
 
 
@@ -82,36 +82,36 @@ def test_a_file_names_the_line(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text("name: mine\nsteps:\n  mix:\n    memry: 8Gi\n")
     with pytest.raises(UserError, match=r"mine\.yaml:4: steps\.mix\.memry: unknown key; did you mean 'memory'\?"):
-        load_cluster_profile(str(path))
+        load_cluster(str(path))
 
 
 def test_unknown_names_and_files_say_what_there_is(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no cluster profile 'gpu'; there are: cpu, node8, pool"):
-        load_cluster_profile("gpu")
+        load_cluster("gpu")
     with pytest.raises(UserError, match=r"none\.yaml: no such file"):
-        load_cluster_profile(str(tmp_path / "none.yaml"))
+        load_cluster(str(tmp_path / "none.yaml"))
 
 
 def test_a_shipped_profile_is_a_start_for_one_s_own(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
-    path.write_text(cluster_profile_text("node8"))
-    assert load_cluster_profile(str(path)) == load_cluster_profile("node8")
+    path.write_text(cluster_text("node8"))
+    assert load_cluster(str(path)) == load_cluster("node8")
 
 
 def test_an_override_changes_one_step_although_the_file_shares_the_section() -> None:
-    profile = load_cluster_profile("pool", ["steps.profiles.cpu=4"])
+    profile = load_cluster("pool", ["steps.profiles.cpu=4"])
     assert profile.placement("profiles").cpu == "4"
     assert profile.placement("responses").cpu == "24"
 
 
 def test_a_priority_of_the_cluster_may_hold_the_namespace() -> None:
-    profile = load_cluster_profile("pool", ["namespace=team-b", "steps.evaluate.priority=fast"])
+    profile = load_cluster("pool", ["namespace=team-b", "steps.evaluate.priority=fast"])
     assert profile.placement("sft").priority == "opencharacter-training-team-b"
     assert profile.placement("evaluate").priority == "fast"
 
 
 def test_a_step_overrides_the_defaults_key_by_key_and_null_takes_back() -> None:
-    profile = ClusterProfile.model_validate(
+    profile = Cluster.model_validate(
         {
             "name": "mine",
             "defaults": {"cpu": 2, "memory": "8Gi", "queue": "gpus", "retries": {"count": 3}},
@@ -124,13 +124,13 @@ def test_a_step_overrides_the_defaults_key_by_key_and_null_takes_back() -> None:
 
 
 def test_spot_adds_the_nodes_selector_and_tolerations() -> None:
-    worker = load_cluster_profile("pool").placement("responses")
+    worker = load_cluster("pool").placement("responses")
     assert worker.node_selector == {"opencharacter/pool": "synthesis", "opencharacter/spot": "true"}
     assert [toleration.key for toleration in worker.tolerations or []] == ["nvidia.com/gpu", "opencharacter/spot"]
 
 
 def test_the_pod_that_starts_a_trainjob_takes_no_gpu_and_waits_without_a_deadline() -> None:
-    profile = load_cluster_profile("pool")
+    profile = load_cluster("pool")
     nodes, pod = profile.placement("sft"), profile.pod("sft")
     assert (nodes.gpus, nodes.nodes, nodes.queue) == (4, 2, "opencharacter")
     assert (pod.gpus, pod.queue, pod.timeout, pod.node_selector) == (0, None, None, {"opencharacter/pool": "cpu"})

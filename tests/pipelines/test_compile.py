@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from opencharacter.components.images import image_reference
+from opencharacter.cluster.images import image_reference
+from opencharacter.config.loading import load_run_config, presets
 from opencharacter.errors import UserError
 from opencharacter.pipelines.compile import compile_pipeline, read_ir
-from opencharacter.pipelines.loading import load_run_config, presets
 
 STAGES = {"mix", "sft", "champion", "evaluate", "register", "gate", "report"}
 SYNTHESIS = {"ingest", "characters", "dialogues"}

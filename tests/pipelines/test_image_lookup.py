@@ -10,8 +10,8 @@ from support import stand_in
 from support.registry_api import IDENTITY, LOGIN, Media, RegistryApi
 
 from opencharacter.library import LIBRARY_LABEL
-from opencharacter.pipelines.preflight.findings import Finding
-from opencharacter.pipelines.preflight.images import find_images
+from opencharacter.preflight.findings import Finding
+from opencharacter.preflight.images import find_images
 
 DIGEST = "sha256:" + "a" * 64
 

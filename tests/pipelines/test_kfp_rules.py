@@ -22,9 +22,10 @@ from support.compiled import Compiled
 from support.kfp_driver import Walk
 from support.kfp_values import Refused
 
-from opencharacter.pipelines.cluster import Placement
+from opencharacter.cluster.loading import load_cluster, shipped_clusters
+from opencharacter.cluster.spec import Placement
+from opencharacter.config.loading import load_run_config, presets
 from opencharacter.pipelines.dag import build_pipeline
-from opencharacter.pipelines.loading import cluster_profiles, load_cluster_profile, load_run_config, presets
 
 RELEASE = "inputs={release: {characters: c.jsonl, dialogues: d.jsonl}}"
 WORKSPACE = "s3://models/opencharacter"
@@ -41,14 +42,14 @@ def compiled(folder: Path, pipeline: Any) -> Compiled:
 
 def compile_recipe(folder: Path, preset: str, profile: str | None = None, *overrides: str) -> Compiled:
     """A recipe for a profile, whether or not its GPUs suffice."""
-    placed = load_cluster_profile(profile) if profile else None
+    placed = load_cluster(profile) if profile else None
     job = placed.placement("sft") if placed else Placement()
     processes = [f"sft.processes={(job.nodes or 1) * job.gpus}", "sft.global_batch_size=1024"] if job.gpus else []
     config = load_run_config(preset=preset, overrides=[*overrides, *processes])
     return compiled(folder, build_pipeline(config, placed))
 
 
-@pytest.mark.parametrize("profile", [None, *cluster_profiles()])
+@pytest.mark.parametrize("profile", [None, *shipped_clusters()])
 @pytest.mark.parametrize("preset", presets())
 def test_every_recipe_runs_on_every_cluster_as_the_driver_walks_it(
     tmp_path: Path, preset: str, profile: str | None

@@ -9,8 +9,8 @@ import yaml
 from support.fake_llm import FakeLLM
 from support.tiny_llama import save_tiny_llama
 
+from opencharacter.config.loading import load_run_config
 from opencharacter.errors import OpenCharacterError, UserError
-from opencharacter.pipelines.loading import load_run_config
 from opencharacter.pipelines.local import run_local
 from opencharacter.reporting import ReportInputs
 from opencharacter.storage.jsonl import read_jsonl

@@ -16,12 +16,13 @@ from kfp import components
 from kfp.kubernetes import kubernetes_executor_config_pb2
 from support.compiled import Compiled, compile_for, placement_of, wiring_of, without_placement
 
-from opencharacter.components.images import STEP_IMAGES
+from opencharacter.cluster.images import STEP_IMAGES
+from opencharacter.cluster.loading import load_cluster, shipped_clusters
+from opencharacter.cluster.pods import pods_of
+from opencharacter.cluster.quantities import seconds
+from opencharacter.cluster.spec import STEPS, Cluster, StepName
+from opencharacter.config.loading import load_run_config, presets
 from opencharacter.errors import UserError
-from opencharacter.pipelines.cluster import STEPS, ClusterProfile, StepName
-from opencharacter.pipelines.loading import cluster_profiles, load_cluster_profile, load_run_config, presets
-from opencharacter.pipelines.pods import pods_of
-from opencharacter.pipelines.quantities import seconds
 from opencharacter.templates import OVERRIDE_VARIABLE, packaged_templates
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -81,7 +82,7 @@ def test_kfp_reads_the_whole_file_back(compiled: Callable[[str], Compiled], prof
 @pytest.mark.parametrize("profile", RECIPE)
 @pytest.mark.parametrize("step", PLACED)
 def test_each_pod_gets_what_the_profile_says(compiled: Callable[[str], Compiled], profile: str, step: StepName) -> None:
-    placed, declared = compiled(profile), load_cluster_profile(profile)
+    placed, declared = compiled(profile), load_cluster(profile)
     pod = declared.pod(step)
     container, settings = placed.container(step), placed.kubernetes(step)
 
@@ -132,7 +133,7 @@ REFUSED = {(recipe, "cpu"): "run: sft.processes" for recipe in presets() if reci
 }
 
 
-@pytest.mark.parametrize("profile", cluster_profiles())
+@pytest.mark.parametrize("profile", shipped_clusters())
 @pytest.mark.parametrize("recipe", presets())
 def test_every_recipe_fits_a_profile_or_is_refused_with_the_key(tmp_path: Path, recipe: str, profile: str) -> None:
     if (recipe, profile) not in REFUSED:
@@ -144,12 +145,12 @@ def test_every_recipe_fits_a_profile_or_is_refused_with_the_key(tmp_path: Path, 
         assert list(tmp_path.iterdir()) == []
 
 
-def mine(**keys: Any) -> ClusterProfile:
+def mine(**keys: Any) -> Cluster:
     env = {"MLFLOW_TRACKING_URI": "http://mlflow:5000"}
-    return ClusterProfile.model_validate({"name": "mine", "env": env} | keys)
+    return Cluster.model_validate({"name": "mine", "env": env} | keys)
 
 
-def placed_by(tmp_path: Path, profile: ClusterProfile, *run: str) -> Compiled:
+def placed_by(tmp_path: Path, profile: Cluster, *run: str) -> Compiled:
     from opencharacter.pipelines.compile import compile_pipeline
 
     config = load_run_config(preset="demo", overrides=run)
@@ -264,7 +265,7 @@ def test_overridden_prompts_are_mounted_and_their_hashes_are_arguments(
 
 
 def test_without_an_override_no_config_map_is_mounted(compiled: Callable[[str], Compiled]) -> None:
-    assert load_cluster_profile("pool").prompts_config_map
+    assert load_cluster("pool").prompts_config_map
     assert "configMapAsVolume" not in compiled("pool").kubernetes("responses")
 
 

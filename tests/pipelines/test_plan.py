@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.fake_llm import FakeLLM
 
+from opencharacter.config.loading import load_run_config, presets
+from opencharacter.config.run import RunConfig
 from opencharacter.engines import EngineConfig
 from opencharacter.errors import UserError
-from opencharacter.pipelines.config import RunConfig
-from opencharacter.pipelines.loading import load_run_config, presets
-from opencharacter.pipelines.plan import Plan, load_figures, make_plan
-from opencharacter.pipelines.plan.result import Stage
+from opencharacter.planning import Plan, load_figures, make_plan
+from opencharacter.planning.result import Stage
 from opencharacter.records.models import DialogueRow
 from opencharacter.storage import read_models
 from opencharacter.storage.workspace import Workspace

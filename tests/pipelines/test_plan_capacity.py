@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from opencharacter.pipelines.cluster import ClusterProfile
-from opencharacter.pipelines.loading import load_run_config
-from opencharacter.pipelines.plan import Plan, load_figures, make_plan
+from opencharacter.cluster.spec import Cluster
+from opencharacter.config.loading import load_run_config
+from opencharacter.planning import Plan, load_figures, make_plan
 
 ROOM = {"memory": "1000Gi", "scratch": "1000Gi", "shm": "8Gi"}
 STEPS: dict[str, Any] = {
@@ -19,7 +19,7 @@ SECRETS = [{"secret": "all", "keys": {name: name for name in ("HF_TOKEN", "OPENA
 
 
 def plan(preset: str, *overrides: str, **steps: dict[str, Any]) -> Plan:
-    profile = ClusterProfile.model_validate(
+    profile = Cluster.model_validate(
         {
             "name": "lab",
             "env": {"MLFLOW_TRACKING_URI": "http://mlflow:5000"},

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 import yaml
 
+from opencharacter.cluster.spec import Cluster
+from opencharacter.config.loading import load_run_config
 from opencharacter.errors import UserError
-from opencharacter.pipelines.cluster import ClusterProfile
-from opencharacter.pipelines.loading import load_run_config
-from opencharacter.pipelines.plan import Plan, load_figures, make_plan, shipped_text
-from opencharacter.pipelines.plan.sizes import parameters_of
+from opencharacter.planning import Plan, load_figures, make_plan, shipped_text
+from opencharacter.planning.sizes import parameters_of
 
 PRICES = {
     "gpus": {"H100": {"price_per_hour": 3}, "A100": {"price_per_hour": 2}},
@@ -23,7 +23,7 @@ WORKERS = {"accelerator": {"count": 4}, "node_selector": {"gpu": "NVIDIA-A100-SX
 def plan(folder: Path, figures: dict[str, Any], preset: str, **profile: Any) -> Plan:
     path = folder / "prices.yaml"
     path.write_text(yaml.safe_dump(figures))
-    cluster = ClusterProfile.model_validate({"name": "lab", **profile}) if profile else None
+    cluster = Cluster.model_validate({"name": "lab", **profile}) if profile else None
     return make_plan(load_run_config(preset=preset), cluster, load_figures(path))
 
 

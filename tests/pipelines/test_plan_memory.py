@@ -4,20 +4,21 @@ from typing import Any
 
 import pytest
 
+from opencharacter.cluster.loading import load_cluster
+from opencharacter.cluster.spec import Cluster
+from opencharacter.config.loading import load_run_config
+from opencharacter.config.run import RunConfig
 from opencharacter.errors import UserError
-from opencharacter.pipelines.cluster import ClusterProfile
 from opencharacter.pipelines.compile import check_placement, lacks_of
-from opencharacter.pipelines.config import RunConfig
-from opencharacter.pipelines.loading import load_cluster_profile, load_run_config
-from opencharacter.pipelines.plan import load_figures, make_plan
-from opencharacter.pipelines.plan.figures import Ledger
-from opencharacter.pipelines.plan.memory import estimated_memory, training_memory
+from opencharacter.planning import load_figures, make_plan
+from opencharacter.planning.figures import Ledger
+from opencharacter.planning.memory import estimated_memory, training_memory
 
 GIB = 2**30
 
 
-def cpu(**sft: Any) -> ClusterProfile:
-    profile = load_cluster_profile("cpu")
+def cpu(**sft: Any) -> Cluster:
+    profile = load_cluster("cpu")
     steps = profile.steps | {"sft": profile.steps["sft"].model_copy(update=sft)}
     return profile.model_copy(update={"steps": steps})
 
@@ -28,7 +29,7 @@ def demo(*overrides: str) -> RunConfig:
     return load_run_config(preset="demo", overrides=[*small, *weights, *overrides])
 
 
-def memory_lack(config: RunConfig, profile: ClusterProfile) -> bool | None:
+def memory_lack(config: RunConfig, profile: Cluster) -> bool | None:
     """Whether the lack of memory is fatal; none if there is none."""
     return next((lack.impossible for lack in lacks_of(config, profile) if lack.key == "steps.sft.memory"), None)
 
@@ -76,8 +77,8 @@ def test_a_model_of_unknown_size_is_not_judged() -> None:
 
 def test_with_gpus_the_host_needs_little_and_nothing_is_sure() -> None:
     config = load_run_config(preset="final")
-    assert memory_lack(config, load_cluster_profile("node8")) is None
-    small = load_cluster_profile("node8", ["steps.sft.memory=40Gi", "steps.sft.shm=1Gi"])
+    assert memory_lack(config, load_cluster("node8")) is None
+    small = load_cluster("node8", ["steps.sft.memory=40Gi", "steps.sft.shm=1Gi"])
     assert memory_lack(config, small) is False
 
 

@@ -6,15 +6,15 @@ from typing import Any
 import pytest
 from support.kubernetes_api import KubernetesApi
 
+from opencharacter.cluster.loading import load_cluster
+from opencharacter.cluster.spec import Cluster
 from opencharacter.errors import UserError
-from opencharacter.pipelines.cluster import ClusterProfile
-from opencharacter.pipelines.loading import load_cluster_profile
-from opencharacter.pipelines.preflight.check import refuse_missing
-from opencharacter.pipelines.preflight.cluster import check_cluster
-from opencharacter.pipelines.preflight.findings import Finding
-from opencharacter.pipelines.preflight.needs import needs_of
-from opencharacter.pipelines.preflight.nodes import find_room
-from opencharacter.pipelines.preflight.room import requests_of
+from opencharacter.preflight.check import refuse_missing
+from opencharacter.preflight.cluster import check_cluster
+from opencharacter.preflight.findings import Finding
+from opencharacter.preflight.needs import needs_of
+from opencharacter.preflight.nodes import find_room
+from opencharacter.preflight.room import requests_of
 
 AUTOSCALER = "/api/v1/namespaces/kube-system/configmaps/cluster-autoscaler-status"
 SMALL = {"cpu": "1930m", "memory": "14Gi", "pods": "110"}
@@ -35,7 +35,7 @@ def pod(on: str, owner: str = "ReplicaSet", **requests: str) -> dict[str, Any]:
     }
 
 
-def look(cluster: KubernetesApi, profile: ClusterProfile, nodes: list[Any], *pods: Any, **needs: Any) -> list[Finding]:
+def look(cluster: KubernetesApi, profile: Cluster, nodes: list[Any], *pods: Any, **needs: Any) -> list[Finding]:
     cluster.objects["/api/v1/nodes"] = {"items": nodes}
     cluster.objects["/api/v1/pods"] = {"items": list(pods)}
     asked = needs_of(profile, needs.pop("steps", ["ingest", "sft", "evaluate"]))
@@ -43,13 +43,13 @@ def look(cluster: KubernetesApi, profile: ClusterProfile, nodes: list[Any], *pod
     return [each for each in found if each.subject.startswith("Nodes")]
 
 
-def mine(**steps: Any) -> ClusterProfile:
-    return ClusterProfile.model_validate({"name": "mine", "defaults": {"memory": "1Gi"}, "steps": steps})
+def mine(**steps: Any) -> Cluster:
+    return Cluster.model_validate({"name": "mine", "defaults": {"memory": "1Gi"}, "steps": steps})
 
 
 def test_the_shipped_trial_profile_fits_beside_the_platform_on_a_small_node(cluster: KubernetesApi) -> None:
     platform = pod("kind", cpu="1700m", memory="2Gi")
-    [found] = look(cluster, load_cluster_profile("cpu"), [node("kind", SMALL)], platform)
+    [found] = look(cluster, load_cluster("cpu"), [node("kind", SMALL)], platform)
     assert (found.state, found.message) == ("ok", "each pod finds room on the 1 node")
 
 

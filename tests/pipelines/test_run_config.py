@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
+from opencharacter.config.loading import load_run_config, presets
+from opencharacter.config.run import RunConfig
 from opencharacter.errors import UserError
-from opencharacter.pipelines.config import RunConfig
-from opencharacter.pipelines.loading import load_run_config, presets
 
 MINIMAL = """\
 name: mine

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 from support.kfp_api import KfpApi, kfp_api
 
+from opencharacter.cluster.loading import load_cluster
+from opencharacter.config.loading import load_run_config
 from opencharacter.errors import OpenCharacterError, UserError
 from opencharacter.pipelines.compile import compile_pipeline, read_ir
-from opencharacter.pipelines.loading import load_cluster_profile, load_run_config
 from opencharacter.pipelines.submit import submit_pipeline
 
 WORKSPACE = "s3://models/opencharacter"
@@ -47,7 +48,7 @@ def test_a_local_workspace_is_refused_before_anything_is_sent(api: KfpApi) -> No
 
 def test_a_profile_s_placement_namespace_and_account_are_sent(api: KfpApi) -> None:
     api.multi_user = True
-    profile = load_cluster_profile("node8", ["namespace=team-a", "service_account=trainer"])
+    profile = load_cluster("node8", ["namespace=team-a", "service_account=trainer"])
     submit_pipeline(load_run_config(preset="final"), host=api.url, workspace=WORKSPACE, profile=profile)
     [run] = api.runs
     platform = run["pipeline_spec"]["platform_spec"]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
@@ -57,23 +58,21 @@ def test_a_profile_s_placement_namespace_and_account_are_sent(api: KfpApi) -> No
 
 
 def test_a_server_for_one_user_is_told_no_namespace(api: KfpApi) -> None:
-    profile = load_cluster_profile("cpu")
+    profile = load_cluster("cpu")
     submit_pipeline(load_run_config(preset="demo"), host=api.url, workspace=WORKSPACE, profile=profile)
     assert not api.experiments[0].get("namespace")
 
 
 def test_no_secret_is_sent_but_by_its_name(api: KfpApi, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "very-secret")
-    profile = load_cluster_profile("cpu")
+    profile = load_cluster("cpu")
     submit_pipeline(load_run_config(preset="demo"), host=api.url, workspace=WORKSPACE, profile=profile)
     assert "very-secret" not in str(api.runs)
 
 
 def test_a_run_that_does_not_fit_is_refused_before_anything_is_sent(api: KfpApi) -> None:
     with pytest.raises(UserError, match="does not fit the cluster profile 'cpu'"):
-        submit_pipeline(
-            load_run_config(preset="final"), host=api.url, workspace=WORKSPACE, profile=load_cluster_profile("cpu")
-        )
+        submit_pipeline(load_run_config(preset="final"), host=api.url, workspace=WORKSPACE, profile=load_cluster("cpu"))
     assert (api.runs, api.experiments) == ([], [])
 
 

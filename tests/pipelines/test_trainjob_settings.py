@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from opencharacter.cluster.spec import Cluster
 from opencharacter.errors import UserError
-from opencharacter.pipelines.cluster import ClusterProfile
 from opencharacter.pipelines.trainjob import trainjob_environment
 from opencharacter.templates import OVERRIDE_VARIABLE
 from opencharacter.training import SftConfig
@@ -46,9 +46,9 @@ def _config(processes: int) -> SftConfig:
     return SftConfig(base_model="m", processes=processes, global_batch_size=48)
 
 
-def _profile(**sft: Any) -> ClusterProfile:
+def _profile(**sft: Any) -> Cluster:
     steps = {"sft": PROFILE["steps"]["sft"] | sft}
-    return ClusterProfile.model_validate(PROFILE | {"steps": steps})
+    return Cluster.model_validate(PROFILE | {"steps": steps})
 
 
 def test_all_that_the_profile_says_about_sft_reaches_the_job(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_prompts_are_mounted_only_where_they_are_overridden() -> None:
 
 def test_a_secret_that_may_be_absent_stays_so() -> None:
     secrets = [{"secret": "hub", "keys": {"HF_TOKEN": "HF_TOKEN"}, "optional": True}]
-    profile = _profile().model_copy(update={"secrets": ClusterProfile(name="x", secrets=secrets).secrets})  # type: ignore[arg-type]
+    profile = _profile().model_copy(update={"secrets": Cluster(name="x", secrets=secrets).secrets})  # type: ignore[arg-type]
     told = json.loads(trainjob_environment(profile, _config(16))[TRAINJOB_VARIABLE])
     assert told["secrets"] == [{"name": "HF_TOKEN", "secret": "hub", "key": "HF_TOKEN", "optional": True}]
 
@@ -92,7 +92,7 @@ def test_a_secret_that_may_be_absent_stays_so() -> None:
 def test_a_digest_goes_before_the_tag() -> None:
     digest = "sha256:" + "a" * 64
     images = PROFILE["images"] | {"digests": {"training": digest}}
-    profile = ClusterProfile.model_validate(PROFILE | {"images": images})
+    profile = Cluster.model_validate(PROFILE | {"images": images})
     told = json.loads(trainjob_environment(profile, _config(16))[TRAINJOB_VARIABLE])
     assert told["image"] == f"registry.example.com/oc/training@{digest}"
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from support.kfp_run import Run
 
+from opencharacter.config.loading import load_run_config
 from opencharacter.pipelines.compile import compile_pipeline, read_ir
-from opencharacter.pipelines.loading import load_run_config
 from opencharacter.pipelines.watch.steps import Step, steps_of
 
 

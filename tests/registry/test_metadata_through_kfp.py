@@ -27,8 +27,8 @@ from opencharacter.components.promote.component import promote
 from opencharacter.components.register.component import register
 from opencharacter.components.report.component import report
 from opencharacter.components.runtime import Step
+from opencharacter.config.loading import load_run_config
 from opencharacter.pipelines.dag import build_pipeline
-from opencharacter.pipelines.loading import load_run_config
 from opencharacter.registry import RegisteredModel, RegistryConfig, current_champion, resolve
 
 REAL = {each.name: each.python_func for each in (champion, evaluate, register, report, promote, deploy)}

@@ -15,7 +15,7 @@ from support.object_store import BUCKET, READER, ObjectStore
 
 from opencharacter.errors import OpenCharacterError, UserError
 from opencharacter.hashing import tree_digest
-from opencharacter.storage import Ref, Workspace, s3
+from opencharacter.storage import Artifact, Workspace, s3
 
 FILES = {"loss.jsonl": b'{"step": 1}\n', "model/config.json": b"{}", "model/deep/er/weights": bytes(range(256)) * 999}
 SEVERAL_PARTS = {"weights": bytes(range(256)) * 50_000}  # three parts of the smallest size that S3 allows
@@ -27,8 +27,8 @@ def write(folder: Path, files: dict[str, bytes]) -> None:
         (folder / name).write_bytes(data)
 
 
-def make(workspace: Workspace, files: dict[str, bytes] = FILES, key: str = "key") -> Ref:
-    with workspace.produce("model", key) as draft:
+def make(workspace: Workspace, files: dict[str, bytes] = FILES, key: str = "key") -> Artifact:
+    with workspace.create("model", key) as draft:
         write(draft.path, files)
         draft.counts, draft.stats = {"ok": 3}, {"wall_s": 1.5}
     return draft.committed()
@@ -69,7 +69,7 @@ def test_an_output_without_files_is_one(workspace: Workspace) -> None:
 
 
 def test_nothing_is_there_after_an_error(workspace: Workspace, s3_server: ObjectStore, s3_root: str) -> None:
-    with suppress(RuntimeError), workspace.produce("model", "key") as draft:
+    with suppress(RuntimeError), workspace.create("model", "key") as draft:
         write(draft.path, FILES)
         raise RuntimeError("half way")
     assert workspace.lookup("model", "key") is None
@@ -82,8 +82,8 @@ def test_two_workers_that_make_one_output_end_with_the_same(
 ) -> None:
     together = threading.Barrier(2)
 
-    def work(name: str) -> Ref:
-        with workspace.produce("model", "key") as draft:
+    def work(name: str) -> Artifact:
+        with workspace.create("model", "key") as draft:
             write(draft.path, {"by": name.encode(), name: b"x" * 100_000})
             together.wait(20)
         return draft.committed()
@@ -211,9 +211,9 @@ def test_a_store_that_ignores_conditions_is_refused(s3_proxy: FaultyProxy, s3_ro
 
 
 def test_a_file_set_aside_outlives_its_output(workspace: Workspace, s3_server: ObjectStore, s3_root: str) -> None:
-    with suppress(UserError), workspace.produce("sessions", "key") as draft:
+    with suppress(UserError), workspace.create("sessions", "key") as draft:
         write(draft.path, {"bad": b"a bad row\n"})
-        told = workspace.set_aside(draft.path / "bad", "sessions.jsonl")
+        told = workspace.quarantine(draft.path / "bad", "sessions.jsonl")
         raise UserError("too many bad rows")
     assert told == f"{s3_root}/quarantine/sessions.jsonl"
     assert s3.ObjectStore(s3_root).get("quarantine/sessions.jsonl").data == b"a bad row\n"  # type: ignore[union-attr]
@@ -231,35 +231,35 @@ def test_a_log_is_replaced_and_found_where_it_says(s3_root: str, tmp_path: Path,
 def test_a_mirrored_folder_comes_back_on_another_machine(
     workspace: Workspace, s3_root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    mirror = workspace.mirror("checkpoints", "key")
-    write(mirror.folder, {f"step-1/{name}": data for name, data in FILES.items()} | {"step-2/half": b"written"})
-    mirror.push("step-1")
-    assert mirror.names() == ["step-1"]
+    checkpoints = workspace.checkpoints("checkpoints", "key")
+    write(checkpoints.folder, {f"step-1/{name}": data for name, data in FILES.items()} | {"step-2/half": b"written"})
+    checkpoints.upload("step-1")
+    assert checkpoints.names() == ["step-1"]
     monkeypatch.setenv("OPENCHARACTER_CACHE", str(tmp_path / "elsewhere"))
-    other = Workspace(s3_root).mirror("checkpoints", "key")
-    assert other.folder != mirror.folder
-    assert contents(other.pull("step-1")) == FILES
+    other = Workspace(s3_root).checkpoints("checkpoints", "key")
+    assert other.folder != checkpoints.folder
+    assert contents(other.download("step-1")) == FILES
     with pytest.raises(OpenCharacterError, match="checkpoints/key/step-2': not there"):
-        other.pull("step-2")
+        other.download("step-2")
     write(other.folder, {"step-1/loss.jsonl": b"made again"})
-    other.push("step-1")
-    assert contents(mirror.pull("step-1")) == FILES | {"loss.jsonl": b"made again"}
+    other.upload("step-1")
+    assert contents(checkpoints.download("step-1")) == FILES | {"loss.jsonl": b"made again"}
     other.remove("step-1")
-    assert mirror.names() == other.names() == []
-    mirror.push("step-2")
+    assert checkpoints.names() == other.names() == []
+    checkpoints.upload("step-2")
     other.clear()
-    assert mirror.names() == []
+    assert checkpoints.names() == []
 
 
 def test_a_push_that_breaks_off_leaves_the_older_one(s3_proxy: FaultyProxy, s3_root: str, monkeypatch: Any) -> None:
-    mirror = Workspace(s3_root).mirror("checkpoints", "key")
-    write(mirror.folder, {"step/a": b"first", "step/b": b"first"})
-    mirror.push("step")
+    checkpoints = Workspace(s3_root).checkpoints("checkpoints", "key")
+    write(checkpoints.folder, {"step/a": b"first", "step/b": b"first"})
+    checkpoints.upload("step")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    broken = Workspace(s3_root).mirror("checkpoints", "key")
+    broken = Workspace(s3_root).checkpoints("checkpoints", "key")
     write(broken.folder, {"step/a": b"second", "step/b": b"second"})
     s3_proxy.fail("drop", "PUT", "/b", times=99)
     with pytest.raises(OpenCharacterError, match="cannot be used"):
-        broken.push("step")
+        broken.upload("step")
     s3_proxy.faults.clear()
-    assert contents(mirror.pull("step")) == {"a": b"first", "b": b"first"}
+    assert contents(checkpoints.download("step")) == {"a": b"first", "b": b"first"}

@@ -5,8 +5,9 @@ from typing import Any
 
 import yaml
 
+from opencharacter.cluster.loading import load_cluster
+from opencharacter.config.loading import load_run_config
 from opencharacter.pipelines.compile import compile_pipeline
-from opencharacter.pipelines.loading import load_cluster_profile, load_run_config
 
 
 class Compiled:
@@ -54,7 +55,7 @@ def compile_for(
     folder: Path, preset: str, profile: str | None = None, *overrides: str, run: tuple[str, ...] = ()
 ) -> Compiled:
     """Compile a recipe, for a shipped profile with overrides or for none."""
-    placed = load_cluster_profile(profile, overrides) if profile else None
+    placed = load_cluster(profile, overrides) if profile else None
     path = folder / f"{preset}-{profile}.yaml"
     return Compiled(compile_pipeline(load_run_config(preset=preset, overrides=run), path, profile=placed))
 

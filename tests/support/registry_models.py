@@ -4,10 +4,10 @@ import json
 from typing import Any
 
 from opencharacter.hashing import digest
-from opencharacter.storage.workspace import Ref, Workspace
+from opencharacter.storage.workspace import Artifact, Workspace
 
 
-def make_model(workspace: Workspace, weights: str, **stats: str) -> Ref:
+def make_model(workspace: Workspace, weights: str, **stats: str) -> Artifact:
     """A committed output of kind `model` whose weights are a text."""
     key = digest([weights, stats])
     lineage = {
@@ -16,7 +16,7 @@ def make_model(workspace: Workspace, weights: str, **stats: str) -> Ref:
         "prompt_hash": "p" * 64,
         "licences": {"CC0-1.0": 3, "Apache-2.0": 1},
     }
-    with workspace.produce("model", key) as draft:
+    with workspace.create("model", key) as draft:
         folder = draft.path / "model"
         (folder / "opencharacter").mkdir(parents=True)
         (folder / "opencharacter" / "model.json").write_text(json.dumps(lineage))
@@ -28,12 +28,12 @@ def make_model(workspace: Workspace, weights: str, **stats: str) -> Ref:
     return ref
 
 
-def make_evaluation(workspace: Workspace, mean: float, smoke: dict[str, Any] | None = None) -> Ref:
+def make_evaluation(workspace: Workspace, mean: float, smoke: dict[str, Any] | None = None) -> Artifact:
     """A committed output of kind `evaluation` that holds one score, and a smoke question where there is one."""
     key = digest(["evaluation", mean, smoke])
     score = {"model": "challenger", "cell": "held_out_both", "metric": "loss", "mean": mean}
     scores = [score, score | {"cell": "train", "mean": None}]
-    with workspace.produce("evaluation", key) as draft:
+    with workspace.create("evaluation", key) as draft:
         (draft.path / "summary.json").write_text(json.dumps({"scores": scores}))
         if smoke is not None:
             (draft.path / "smoke_question.json").write_text(json.dumps(smoke))

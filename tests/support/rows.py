@@ -8,7 +8,7 @@ from opencharacter.characters import CharacterProfile, Provenance
 from opencharacter.hashing import digest
 from opencharacter.records.models import Cell, DialogueRow, TrainingRow, Turn
 from opencharacter.storage.jsonl import read_models, write_jsonl
-from opencharacter.storage.workspace import Ref, Workspace
+from opencharacter.storage.workspace import Artifact, Workspace
 
 _SYLLABLES = (
     "ba",
@@ -92,31 +92,31 @@ def make_grid(
     return [make_dialogue(s, c, strategy) for s in sessions for c in characters for strategy in strategies]
 
 
-def commit_characters(workspace: Workspace, characters: Iterable[CharacterProfile]) -> Ref:
+def commit_characters(workspace: Workspace, characters: Iterable[CharacterProfile]) -> Artifact:
     """The output of the characters step."""
     return _commit(workspace, "characters", list(characters))
 
 
-def commit_dialogues(workspace: Workspace, dialogues: Iterable[DialogueRow]) -> Ref:
+def commit_dialogues(workspace: Workspace, dialogues: Iterable[DialogueRow]) -> Artifact:
     """The output of the dialogues step."""
     return _commit(workspace, "dialogues", list(dialogues))
 
 
-def _commit(workspace: Workspace, kind: str, rows: list[Any]) -> Ref:
+def _commit(workspace: Workspace, kind: str, rows: list[Any]) -> Artifact:
     key = digest([row.model_dump(mode="json") for row in rows])
     if found := workspace.lookup(kind, key):
         return found
-    with workspace.produce(kind, key) as draft:
+    with workspace.create(kind, key) as draft:
         write_jsonl(draft.path / f"{kind}.jsonl.zst", rows)
         draft.counts = {"ok": len(rows)}
     return draft.committed()
 
 
-def read_cell(mixture: Ref, cell: Cell) -> list[TrainingRow]:
+def read_cell(mixture: Artifact, cell: Cell) -> list[TrainingRow]:
     """The rows of one cell of a mixture."""
     return list(read_models(mixture.path / f"{cell}.jsonl.zst", TrainingRow))
 
 
-def read_mixture(mixture: Ref) -> dict[Cell, list[TrainingRow]]:
+def read_mixture(mixture: Artifact) -> dict[Cell, list[TrainingRow]]:
     """The rows of every cell of a mixture."""
     return {cell: read_cell(mixture, cell) for cell in get_args(Cell)}

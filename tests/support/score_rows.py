@@ -6,7 +6,7 @@ from opencharacter.evaluation import ScoreRow
 from opencharacter.evaluation.summary import summarise
 from opencharacter.hashing import digest
 from opencharacter.storage.jsonl import write_jsonl
-from opencharacter.storage.workspace import Ref, Workspace
+from opencharacter.storage.workspace import Artifact, Workspace
 
 
 def score_rows(
@@ -33,10 +33,10 @@ def score_rows(
     ]
 
 
-def make_evaluation_of(workspace: Workspace, rows: Sequence[ScoreRow], models: dict[str, str]) -> Ref:
+def make_evaluation_of(workspace: Workspace, rows: Sequence[ScoreRow], models: dict[str, str]) -> Artifact:
     """The committed output of kind `evaluation` that holds these rows."""
     key = digest([models, [row.model_dump() for row in rows]])
-    with workspace.produce("evaluation", key) as draft:
+    with workspace.create("evaluation", key) as draft:
         write_jsonl(draft.path / "rows.jsonl.zst", rows)
         (draft.path / "summary.json").write_text(summarise(rows, models).model_dump_json())
     ref = workspace.lookup("evaluation", key)

@@ -8,7 +8,7 @@ from opencharacter.evaluation.questions import CELLS
 from opencharacter.hashing import digest
 from opencharacter.records.models import Cell, TrainingRow, Turn
 from opencharacter.storage.jsonl import write_jsonl
-from opencharacter.storage.workspace import Ref, Workspace
+from opencharacter.storage.workspace import Artifact, Workspace
 
 SEEN = [CharacterProfile(name=f"Seen {i}", personality=f"calm {i}", persona=f"a baker of {i} loaves") for i in range(4)]
 HELD_OUT = [
@@ -49,10 +49,10 @@ def small_rows(sessions: int = 3) -> list[TrainingRow]:
 
 def make_mixture(
     workspace: Workspace, rows: Sequence[TrainingRow], characters: Sequence[CharacterProfile] = CHARACTERS
-) -> Ref:
+) -> Artifact:
     """The committed output of kind `mixture` that holds these rows."""
     key = digest([[row.row_id, row.messages[0].content] for row in rows])
-    with workspace.produce("mixture", key) as draft:
+    with workspace.create("mixture", key) as draft:
         for cell in CELLS:
             write_jsonl(draft.path / f"{cell}.jsonl.zst", [row for row in rows if row.cell == cell])
         write_jsonl(draft.path / "characters.jsonl.zst", characters)

@@ -6,7 +6,7 @@ from typing import Any
 from opencharacter.characters.profile import CharacterProfile, Provenance
 from opencharacter.records.models import DialogueRow, Session, Turn, Usage
 from opencharacter.storage.jsonl import write_jsonl
-from opencharacter.storage.workspace import Ref, Workspace
+from opencharacter.storage.workspace import Artifact, Workspace
 
 Rows = dict[str, list[Any]]
 
@@ -25,9 +25,9 @@ class OutputMaker:
         texts: dict[str, str] | None = None,
         counts: dict[str, int] | None = None,
         stats: dict[str, Any] | None = None,
-    ) -> Ref:
+    ) -> Artifact:
         key = f"{kind}-{len(self.workspace.list(kind))}"
-        with self.workspace.produce(kind, key) as draft:
+        with self.workspace.create(kind, key) as draft:
             for name, content in (rows or {}).items():
                 write_jsonl(draft.path / name, content)
             for name, text in (texts or {}).items():

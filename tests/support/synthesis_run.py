@@ -17,7 +17,7 @@ from opencharacter.engines import EngineConfig, Sampling
 from opencharacter.hashing import digest
 from opencharacter.library import fingerprint
 from opencharacter.records.models import Persona, Session, Turn
-from opencharacter.storage import Ref, Workspace, lease, object_rows, rowstore, write_jsonl
+from opencharacter.storage import Artifact, Workspace, lease, object_rows, rowstore, write_jsonl
 from opencharacter.synthesis import (
     Corpus,
     ProfilesConfig,
@@ -88,14 +88,14 @@ class SmallRun:
     def sampling(self) -> Sampling:
         return Sampling(max_tokens=self.max_tokens)
 
-    def persona_ref(self) -> Ref:
+    def persona_ref(self) -> Artifact:
         rows = [Persona(id=digest(text)[:16], text=text, source="tests", licence="CC0-1.0") for text in self.personas]
         return self._input("personas", rows)
 
-    def session_ref(self) -> Ref:
+    def session_ref(self) -> Artifact:
         return self._input("sessions", [conversation(texts) for texts in self.conversations])
 
-    def make_profiles(self, shard: int = 0) -> Ref:
+    def make_profiles(self, shard: int = 0) -> Artifact:
         return synthesise_profiles(
             self._profiles(),
             self.engine,
@@ -106,20 +106,20 @@ class SmallRun:
             shards=self.shards,
         )
 
-    def characters(self) -> Ref:
+    def characters(self) -> Artifact:
         return collect_characters(
             self._profiles(), self.engine, self.persona_ref(), workspace=self.workspace, seed=self.seed
         )
 
-    def make_responses(self, shard: int = 0) -> Ref:
+    def make_responses(self, shard: int = 0) -> Artifact:
         return synthesise_responses(
             *self._responses(), workspace=self.workspace, seed=self.seed, shard=shard, shards=self.shards
         )
 
-    def dialogues(self) -> Ref:
+    def dialogues(self) -> Artifact:
         return collect_dialogues(*self._responses(), workspace=self.workspace, seed=self.seed)
 
-    def run(self) -> tuple[Ref, Ref]:
+    def run(self) -> tuple[Artifact, Artifact]:
         """All steps, one shard after the other: characters and dialogues."""
         for shard in range(self.shards):
             self.make_profiles(shard)
@@ -135,7 +135,7 @@ class SmallRun:
             max_rejected_share=self.max_rejected_share,
         )
 
-    def _responses(self) -> tuple[ResponsesConfig, list[Corpus], dict[str, EngineConfig], Ref, Ref]:
+    def _responses(self) -> tuple[ResponsesConfig, list[Corpus], dict[str, EngineConfig], Artifact, Artifact]:
         config = ResponsesConfig(
             rewrite_sampling=self.sampling,
             generate_sampling=self.sampling,
@@ -145,11 +145,11 @@ class SmallRun:
         corpus = Corpus(name="talk", uri="unused", licence="CC0-1.0", strategies=list(self.strategies), n=self.n)
         return config, [corpus], {"teacher": self.engine}, self.session_ref(), self.characters()
 
-    def _input(self, kind: str, rows: list[Persona] | list[Session]) -> Ref:
+    def _input(self, kind: str, rows: list[Persona] | list[Session]) -> Artifact:
         key = digest([row.model_dump() for row in rows])
         if ref := self.workspace.lookup(kind, key):
             return ref
-        with self.workspace.produce(kind, key) as draft:
+        with self.workspace.create(kind, key) as draft:
             write_jsonl(draft.path / f"{kind}.jsonl.zst", rows)
         return draft.committed()
 

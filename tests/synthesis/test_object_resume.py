@@ -12,7 +12,7 @@ from support.object_store import BUCKET, ObjectStore
 from support.synthesis_run import CONVERSATIONS, PERSONAS, SmallRun, worker_forge
 
 from opencharacter.hashing import seed64
-from opencharacter.storage import Ref, Workspace
+from opencharacter.storage import Artifact, Workspace
 from opencharacter.storage.journal import decode_calls
 
 KILLS = 2
@@ -21,7 +21,7 @@ _CALLS_OF_AN_INTERVAL = 40
 """More than the teacher below can answer to four askers in a flush interval and the time of a request."""
 
 
-def contents(*outputs: Ref) -> list[bytes]:
+def contents(*outputs: Artifact) -> list[bytes]:
     files = [path for ref in outputs for path in sorted(ref.path.iterdir()) if path.name != "manifest.json"]
     return [path.read_bytes() for path in files]
 

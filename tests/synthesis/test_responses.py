@@ -12,12 +12,12 @@ from support.synthesis_run import CONVERSATIONS, SmallRun
 from opencharacter.characters import CharacterProfile, system_prompt
 from opencharacter.errors import OpenCharacterError
 from opencharacter.records.models import DialogueRow
-from opencharacter.storage import Ref, read_models
+from opencharacter.storage import Artifact, read_models
 
 ANSWERED = [texts for texts in CONVERSATIONS if len(texts) % 2 == 0]
 
 
-def rows(dialogues: Ref, file: str = "dialogues.jsonl.zst") -> list[DialogueRow]:
+def rows(dialogues: Artifact, file: str = "dialogues.jsonl.zst") -> list[DialogueRow]:
     return list(read_models(dialogues.path / file, DialogueRow))
 
 

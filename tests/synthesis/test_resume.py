@@ -16,7 +16,7 @@ from support.synthesis_run import CONVERSATIONS, PERSONAS, SmallRun, WorkerForge
 
 from opencharacter.errors import OpenCharacterError
 from opencharacter.hashing import fraction, seed64
-from opencharacter.storage import Ref, read_jsonl, read_rows
+from opencharacter.storage import Artifact, read_jsonl, read_rows
 from opencharacter.storage.journal import decode_calls
 
 KILLS = 24
@@ -64,7 +64,7 @@ def server(teacher: Teacher) -> Iterator[FakeLLM]:
         yield fake
 
 
-def contents(*outputs: Ref) -> list[bytes]:
+def contents(*outputs: Artifact) -> list[bytes]:
     """The bytes of all files of the outputs, less their manifests (which hold times)."""
     files = [path for ref in outputs for path in sorted(ref.path.iterdir()) if path.name != "manifest.json"]
     return [path.read_bytes() for path in files]

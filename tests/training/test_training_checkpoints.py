@@ -7,9 +7,9 @@ import pytest
 from support.object_store import ObjectStore
 
 from opencharacter.errors import UserError
-from opencharacter.storage.cache import CACHE_VARIABLE
-from opencharacter.storage.mirror import Mirror
+from opencharacter.storage.checkpoints import CheckpointStore
 from opencharacter.storage.workspace import Workspace
+from opencharacter.system.cache import CACHE_VARIABLE
 from opencharacter.training.checkpoints import Layout, mark_complete, steps_among
 from opencharacter.training.resuming import agree
 from opencharacter.training.uploads import Uploader
@@ -32,20 +32,20 @@ def _alone(mine: set[int]) -> list[set[int]]:
 
 
 @pytest.fixture
-def local(tmp_path: Path) -> Mirror:
-    return Workspace(tmp_path).mirror("checkpoints", "key")
+def local(tmp_path: Path) -> CheckpointStore:
+    return Workspace(tmp_path).checkpoints("checkpoints", "key")
 
 
-def _stored(mirror: Mirror) -> set[int]:
-    return steps_among(mirror.names())
+def _stored(checkpoints: CheckpointStore) -> set[int]:
+    return steps_among(checkpoints.names())
 
 
-def _on_another_machine(root: str, key: str, monkeypatch: pytest.MonkeyPatch, cache: Path) -> Mirror:
+def _on_another_machine(root: str, key: str, monkeypatch: pytest.MonkeyPatch, cache: Path) -> CheckpointStore:
     monkeypatch.setenv(CACHE_VARIABLE, str(cache))
-    return Workspace(root).mirror("checkpoints", key)
+    return Workspace(root).checkpoints("checkpoints", key)
 
 
-def test_the_highest_complete_step_wins_whatever_the_times_say(local: Mirror) -> None:
+def test_the_highest_complete_step_wins_whatever_the_times_say(local: CheckpointStore) -> None:
     for step in (9, 100, 20):
         _checkpoint(local.folder, step)
     _checkpoint(local.folder, 200, complete=False)
@@ -56,13 +56,13 @@ def test_the_highest_complete_step_wins_whatever_the_times_say(local: Mirror) ->
     assert {path.name for path in local.folder.iterdir()} == {"checkpoint-100", "rows"}
 
 
-def test_nothing_complete_means_from_the_start(local: Mirror) -> None:
+def test_nothing_complete_means_from_the_start(local: CheckpointStore) -> None:
     _checkpoint(local.folder, 5, complete=False)
     assert agree(local.folder, local, ALONE, fetches=True, gather=_alone) is None
     assert list(local.folder.iterdir()) == []
 
 
-def test_another_layout_is_refused_with_both_named(local: Mirror) -> None:
+def test_another_layout_is_refused_with_both_named(local: CheckpointStore) -> None:
     _checkpoint(local.folder, 5, layout=OVER_TWO)
     with pytest.raises(UserError, match=r"2 processes on 2 nodes with ZeRO-3 .* 1 process with no ZeRO") as refused:
         agree(local.folder, local, ALONE, fetches=True, gather=_alone)
@@ -72,10 +72,10 @@ def test_another_layout_is_refused_with_both_named(local: Mirror) -> None:
 def test_an_empty_disk_gets_the_newest_that_every_node_has(
     s3_root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    node = Workspace(s3_root).mirror("checkpoints", "key")
+    node = Workspace(s3_root).checkpoints("checkpoints", "key")
     for step in (3, 6):
         _checkpoint(node.folder, step, layout=OVER_TWO)
-        node.push(f"checkpoint-{step}")
+        node.upload(f"checkpoint-{step}")
     again = _on_another_machine(s3_root, "key", monkeypatch, tmp_path / "other")
     assert list(again.folder.iterdir()) == []
 
@@ -87,26 +87,26 @@ def test_an_empty_disk_gets_the_newest_that_every_node_has(
 
 
 def test_the_store_drops_the_older_once_all_nodes_have_the_newer(s3_root: str) -> None:
-    mirror = Workspace(s3_root).mirror("checkpoints", "key")
-    uploader = Uploader(mirror)
+    checkpoints = Workspace(s3_root).checkpoints("checkpoints", "key")
+    uploader = Uploader(checkpoints)
     assert uploader.finish() == 0
-    uploader.start(_checkpoint(mirror.folder, 3), drop_before=0)
+    uploader.start(_checkpoint(checkpoints.folder, 3), drop_before=0)
     assert uploader.finish() == 3
-    uploader.start(_checkpoint(mirror.folder, 6), drop_before=0)  # another node has stored nothing yet
+    uploader.start(_checkpoint(checkpoints.folder, 6), drop_before=0)  # another node has stored nothing yet
     assert uploader.finish() == 6
-    assert _stored(mirror) == {3, 6}
-    uploader.start(_checkpoint(mirror.folder, 9), drop_before=6)
+    assert _stored(checkpoints) == {3, 6}
+    uploader.start(_checkpoint(checkpoints.folder, 9), drop_before=6)
     assert uploader.finish() == 9
-    assert _stored(mirror) == {6, 9}
+    assert _stored(checkpoints) == {6, 9}
 
 
 def test_a_store_that_refuses_is_told_and_does_not_stop_the_training(
     s3_root: str, s3_server: ObjectStore, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", s3_server.secret_key + "?")
-    mirror = Workspace(s3_root).mirror("checkpoints", "key")
-    uploader = Uploader(mirror)
-    uploader.start(_checkpoint(mirror.folder, 3), drop_before=0)
+    checkpoints = Workspace(s3_root).checkpoints("checkpoints", "key")
+    uploader = Uploader(checkpoints)
+    uploader.start(_checkpoint(checkpoints.folder, 3), drop_before=0)
     assert uploader.finish() == 0
     printed = capsys.readouterr().out
     assert '"kind":"warning"' in printed

@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.tiny_llama import LLAMA3, byte_tokenizer
 
-from opencharacter.engines.conversations import IGNORED, encode
 from opencharacter.errors import UserError
+from opencharacter.tokenization import IGNORED, encode
 from opencharacter.training.chat_templates import CHATML, give_chat_template
 from opencharacter.training.end_of_turn import end_of_turn
 

@@ -7,9 +7,9 @@ import pytest
 from support.small_mixture import small_rows
 from support.tiny_llama import save_tiny_llama
 
-from opencharacter.engines.conversations import IGNORED
 from opencharacter.errors import UserError
 from opencharacter.storage.jsonl import write_jsonl
+from opencharacter.tokenization import IGNORED
 from opencharacter.training import SftConfig
 from opencharacter.training.dataset import encode_rows, load_encoded
 from opencharacter.training.job import Job, Result, Tracking

@@ -8,10 +8,10 @@ import pytest
 from support.small_mixture import CHARACTERS, make_row
 from support.tiny_llama import byte_tokenizer
 
-from opencharacter.engines.conversations import IGNORED, encode
 from opencharacter.errors import UserError
 from opencharacter.records.models import TrainingRow, Turn
 from opencharacter.storage.jsonl import write_jsonl
+from opencharacter.tokenization import IGNORED, encode
 from opencharacter.training.dataset import encode_rows, load_encoded
 from opencharacter.training.job import RowCounts
 

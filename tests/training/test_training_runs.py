@@ -18,9 +18,9 @@ from support.small_mixture import make_mixture, small_rows
 from support.tiny_llama import save_tiny_llama
 
 from opencharacter.errors import UserError
-from opencharacter.storage.cache import CACHE_VARIABLE
 from opencharacter.storage.jsonl import read_models
-from opencharacter.storage.workspace import Ref, Workspace
+from opencharacter.storage.workspace import Artifact, Workspace
+from opencharacter.system.cache import CACHE_VARIABLE
 from opencharacter.templates import load_template
 from opencharacter.training import SftConfig, train
 from opencharacter.training.job import LossPoint, NodeArguments
@@ -39,11 +39,11 @@ SEED = 5
 
 _CHILD = """
 import json, logging, sys
-from opencharacter.storage.workspace import Ref, Workspace
+from opencharacter.storage.workspace import Artifact, Workspace
 from opencharacter.training import SftConfig, train
 logging.basicConfig(level=logging.INFO)
 config, mixture, root, seed = json.loads(sys.argv[1])
-train(SftConfig(**config), Ref(**mixture), workspace=Workspace(root), seed=seed)
+train(SftConfig(**config), Artifact(**mixture), workspace=Workspace(root), seed=seed)
 """
 
 
@@ -53,7 +53,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def mixture(tmp_path_factory: pytest.TempPathFactory) -> Ref:
+def mixture(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
     return make_mixture(Workspace(tmp_path_factory.mktemp("mixture")), small_rows(sessions=12))
 
 
@@ -75,7 +75,7 @@ def _config(base: Path, **fields: Any) -> SftConfig:
 
 
 @pytest.fixture(scope="module")
-def resumed(base: Path, mixture: Ref, tmp_path_factory: pytest.TempPathFactory) -> Ref:
+def resumed(base: Path, mixture: Artifact, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
     """One process, killed by SIGKILL after step 7 and run again."""
     root = tmp_path_factory.mktemp("resumed")
     config = _config(base)
@@ -100,7 +100,7 @@ def resumed(base: Path, mixture: Ref, tmp_path_factory: pytest.TempPathFactory) 
 
 
 @pytest.fixture(scope="module")
-def distributed(base: Path, mixture: Ref, tmp_path_factory: pytest.TempPathFactory) -> Ref:
+def distributed(base: Path, mixture: Artifact, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
     """Two processes of one pod, with ZeRO-2; two nodes train with ZeRO-3."""
     config = _config(base, processes=2, zero_stage=2)
     return train(config, mixture, workspace=Workspace(tmp_path_factory.mktemp("distributed")), seed=SEED)
@@ -147,7 +147,9 @@ class _Ended(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def over_nodes(base: Path, mixture: Ref, s3_server: ObjectStore, tmp_path_factory: pytest.TempPathFactory) -> _Ended:
+def over_nodes(
+    base: Path, mixture: Artifact, s3_server: ObjectStore, tmp_path_factory: pytest.TempPathFactory
+) -> _Ended:
     """Two nodes of one process each, killed by SIGKILL after step 7 and started anew, on other machines."""
     root = f"s3://{BUCKET}/{secrets.token_hex(6)}"
     config = _config(base, processes=2, zero_stage=3)
@@ -185,24 +187,24 @@ def over_nodes(base: Path, mixture: Ref, s3_server: ObjectStore, tmp_path_factor
         return _Ended(model.stats, _curve(model), [entry["Key"] for entry in left.get("Contents", [])])
 
 
-def _curve(model: Ref) -> list[LossPoint]:
+def _curve(model: Artifact) -> list[LossPoint]:
     return list(read_models(model.path / "loss.jsonl", LossPoint))
 
 
-def _weights(model: Ref) -> dict[str, Any]:
+def _weights(model: Artifact) -> dict[str, Any]:
     from safetensors.torch import load_file
 
     return load_file(model.path / "model" / "model.safetensors")
 
 
-def test_a_killed_training_goes_on_from_its_last_checkpoint(resumed: Ref) -> None:
+def test_a_killed_training_goes_on_from_its_last_checkpoint(resumed: Artifact) -> None:
     assert resumed.stats["resumed_from_step"] == 6
     curve = _curve(resumed)
     assert [point.step for point in curve] == list(range(1, STEPS + 1))
     assert curve[-1].loss < curve[0].loss - 0.5
 
 
-def test_two_processes_follow_the_loss_curve_of_one(resumed: Ref, distributed: Ref) -> None:
+def test_two_processes_follow_the_loss_curve_of_one(resumed: Artifact, distributed: Artifact) -> None:
     """At the same global batch; the reference was interrupted, the two processes were not."""
     assert (resumed.stats["world_size"], distributed.stats["world_size"]) == (1, 2)
     alone, together = _curve(resumed), _curve(distributed)
@@ -214,14 +216,14 @@ def test_two_processes_follow_the_loss_curve_of_one(resumed: Ref, distributed: R
     assert max(float((found[name] - expected[name]).abs().max()) for name in expected) < WEIGHT_TOLERANCE
 
 
-def test_the_learning_rate_falls_in_a_straight_line(resumed: Ref) -> None:
+def test_the_learning_rate_falls_in_a_straight_line(resumed: Artifact) -> None:
     rates = [point.learning_rate for point in _curve(resumed)]
     assert rates[0] == 0  # one step of warm-up
     falls = [before - after for before, after in itertools.pairwise(rates[1:])]
     assert falls == pytest.approx([(3e-3 - 3e-4) / (STEPS - 1)] * len(falls))
 
 
-def test_the_output_can_be_served_and_traced(resumed: Ref, base: Path, mixture: Ref) -> None:
+def test_the_output_can_be_served_and_traced(resumed: Artifact, base: Path, mixture: Artifact) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     folder = resumed.path / "model"
@@ -243,7 +245,7 @@ def test_the_output_can_be_served_and_traced(resumed: Ref, base: Path, mixture: 
 
 
 def test_a_finished_training_is_not_repeated(
-    resumed: Ref, base: Path, mixture: Ref, monkeypatch: pytest.MonkeyPatch
+    resumed: Artifact, base: Path, mixture: Artifact, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("a worker was started"))
     workspace = Workspace(Path(resumed.uri).parents[2])
@@ -255,13 +257,13 @@ def test_a_finished_training_is_not_repeated(
 
 
 def test_what_is_no_mixture_is_refused(base: Path, tmp_path: Path) -> None:
-    wrong = Ref(kind="mixture", key="k", uri=str(tmp_path), digest="d")
+    wrong = Artifact(kind="mixture", key="k", uri=str(tmp_path), digest="d")
     with pytest.raises(UserError, match=r"train\.jsonl\.zst"):
         train(_config(base), wrong, workspace=Workspace(tmp_path / "w"), seed=1)
     assert os.listdir(tmp_path) == []
 
 
-def test_two_nodes_lose_their_disks_and_go_on_along_the_same_curve(resumed: Ref, over_nodes: _Ended) -> None:
+def test_two_nodes_lose_their_disks_and_go_on_along_the_same_curve(resumed: Artifact, over_nodes: _Ended) -> None:
     """Each had pushed its own part of the checkpoints to the object store while they trained."""
     assert over_nodes.stats["world_size"] == 2
     assert over_nodes.stats["resumed_from_step"] in (3, 6), "6, if its push had ended by step 7"

@@ -11,7 +11,7 @@ from support.small_mixture import make_mixture, small_rows
 from support.trainer_api import WORKFLOW, TrainerCluster
 
 from opencharacter.errors import OpenCharacterError, UserError
-from opencharacter.storage.workspace import Ref, Workspace
+from opencharacter.storage.workspace import Artifact, Workspace
 from opencharacter.training import SftConfig, train
 from opencharacter.training.job import Event, NodeArguments
 from opencharacter.training.trainjob import TRAINJOB_VARIABLE, TrainJobSettings, run_train_job
@@ -21,7 +21,7 @@ from opencharacter.training.trainjob.manifest import SPEC_ANNOTATION
 SETTINGS = TrainJobSettings(image="training:1", nodes=2, queue="gpus", memory="4Gi", memory_needed="7Gi")
 TASK = NodeArguments(
     config=SftConfig(base_model="org/model", processes=2),
-    mixture=Ref(kind="mixture", key="m", uri="s3://bucket/outputs/mixture/m", digest="d"),
+    mixture=Artifact(kind="mixture", key="m", uri="s3://bucket/outputs/mixture/m", digest="d"),
     workspace="s3://bucket/run",
     seed=1,
     experiment=None,
@@ -275,7 +275,7 @@ def test_a_workspace_that_is_away_does_not_stop_the_training(
     def away(*_: object) -> str:
         raise OpenCharacterError("the object store is away")
 
-    monkeypatch.setattr("opencharacter.storage.local_place.LocalPlace.write_log", away)
+    monkeypatch.setattr("opencharacter.storage.local.LocalBackend.write_log", away)
     cluster = trainer_cluster
     cluster.script = [lambda: cluster.start(*_steps(1)), lambda: cluster.say(*_steps(2)), cluster.finish]
     _run(cluster)
@@ -291,7 +291,7 @@ def test_a_cancelled_job_is_deleted_before_its_logs_are_kept(
 
     def cancel() -> None:
         monkeypatch.setattr(
-            "opencharacter.storage.local_place.LocalPlace.write_log", lambda *_: order.append(len(cluster.jobs))
+            "opencharacter.storage.local.LocalBackend.write_log", lambda *_: order.append(len(cluster.jobs))
         )
         raise KeyboardInterrupt
 
@@ -551,7 +551,7 @@ def test_the_step_gives_the_model_that_the_job_has_committed(
         task = NodeArguments.model_validate_json(cluster.job()["spec"]["trainer"]["args"][0])
         assert (task.mixture, task.seed, task.experiment) == (mixture, 3, "characters")
         if trained:
-            with Workspace(task.workspace).produce("model", task.key) as draft:
+            with Workspace(task.workspace).create("model", task.key) as draft:
                 (draft.path / "README.md").write_text("as node 0 would")
         cluster.finish()
 

@@ -10,7 +10,7 @@ from support.kueue import TRAINER_2_2, dropped
 from support.pod_security import violations
 
 from opencharacter.errors import UserError
-from opencharacter.storage.workspace import Ref
+from opencharacter.storage.workspace import Artifact
 from opencharacter.training import SftConfig
 from opencharacter.training.job import NodeArguments
 from opencharacter.training.trainjob import TRAINJOB_VARIABLE, SecretVariable, TrainJobSettings
@@ -50,7 +50,7 @@ OWNER = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "name": "run-
 def _arguments(processes: int = 16, base_model: str = "org/model") -> NodeArguments:
     return NodeArguments(
         config=SftConfig(base_model=base_model, processes=processes, global_batch_size=32),
-        mixture=Ref(kind="mixture", key="m", uri="s3://bucket/outputs/mixture/m", digest="d"),
+        mixture=Artifact(kind="mixture", key="m", uri="s3://bucket/outputs/mixture/m", digest="d"),
         workspace="s3://bucket/run",
         seed=1,
         experiment="characters",

@@ -14,7 +14,7 @@ def matches(row: dict[str, Any]) -> bool:
 
 
 def parse(row: dict[str, Any]) -> list[list[Turn]]:
-    """The row's conversation. Raises `Malformed`."""
+    """The row's conversation. Raises `InvalidRow`."""
     return [question_and_answer(text_of(row, "instruction"), optional_text_of(row, "input"), text_of(row, "output"))]
 
 

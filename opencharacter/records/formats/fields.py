@@ -2,27 +2,27 @@
 
 from typing import Any
 
-from opencharacter.records.rows import Malformed
+from opencharacter.records.rows import InvalidRow
 
 
 def text_of(row: dict[str, Any], key: str) -> str:
-    """The text under `key`. Raises `Malformed` if there is none."""
+    """The text under `key`. Raises `InvalidRow` if there is none."""
     value = row.get(key)
     if not isinstance(value, str):
-        raise Malformed(f"'{key}' is missing" if value is None else f"'{key}' is not text")
+        raise InvalidRow(f"'{key}' is missing" if value is None else f"'{key}' is not text")
     return value
 
 
 def optional_text_of(row: dict[str, Any], key: str) -> str:
-    """The text under `key`, empty if there is none. Raises `Malformed` if it is something else."""
+    """The text under `key`, empty if there is none. Raises `InvalidRow` if it is something else."""
     return "" if row.get(key) is None else text_of(row, key)
 
 
 def list_of(row: dict[str, Any], key: str) -> list[Any]:
-    """The list under `key`. Raises `Malformed` if there is none."""
+    """The list under `key`. Raises `InvalidRow` if there is none."""
     value = row.get(key)
     if not isinstance(value, list):
-        raise Malformed(f"'{key}' is missing" if value is None else f"'{key}' is not a list")
+        raise InvalidRow(f"'{key}' is missing" if value is None else f"'{key}' is not a list")
     return value
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from opencharacter.records.formats.fields import first_of, list_of, text_of
 from opencharacter.records.models import Role, Turn
-from opencharacter.records.rows import Malformed
+from opencharacter.records.rows import InvalidRow
 
 FORM = '{"messages": [{"role": "user", "content": …}, {"role": "assistant", "content": …}]}'
 
@@ -20,18 +20,18 @@ def matches(row: dict[str, Any]) -> bool:
 
 
 def parse(row: dict[str, Any]) -> list[list[Turn]]:
-    """The row's conversation. Raises `Malformed`."""
+    """The row's conversation. Raises `InvalidRow`."""
     key = next((key for key in _KEYS if row.get(key) is not None), _KEYS[0])
     messages = list_of(row, key)
     if not all(isinstance(message, dict) for message in messages):
-        raise Malformed(f"'{key}' is not a list of 'role' and 'content'")
+        raise InvalidRow(f"'{key}' is not a list of 'role' and 'content'")
     return [[Turn(role=_role(text_of(message, "role")), content=_content(message)) for message in messages]]
 
 
 def _role(name: str) -> Role:
     role = _ROLES.get(name)
     if role is None:
-        raise Malformed(f"a message has the role {name[:40]!r}; only user, assistant and system are understood")
+        raise InvalidRow(f"a message has the role {name[:40]!r}; only user, assistant and system are understood")
     return role
 
 
@@ -41,5 +41,5 @@ def _content(message: dict[str, Any]) -> str:
     if not isinstance(parts, list):
         return text_of(message, "content")
     if not all(isinstance(part, dict) and part.get("type") == "text" for part in parts):
-        raise Malformed("'content' holds parts that are not text")
+        raise InvalidRow("'content' holds parts that are not text")
     return "\n".join(text_of(part, "text") for part in parts)

@@ -14,5 +14,5 @@ def matches(row: dict[str, Any]) -> bool:
 
 
 def parse(row: dict[str, Any]) -> list[list[Turn]]:
-    """The request alone; the persona is the asker's, not the answering character's. Raises `Malformed`."""
+    """The request alone; the persona is the asker's, not the answering character's. Raises `InvalidRow`."""
     return [[Turn(role="user", content=text_of(row, "synthesized text").strip())]]

@@ -4,7 +4,7 @@ from typing import Any
 
 from opencharacter.records.formats.fields import first_of, list_of, text_of
 from opencharacter.records.models import Role, Turn
-from opencharacter.records.rows import Malformed
+from opencharacter.records.rows import InvalidRow
 
 FORM = '{"conversations": [{"from": "human", "value": …}, {"from": "gpt", "value": …}]}'
 
@@ -30,15 +30,15 @@ def matches(row: dict[str, Any]) -> bool:
 
 
 def parse(row: dict[str, Any]) -> list[list[Turn]]:
-    """The row's conversation. Raises `Malformed`."""
+    """The row's conversation. Raises `InvalidRow`."""
     turns = list_of(row, "conversations")
     if not all(isinstance(turn, dict) for turn in turns):
-        raise Malformed("'conversations' is not a list of 'from' and 'value'")
+        raise InvalidRow("'conversations' is not a list of 'from' and 'value'")
     return [[Turn(role=_role(text_of(turn, "from")), content=text_of(turn, "value")) for turn in turns]]
 
 
 def _role(name: str) -> Role:
     role = _ROLES.get(name.lower())
     if role is None:
-        raise Malformed(f"a turn is from {name[:40]!r}, whose part is unknown")
+        raise InvalidRow(f"a turn is from {name[:40]!r}, whose part is unknown")
     return role

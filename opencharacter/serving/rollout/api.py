@@ -3,10 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from opencharacter.engines.cluster import API_TIMEOUT_S
-from opencharacter.engines.patience import patiently
-from opencharacter.engines.refusals import Cause, cause_of, refused
 from opencharacter.errors import OpenCharacterError
+from opencharacter.kube import API_TIMEOUT_S, Cause, cause_of, patiently, refused
 from opencharacter.serving.manifest import GROUP, PLURAL, VERSION
 from opencharacter.serving.rollout.outcome import Reason
 

@@ -3,8 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from opencharacter.engines.cluster import in_pod
-from opencharacter.engines.refusals import Cause, cause_of, words_of
+from opencharacter.kube import Cause, cause_of, in_pod, words_of
 from opencharacter.serving.rollout.api import Namespace
 from opencharacter.serving.rollout.outcome import Reason, RolloutFailed
 from opencharacter.serving.rollout.smoke import SmokeQuestion, cut, fault_of

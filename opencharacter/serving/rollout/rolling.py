@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from opencharacter.engines.cluster import cluster_client, cluster_namespace, in_pod
 from opencharacter.errors import OpenCharacterError, UserError
+from opencharacter.kube import cluster_client, cluster_namespace, in_pod
 from opencharacter.serving.config import DeployConfig
 from opencharacter.serving.deployment import UNKNOWN, DeployableModel, deployment_manifest
 from opencharacter.serving.names import next_predictor, predictor_service, too_long

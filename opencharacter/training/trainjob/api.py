@@ -5,9 +5,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from opencharacter.engines.patience import patiently
-from opencharacter.engines.refusals import Cause, cause_of, refused, status_of, words_of
 from opencharacter.errors import OpenCharacterError, UserError
+from opencharacter.kube import Cause, cause_of, patiently, refused, status_of, words_of
 from opencharacter.training.trainjob.manifest import GROUP, NODE, OLDEST_TRAINER, PLURAL, VERSION
 
 if TYPE_CHECKING:

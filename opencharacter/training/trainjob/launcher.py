@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, NoReturn
 
-from opencharacter.engines.cluster import cluster_client, cluster_namespace
 from opencharacter.errors import OpenCharacterError
+from opencharacter.kube import cluster_client, cluster_namespace
 from opencharacter.storage.workspace import Workspace
 from opencharacter.training.job import NodeArguments
 from opencharacter.training.trainjob.api import ClusterApi

@@ -6,10 +6,10 @@ the types of 2.2, which drops later fields, and JobSet then refuses the changed 
 
 from typing import Any
 
-from opencharacter.engines.hardware import GPUS_VARIABLE
 from opencharacter.errors import UserError
 from opencharacter.hashing import digest
-from opencharacter.storage.cache import CACHE_VARIABLE
+from opencharacter.system.cache import CACHE_VARIABLE
+from opencharacter.system.hardware import GPUS_VARIABLE
 from opencharacter.templates import OVERRIDE_VARIABLE
 from opencharacter.training.config import SftConfig
 from opencharacter.training.job import NodeArguments

@@ -192,7 +192,7 @@ class Suite:
 
     def image(self, name: str) -> str:
         """The reference of one of our images."""
-        from opencharacter.pipelines.cluster import Images
+        from opencharacter.cluster.spec import Images
 
         return Images.model_validate(self.images).reference(name)  # type: ignore[arg-type]
 
@@ -284,7 +284,7 @@ class Suite:
 
     def retry_rules(self) -> Any:
         """What the cluster tries again, as preflight reads it from the ConfigMap of Argo's controller."""
-        from opencharacter.pipelines.workflow_defaults import retry_rules
+        from opencharacter.cluster.workflow_defaults import retry_rules
 
         for namespace in (self.namespace, "kubeflow"):
             if found := self.kube.get(f"{CONFIG_MAPS.format(namespace)}/workflow-controller-configmap"):

@@ -1,0 +1,1 @@
+"""Shipped clusters: one YAML each."""

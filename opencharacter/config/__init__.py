@@ -1,0 +1,1 @@
+"""The run configuration, and the reading of the YAML files that people write."""

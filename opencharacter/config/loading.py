@@ -1,0 +1,65 @@
+"""Reading run configurations: a file or a shipped recipe, and overrides."""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from opencharacter.config.run import RunConfig
+from opencharacter.config.yaml_files import load_document, read_text, shipped, shipped_text
+from opencharacter.errors import UserError
+
+_RECIPES = "opencharacter.recipes"
+
+
+def presets() -> list[str]:
+    """Names of the shipped recipes."""
+    return shipped(_RECIPES)
+
+
+def preset_text(name: str) -> str:
+    """The YAML of a shipped recipe. Raises `UserError` for an unknown name."""
+    return shipped_text(_RECIPES, name, "preset")
+
+
+def load_run_config(path: Path | None = None, *, preset: str | None = None, overrides: Sequence[str] = ()) -> RunConfig:
+    """Read, override and validate. Relative input paths are taken from the configuration file's folder.
+
+    `overrides` are `dotted.key=value`, the value in YAML. Raises `UserError` naming file, line and key.
+    """
+    if (path is None) == (preset is None):
+        raise UserError("give either --config FILE or --preset NAME")
+    if path is not None:
+        label, prepare = str(path), partial(_anchor_paths, folder=path.parent)
+        text = read_text(path, hint="start from a shipped one: opencharacter config show --preset demo")
+    else:
+        label, prepare = f"preset {preset}", None
+        text = preset_text(preset or "")
+    return load_document(
+        RunConfig,
+        text,
+        label,
+        overrides=overrides,
+        hint="opencharacter config schema lists every key",
+        prepare=prepare,
+    )
+
+
+def _anchor_paths(data: dict[str, Any], folder: Path) -> None:
+    inputs, mix = data.get("inputs"), data.get("mix")
+    sources: list[Any] = []
+    if isinstance(inputs, dict):
+        sources += [*(inputs.get("personas") or []), *(inputs.get("corpora") or [])]
+        if isinstance(release := inputs.get("release"), dict):
+            for key in ("characters", "dialogues"):
+                if isinstance(release.get(key), str):
+                    release[key] = _anchored(release[key], folder)
+    if isinstance(mix, dict):
+        sources += mix.get("general") or []
+    for source in sources:
+        if isinstance(source, dict) and isinstance(source.get("uri"), str):
+            source["uri"] = _anchored(source["uri"], folder)
+
+
+def _anchored(uri: str, folder: Path) -> str:
+    return uri if "://" in uri else str((folder / Path(uri).expanduser()).resolve())

@@ -1,0 +1,138 @@
+"""What a cluster is asked for."""
+
+from collections.abc import Iterable
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from opencharacter.cluster.images import STEP_IMAGES
+from opencharacter.cluster.quantities import Bytes, Cpu
+from opencharacter.cluster.spec import (
+    STEPS,
+    AffinityTerm,
+    Cluster,
+    Placement,
+    StepName,
+    Toleration,
+)
+
+Part = Literal["kserve", "pipelines", "trainer", "kueue"]
+
+
+class SecretNeed(BaseModel):
+    """A Secret, and the keys that it must hold."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
+    keys: tuple[str, ...] = ()
+
+
+class PodNeed(BaseModel):
+    """What pods ask of a node."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(description="what is told of: `step sft`")
+    count: int = Field(default=1, ge=1, description="pods that run together")
+    requests: dict[str, str] = Field(description="resource to Kubernetes quantity")
+    node_selector: dict[str, str] = {}
+    tolerations: tuple[Toleration, ...] = ()
+    affinity: tuple[AffinityTerm, ...] = Field(default=(), description="rules, not preferences")
+    of_run: bool = Field(default=True, description="of a run's step, for which an autoscaler may make a node")
+
+
+class Needs(BaseModel):
+    """All that is looked for."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    namespace: str = Field(default="default", pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
+    parts: tuple[Part, ...] = ()
+    gpus: Literal[0, 1, 2, 4, 8, 16] = Field(default=0, description="on one node")
+    gpu_type: str = "nvidia.com/gpu"
+    cpu: Cpu | None = Field(default=None, description="cores on one node")
+    memory: Bytes | None = Field(default=None, description="on one node, with the cores and the GPUs")
+    pods: tuple[PodNeed, ...] = Field(default=(), description="each kind of pod that must find room")
+    secrets: tuple[SecretNeed, ...] = ()
+    queues: tuple[str, ...] = Field(default=(), description="Kueue LocalQueues of the namespace")
+    priorities: tuple[str, ...] = Field(default=(), description="Kueue WorkloadPriorityClasses of the cluster")
+    retries: int = Field(default=0, description="the most further attempts that a step has; 0: nobody asks")
+    runtime: str | None = Field(default=None, description="a ServingRuntime that must serve our model format")
+    images: tuple[str, ...] = Field(default=(), description="references that a registry must hold")
+    step_images: tuple[str, ...] = Field(default=(), description="images that must hold this library besides")
+    bucket: str | None = Field(default=None, pattern=r"^s3://[^/]+(/.*)?$", description="s3://BUCKET/PREFIX")
+
+    @property
+    def all_pods(self) -> tuple[PodNeed, ...]:
+        """Every kind of pod, the one that `gpus`, `cpu` and `memory` describe included: it may run on any node."""
+        asked = _requests(self.cpu, self.memory, self.gpus, self.gpu_type)
+        if not asked:
+            return self.pods
+        anywhere = (Toleration(operator="Exists"),)
+        return (PodNeed(name="one pod", requests=asked, tolerations=anywhere, of_run=False), *self.pods)
+
+
+def needs_of(profile: Cluster, steps: Iterable[StepName] = STEPS) -> Needs:
+    """What these steps of a run with this profile ask the cluster for.
+
+    Left out: Secrets that may be absent, and images that nodes never pull.
+    """
+    steps = tuple(steps)
+    placements = [profile.placement(step) for step in steps]
+    queues = sorted({placement.queue for placement in placements if placement.queue})
+    priorities = sorted({placement.priority for placement in placements if placement.priority})
+    parts: list[Part] = ["pipelines"]
+    parts += ["trainer"] if any((placement.nodes or 1) > 1 for placement in placements) else []
+    parts += ["kueue"] if queues else []
+    secrets: dict[str, tuple[str, ...]] = dict.fromkeys(profile.images.pull_secrets, ())
+    for source in profile.secrets:
+        if not source.optional:
+            secrets[source.secret] = (*secrets.get(source.secret, ()), *source.keys)
+    pulled = sorted(set(STEP_IMAGES.values())) if profile.images.pull_policy != "Never" else ()
+    return Needs(
+        namespace=profile.namespace,
+        parts=tuple(parts),
+        pods=_pods(profile, steps),
+        secrets=tuple(SecretNeed(name=name, keys=keys) for name, keys in secrets.items()),
+        queues=tuple(queues),
+        priorities=tuple(priorities),
+        retries=max(placement.retries.count if placement.retries else 0 for placement in placements),
+        step_images=tuple(profile.images.reference(name) for name in pulled),
+    )
+
+
+def _pods(profile: Cluster, steps: tuple[StepName, ...]) -> tuple[PodNeed, ...]:
+    """The kinds of pods, each with the steps that have it."""
+    kinds: dict[str, tuple[PodNeed, list[str]]] = {}
+    for step in steps:
+        nodes = profile.placement(step).nodes or 1
+        asked = [_pod(profile.pod(step))] + ([_pod(profile.placement(step), nodes)] if nodes > 1 else [])
+        for pod in asked:
+            kinds.setdefault(pod.model_dump_json(), (pod, []))[1].append(step)
+    return tuple(
+        pod.model_copy(update={"name": f"{_noun(pod, len(names))} {', '.join(names)}"}) for pod, names in kinds.values()
+    )
+
+
+def _noun(pod: PodNeed, steps: int) -> str:
+    noun = "the TrainJob of step" if pod.count > 1 else "step"
+    return f"{noun}{'s' * (steps > 1)}"
+
+
+def _pod(placement: Placement, count: int = 1) -> PodNeed:
+    gpu_type = placement.accelerator.type if placement.accelerator else ""
+    return PodNeed(
+        name="",
+        count=count,
+        # Kubernetes takes a limit for the request where there is none.
+        requests=_requests(placement.cpu or placement.cpu_limit, placement.memory, placement.gpus, gpu_type),
+        node_selector=placement.node_selector or {},
+        tolerations=tuple(placement.tolerations or ()),
+        affinity=tuple(term for term in placement.affinity or () if term.weight is None),
+    )
+
+
+def _requests(cpu: str | None, memory: str | None, gpus: int, gpu_type: str) -> dict[str, str]:
+    asked = {"cpu": cpu, "memory": memory, gpu_type: str(gpus) if gpus else None}
+    return {name: quantity for name, quantity in asked.items() if quantity}

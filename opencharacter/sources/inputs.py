@@ -1,0 +1,59 @@
+"""Inputs wherever they lie: a path, a file of a package, an object store, the Hugging Face hub."""
+
+import importlib.resources
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from opencharacter.errors import UserError
+from opencharacter.hashing import file_digest, tree_digest
+from opencharacter.sources.hub import HUB_SCHEME, fetch_dataset, parse_hub_uri
+from opencharacter.storage.s3.client import OBJECT_SCHEME
+from opencharacter.storage.s3.downloads import fetch_object
+from opencharacter.storage.workspace import local_path
+
+_PACKAGE_SCHEME = "package://"
+
+
+def fetch(uri: str) -> Path:
+    """The input on this machine: a file or, for a local folder, a folder.
+
+    `uri` is a path, `file://PATH`, `package://PACKAGE/PATH` (a file that comes with a Python package),
+    `s3://BUCKET/KEY` or `hf://OWNER/NAME[@REVISION][/CONFIG or /FILE]`. What is fetched over a network is cached and
+    must not be changed. Raises `UserError` if there is no such input or it may not be read, `OpenCharacterError` if
+    the store cannot be reached.
+    """
+    if uri.startswith(OBJECT_SCHEME):
+        return fetch_object(uri)
+    if uri.startswith(HUB_SCHEME):
+        return fetch_dataset(uri)
+    if uri.startswith(_PACKAGE_SCHEME):
+        return _package_file(uri)
+    if "://" in uri and not uri.startswith("file://"):
+        raise UserError(f"'{uri}': unknown scheme; expected a path, file://, package://, s3:// or hf://")
+    path = local_path(uri).expanduser()
+    if not path.exists():
+        raise UserError(f"{path}: no such file")
+    return path.resolve()
+
+
+def source_name(uri: str) -> str:
+    """The data set's name for the licence lineage: the hub's id, otherwise the file's name."""
+    if uri.startswith(HUB_SCHEME):
+        return parse_hub_uri(uri).repository
+    return urlsplit(uri).path.rstrip("/").rsplit("/", 1)[-1] if "://" in uri else Path(uri).name
+
+
+def input_digest(path: Path) -> str:
+    """Digest of what a fetched input holds, file or folder."""
+    return tree_digest(path) if path.is_dir() else file_digest(path)
+
+
+def _package_file(uri: str) -> Path:
+    package, _, inner = uri.removeprefix(_PACKAGE_SCHEME).partition("/")
+    try:
+        path = importlib.resources.files(package).joinpath(inner)
+    except (ModuleNotFoundError, ValueError) as error:
+        raise UserError(f"'{uri}': no Python package '{package}' is installed") from error
+    if not isinstance(path, Path) or not path.is_file():
+        raise UserError(f"'{uri}': the package '{package}' holds no file '{inner}'")
+    return path

@@ -1,0 +1,90 @@
+"""Setting bad rows aside while a source is read."""
+
+import operator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
+
+from opencharacter.errors import UserError
+from opencharacter.records import BadRow
+
+OUTCOMES = ("ok", "bad", "duplicates")
+"""What becomes of a row that was read."""
+
+_TOLD = 5
+
+
+Row = TypeVar("Row", bound=BaseModel)
+
+
+class Quarantine(AbstractContextManager["Quarantine"]):
+    """The file of bad rows, and the count of rows by outcome for each source.
+
+    The file is written as the rows are read; if there are too many, it is given to `keep_file`, which keeps it outside
+    the output that was being made, and tells where.
+    """
+
+    def __init__(self, path: Path, *, max_bad_share: float, keep_file: Callable[[Path], str]) -> None:
+        self._path = path
+        self._max_bad_share = max_bad_share
+        self._keep = keep_file
+        self._file = path.open("w", encoding="utf-8")
+        self._seen: set[str] = set()
+        self.reasons: Counter[str] = Counter()
+        self.sources: dict[str, Counter[str]] = {}
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def filter_rows(
+        self, rows: Iterable[Row | BadRow], name: str, *, identity: Callable[[Any], str] = operator.attrgetter("id")
+    ) -> Iterator[Row]:
+        """The good rows of the source `name`, each identity once over all sources.
+
+        Once all are read, raises `UserError` if there were none, or if more than the allowed share was bad.
+        """
+        counts = self.sources.setdefault(name, Counter(dict.fromkeys(OUTCOMES, 0)))
+        first_bad: list[BadRow] = []
+        for row in rows:
+            if isinstance(row, BadRow):
+                self._set_aside(row)
+                counts["bad"] += 1
+                if len(first_bad) < _TOLD:
+                    first_bad.append(row)
+            elif (key := identity(row)) in self._seen:
+                counts["duplicates"] += 1
+            else:
+                self._seen.add(key)
+                counts["ok"] += 1
+                yield row
+        self._judge(name, counts, first_bad)
+
+    def totals(self) -> dict[str, int]:
+        """Rows of all sources by outcome: ok, bad, duplicates."""
+        return {outcome: sum(counts[outcome] for counts in self.sources.values()) for outcome in OUTCOMES}
+
+    def _set_aside(self, row: BadRow) -> None:
+        self._file.write(row.model_dump_json() + "\n")
+        self.reasons[row.reason] += 1
+
+    def _judge(self, name: str, counts: Counter[str], first_bad: list[BadRow]) -> None:
+        read = counts.total()
+        if not read:
+            raise UserError(f"{name}: the data set is empty")
+        if counts["bad"] <= self._max_bad_share * read and counts["bad"] < read:
+            return
+        self._file.close()
+        kept = self._keep(self._path)
+        told = "".join(f"\n  {row.file}:{row.line}: {row.reason}" for row in first_bad)
+        raise UserError(
+            f"{name}: {counts['bad']} of {read} rows are bad (max_bad_share is {self._max_bad_share:g}); "
+            f"the first:{told}\nall are in {kept}",
+            hint="name the right `format`, correct the rows, or raise max_bad_share",
+        )

@@ -1,0 +1,124 @@
+"""Folders that outlive the machine they are written on, such as checkpoints."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Protocol
+
+from opencharacter.errors import OpenCharacterError
+from opencharacter.hashing import digest, file_digests, tree_digest
+from opencharacter.storage.s3.client import ObjectStore
+from opencharacter.system.cache import cache_folder
+
+_MARK = ".complete.json"
+
+
+class CheckpointStore(Protocol):
+    """A local folder whose sub-folders are kept in the workspace, each by its name."""
+
+    folder: Path
+    """The folder on this machine, there; stable, so that what a killed process left in it is found."""
+
+    def names(self) -> list[str]:
+        """The sub-folders that the workspace holds completely, sorted by name. (In a local workspace they are the
+        folder's own; whether its writer was done with one, it must have noted there itself.)"""
+
+    def download(self, name: str) -> Path:
+        """Make a sub-folder local, as it was pushed, and return it. Raises `OpenCharacterError` if it is damaged."""
+
+    def upload(self, name: str) -> None:
+        """Keep the local sub-folder `name`. It is there for others at once, when all of it has arrived; an older one
+        of this name stays until then."""
+
+    def remove(self, name: str) -> None:
+        """Forget a sub-folder, locally too."""
+
+    def clear(self) -> None:
+        """Forget all of them, and the local folder."""
+
+
+class LocalCheckpoints:
+    """`CheckpointStore` in a local workspace, where both folders are one."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def names(self) -> list[str]:
+        """See `CheckpointStore.names`."""
+        return sorted(path.name for path in self.folder.iterdir() if path.is_dir())
+
+    def download(self, name: str) -> Path:
+        """See `CheckpointStore.download`."""
+        return self.folder / name
+
+    def upload(self, name: str) -> None:
+        """See `CheckpointStore.upload`."""
+
+    def remove(self, name: str) -> None:
+        """See `CheckpointStore.remove`."""
+        shutil.rmtree(self.folder / name, ignore_errors=True)
+
+    def clear(self) -> None:
+        """See `CheckpointStore.clear`."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class S3Checkpoints:
+    """Checkpoints in an object store: files below `NAME/DIGEST/`, and `NAME.complete.json` that names the digest."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+        self.folder = cache_folder("mirrors", digest([store.endpoint, store.uri()])[:32])
+
+    def names(self) -> list[str]:
+        """See `CheckpointStore.names`."""
+        marks = [each.key for each in self._store.below("") if "/" not in each.key and each.key.endswith(_MARK)]
+        return sorted(key.removesuffix(_MARK) for key in marks)
+
+    def download(self, name: str) -> Path:
+        """See `CheckpointStore.download`."""
+        tree, target = self._complete(name), self.folder / name
+        if tree is None:
+            raise OpenCharacterError(f"'{self._store.uri(name)}': not there, or never completed")
+        if target.is_dir() and tree_digest(target) == tree:
+            return target
+        draft = self.folder / f".{name}"
+        self._store.download_tree(f"{name}/{tree}", draft)
+        if tree_digest(draft) != tree:
+            shutil.rmtree(draft)
+            raise OpenCharacterError(
+                f"'{self._store.uri(name)}': what the object store gave is not what was pushed",
+                hint="delete that prefix to go on from the one before",
+            )
+        shutil.rmtree(target, ignore_errors=True)
+        draft.rename(target)
+        return target
+
+    def upload(self, name: str) -> None:
+        """See `CheckpointStore.upload`."""
+        files = file_digests(self.folder / name)
+        tree = digest(files)
+        self._store.upload(self.folder / name, f"{name}/{tree}", files)
+        self._store.put(f"{name}{_MARK}", json.dumps({"digest": tree}).encode())
+        self._drop(f"{name}/", keep=f"{name}/{tree}/")
+
+    def remove(self, name: str) -> None:
+        """See `CheckpointStore.remove`."""
+        self._store.delete([f"{name}{_MARK}"])
+        self._drop(f"{name}/")
+        shutil.rmtree(self.folder / name, ignore_errors=True)
+
+    def clear(self) -> None:
+        """See `CheckpointStore.clear`."""
+        self._store.delete(f"{name}{_MARK}" for name in self.names())
+        self._drop("")
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _complete(self, name: str) -> str | None:
+        mark = self._store.get(f"{name}{_MARK}")
+        return str(json.loads(mark.data)["digest"]) if mark else None
+
+    def _drop(self, prefix: str, keep: str | None = None) -> None:
+        keys = [each.key for each in self._store.below(prefix)]
+        self._store.delete(key for key in keys if keep is None or not key.startswith(keep))

@@ -1,0 +1,1 @@
+"""This machine: processes, locks, the cache folder, durable writes, hardware."""

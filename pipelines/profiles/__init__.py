@@ -1,1 +1,0 @@
-"""Shipped cluster profiles: one YAML each."""
