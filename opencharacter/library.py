@@ -1,4 +1,4 @@
-"""Identity of the code: part of what decides a step's result, and so of its key (DESIGN decision 2)."""
+"""Identity of the code: part of what decides a step's result, and so of its key (docs/design.md, decision 2)."""
 
 import functools
 from importlib import resources

@@ -1,4 +1,4 @@
-"""The system prompt of a character, the same in generation, training, evaluation and serving (DESIGN decision 6)."""
+"""The system prompt of a character, shared by generation, training, evaluation, serving (docs/design.md, decision 6)."""
 
 from typing import Literal
 

@@ -1,4 +1,4 @@
-"""The chat engine: every LLM call of every step goes through it (DESIGN decision 5)."""
+"""The chat engine: every LLM call of every step goes through it (docs/design.md, decision 5)."""
 
 import asyncio
 import random

@@ -43,7 +43,7 @@ class EvaluateConfig(BaseModel):
 
 
 class GateConfig(BaseModel):
-    """When a challenger may become champion (DESIGN decision 12)."""
+    """When a challenger may become champion (docs/design.md, decision 12)."""
 
     model_config = ConfigDict(extra="forbid")
 

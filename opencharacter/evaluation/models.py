@@ -44,7 +44,7 @@ class _Row(BaseModel):
 
 
 class ScoreRow(_Row):
-    """One measurement (DESIGN decision 12). A score exists where the status is ok, and nowhere else."""
+    """One measurement (docs/design.md, decision 12). A score exists where the status is ok, and nowhere else."""
 
     metric: Metric
     judge: str | None = Field(default=None, description="model name of the judge")

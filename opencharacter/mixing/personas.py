@@ -1,6 +1,6 @@
 """Characters whose personas say the same thing: one of each group stays.
 
-It is done before the split, so that no held-out character has a near twin in training (DESIGN decision 11).
+It is done before the split, so that no held-out character has a near twin in training (docs/design.md, decision 11).
 """
 
 from collections.abc import Iterable

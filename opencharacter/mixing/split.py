@@ -1,4 +1,4 @@
-"""The split grid: {characters seen, held out} x {sessions seen, held out} (DESIGN decision 11).
+"""The split grid: {characters seen, held out} x {sessions seen, held out} (docs/design.md, decision 11).
 
 A character or session is held out when its seeded hash fraction lies below the share, so the side that it is on does
 not depend on the order of the rows, and hardly on what else is in the data: only where a share above 0 would leave one

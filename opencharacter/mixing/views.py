@@ -1,4 +1,4 @@
-"""What of a character the system message of a row holds (DESIGN decision 6)."""
+"""What of a character the system message of a row holds (docs/design.md, decision 6)."""
 
 from collections.abc import Mapping
 from typing import get_args

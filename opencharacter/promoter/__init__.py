@@ -1,4 +1,4 @@
-"""The promoter: an InferenceService follows an alias of a registered model (DESIGN decision 16)."""
+"""The promoter: an InferenceService follows an alias of a registered model (docs/design.md, decision 16)."""
 
 from opencharacter.promoter.config import PromoterConfig, WatchedModel
 from opencharacter.promoter.run import log_line, promote_once, run_promoter

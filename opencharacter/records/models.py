@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 Role = Literal["system", "user", "assistant"]
 Strategy = Literal["R", "G", "general"]
 Cell = Literal["train", "seen_character_held_out_session", "held_out_character_seen_session", "held_out_both"]
-"""Where a row stands in the split grid {characters seen, held out} x {sessions seen, held out} (DESIGN decision 11)."""
+"""A row's cell in the grid {characters seen, held out} x {sessions seen, held out} (docs/design.md, decision 11)."""
 
 HELD_OUT_CELLS: tuple[Cell, ...] = (
     "seen_character_held_out_session",
@@ -81,7 +81,7 @@ class DialogueRow(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    row_id: str = Field(description="content address (DESIGN decision 3)")
+    row_id: str = Field(description="content address (docs/design.md, decision 3)")
     corpus: str
     session_id: str
     character_id: str

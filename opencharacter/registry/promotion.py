@@ -1,4 +1,4 @@
-"""Moving the alias `champion`: only with a gate's decision, or by force with a recorded reason (DESIGN decision 12)."""
+"""Moves the alias `champion`: by a gate's decision, or by force with a given reason (docs/design.md, decision 12)."""
 
 from typing import TYPE_CHECKING
 

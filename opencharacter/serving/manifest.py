@@ -1,4 +1,4 @@
-"""The KServe InferenceService of a registered model (DESIGN decision 8)."""
+"""The KServe InferenceService of a registered model (docs/design.md, decision 8)."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -18,7 +18,7 @@ _LINEAGE_FILE = "opencharacter/model.json"
 
 @dataclass(frozen=True)
 class ServedPrompt:
-    """How a checked request becomes the messages that the model was trained on (DESIGN decision 6)."""
+    """How a checked request becomes the messages that the model was trained on (docs/design.md, decision 6)."""
 
     template: Template
     control_tokens: frozenset[str] = frozenset()

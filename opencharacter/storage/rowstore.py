@@ -1,4 +1,4 @@
-"""Rows that cost LLM calls, kept so that no finished call is ever made twice (DESIGN decision 3)."""
+"""Rows that cost LLM calls, kept so that no finished call is ever made twice (docs/design.md, decision 3)."""
 
 import asyncio
 import signal

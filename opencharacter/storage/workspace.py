@@ -1,4 +1,4 @@
-"""The workspace: a run's stable place, where every step output lives under a content address (DESIGN decision 2)."""
+"""The workspace of a run: every step output has a content address in it (docs/design.md, decision 2)."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

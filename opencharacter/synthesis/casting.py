@@ -84,7 +84,7 @@ class Casting:
         return min(corpus.n, len(self._pool)) if "R" in corpus.strategies and not session.has_answers else 0
 
     def _row_id(self, strategy: str, content: str, character: CharacterProfile, teacher: str) -> str:
-        """The content address of DESIGN decision 3; the run's seed counts as part of the sampling."""
+        """The row's content address (docs/design.md, decision 3); the run's seed counts as part of the sampling."""
         return digest(
             {
                 "row": strategy,

@@ -15,7 +15,7 @@ from opencharacter.templates import Template, load_template
 
 @dataclass(frozen=True)
 class GeneratePrompt:
-    """The character's system prompt, the same as in training and serving (DESIGN decision 6)."""
+    """The character's system prompt, the same as in training and serving (docs/design.md, decision 6)."""
 
     template: Template
 

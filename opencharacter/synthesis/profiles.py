@@ -80,7 +80,7 @@ class ProfilePrompt:
 
 
 def profile_row_id(persona: Persona, prompt: ProfilePrompt, model: str, seed: int) -> str:
-    """The row's content address (DESIGN decision 3); the run's seed counts as part of the sampling."""
+    """The row's content address (docs/design.md, decision 3); the run's seed counts as part of the sampling."""
     return digest(
         {
             "row": "profile",

@@ -1,4 +1,4 @@
-"""A chat template for base models that have none; it is saved with the tuned model (DESIGN decision 7)."""
+"""A chat template for base models that have none; it is saved with the tuned model (docs/design.md, decision 7)."""
 
 from typing import Any
 

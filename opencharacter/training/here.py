@@ -18,7 +18,7 @@ from opencharacter.training.launch import exclusive, run_workers
 from opencharacter.training.nodes import Nodes
 
 PROMPT = "system.md"
-"""The prompt template that travels inside the model folder (DESIGN decision 6)."""
+"""The prompt template that travels inside the model folder (docs/design.md, decision 6)."""
 _ROWS = "train.jsonl.zst"
 
 

@@ -13,11 +13,8 @@ import yaml
 from support.helm import helm
 from support.locked_down import docker, run_in
 
-<<<<<<< HEAD
 from opencharacter import __version__
-=======
 from opencharacter.cluster.spec import Images
->>>>>>> c42b849 (Move modules: ordinary packages for configuration, cluster, planning, preflight, sources, system; the field's names for artifacts and backends)
 from opencharacter.engines.vllm_server import free_port
 from opencharacter.library import fingerprint
 from opencharacter.preflight.images import find_images

@@ -138,3 +138,12 @@ def anchors(page: Path) -> set[str]:
     headings = re.findall(r"^#+ +(.+)$", text, re.MULTILINE)
     made = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
     return made | set(re.findall(r'<a (?:id|name)="([^"]+)"', text))
+
+
+def test_every_cited_decision_is_written_down() -> None:
+    written = set(re.findall(r'<a id="decision-(\d+)"></a>\n### \1\. ', read("docs/design.md")))
+    files = [path for top in ("opencharacter", "components", "pipelines") for path in (ROOT / top).rglob("*.*")]
+    texts = [path.read_text(encoding="utf-8") for path in files if path.suffix in {".py", ".md", ".yaml"}]
+    cited = {number for text in texts for number in re.findall(r"docs/design\.md, decision (\d+)", text)}
+    assert cited
+    assert cited <= written
