@@ -1,4 +1,4 @@
-"""The system prompt of a character, shared by generation, training, evaluation, serving (docs/design.md, decision 6)."""
+"""A character's system prompt, shared by generation, training, evaluation and serving (docs/design.md, decision 6)."""
 
 from typing import Literal
 
