@@ -6,11 +6,11 @@ from typing import Any
 
 from support.fake_llm import FakeLLM, default_answer
 
+from opencharacter.config.loading import load_run_config
 from opencharacter.evaluation import evaluate
 from opencharacter.hashing import digest, fraction
 from opencharacter.mixing import mix
-from opencharacter.pipelines.loading import load_run_config
-from opencharacter.storage import Ref, Workspace, read_rows
+from opencharacter.storage import Artifact, Workspace, read_rows
 from opencharacter.synthesis import (
     collect_characters,
     collect_dialogues,
@@ -59,21 +59,21 @@ class BegunRun:
         self.config = load_run_config(self.inputs / "run.yaml", overrides=[*overrides, *self.overrides])
         self.workspace = Workspace(self.root)
 
-    def profiles(self, shard: int) -> Ref:
+    def profiles(self, shard: int) -> Artifact:
         common = {"workspace": self.workspace, "seed": self.config.seed}
         return synthesise_profiles(*self._profiles(), **common, shard=shard, shards=self.config.shards)
 
-    def characters(self) -> Ref:
+    def characters(self) -> Artifact:
         return collect_characters(*self._profiles(), workspace=self.workspace, seed=self.config.seed)
 
-    def responses(self, shard: int) -> Ref:
+    def responses(self, shard: int) -> Artifact:
         common = {"workspace": self.workspace, "seed": self.config.seed}
         return synthesise_responses(*self._responses(), **common, shard=shard, shards=self.config.shards)
 
-    def dialogues(self) -> Ref:
+    def dialogues(self) -> Artifact:
         return collect_dialogues(*self._responses(), workspace=self.workspace, seed=self.config.seed)
 
-    def synthesise(self) -> tuple[Ref, Ref]:
+    def synthesise(self) -> tuple[Artifact, Artifact]:
         """All steps up to the dialogues: characters and dialogues."""
         for shard in range(self.config.shards):
             self.profiles(shard)
@@ -82,7 +82,7 @@ class BegunRun:
             self.responses(shard)
         return characters, self.dialogues()
 
-    def evaluate(self) -> Ref:
+    def evaluate(self) -> Artifact:
         """The mixture, and the model judged on it."""
         mixture = mix(
             self.config.mix,
@@ -101,7 +101,7 @@ class BegunRun:
             seed=self.config.seed,
         )
 
-    def evaluate_all(self) -> Ref:
+    def evaluate_all(self) -> Artifact:
         """All steps up to the evaluation."""
         self.synthesise()
         return self.evaluate()
