@@ -1,6 +1,7 @@
 """What is in the wheel: every package and every file that the library reads at run time."""
 
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -17,6 +18,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture(scope="module")
 def wheel_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("wheel")
+    shutil.rmtree(ROOT / "build" / "lib", ignore_errors=True)  # it may hold modules that are gone
     command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-q", "-w", str(target), "."]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     [path] = target.glob("*.whl")

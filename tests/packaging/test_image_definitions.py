@@ -100,8 +100,9 @@ def test_an_image_holds_the_versions_that_the_tests_run_with(name: str) -> None:
 
 
 def test_the_build_context_holds_what_the_wheel_is_built_from() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    needed = {project["project"]["readme"], *project["project"]["license-files"], "opencharacter"}
-    needed |= set(project["tool"]["setuptools"].get("package-dir", {}).values())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    needed = {project["readme"], *project["license-files"], "opencharacter"}
+    needed |= {path.resolve().name for path in (ROOT / "opencharacter").iterdir() if path.is_symlink()}
+    assert {"components", "pipelines"} <= needed
     lines = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
     assert needed <= {line.removeprefix("!") for line in lines if line.startswith("!")}

@@ -132,6 +132,14 @@ def test_a_page_links_to_what_exists(page: Path) -> None:
             assert anchor in anchors(path), link
 
 
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "docs/release.md", "docs/design.md"])
+def test_files_and_folders_that_a_page_for_developers_names_exist(page: str) -> None:
+    named = set(re.findall(r"`((?:[\w.-]+/)+[\w.-]*)`", read(page)))
+    assert named
+    missing = {path for path in named if "NAME" not in path and not (ROOT / path).exists()}
+    assert not missing
+
+
 def anchors(page: Path) -> set[str]:
     """The anchors that GitHub makes of a page's headings, and those that it sets itself."""
     text = page.read_text(encoding="utf-8")
