@@ -30,7 +30,7 @@ def test_the_shipped_profiles_are_listed_and_shown_as_shipped(opencharacter: Com
     _, listed, _ = opencharacter("cluster", "list")
     assert [line.split()[0] for line in listed.splitlines()] == ["cpu", "node8", "pool"]
     _, shown, _ = opencharacter("cluster", "show", "pool")
-    assert shown == (Path(__file__).parents[2] / "pipelines" / "profiles" / "pool.yaml").read_text()
+    assert shown == (Path(__file__).parents[2] / "clusters" / "pool.yaml").read_text()
 
 
 def test_full_shows_each_step_with_its_defaults(opencharacter: Command) -> None:

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 from support import fake_llm as stand_in
 
-from opencharacter.engines import EngineConfig, Sampling, open_engine, serve_vllm, stop_servers, supervisor
+from opencharacter.engines import EngineConfig, Sampling, open_engine, serve_vllm, stop_servers
 from opencharacter.engines.shared_servers import shared_server
 from opencharacter.engines.vllm_server import vllm_command
 from opencharacter.errors import OpenCharacterError, UserError
+from opencharacter.system import supervisor
 
 _FAMILY = """
 import os, subprocess, sys

@@ -16,14 +16,16 @@ from support.object_store import BUCKET, ObjectStore
 
 from opencharacter.errors import OpenCharacterError
 from opencharacter.hashing import digest
-from opencharacter.storage import RowFiles, RowStore, Workspace, lease, object_rows, open_rows, read_rows, rowstore
+from opencharacter.storage import RowFiles, RowStore, Workspace, open_rows, read_rows, rowstore
 from opencharacter.storage.journal import Call, decode_calls, encode_call
+from opencharacter.storage.s3 import lease
+from opencharacter.storage.s3 import rows as s3_rows
 
 
 @pytest.fixture(autouse=True)
 def short_times(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease, "LEASE_S", 4.0)
-    monkeypatch.setattr(object_rows, "FLUSH_S", 0.1)
+    monkeypatch.setattr(s3_rows, "FLUSH_S", 0.1)
     monkeypatch.setattr(rowstore, "_FLUSH_ROWS", 20)
 
 
@@ -147,7 +149,7 @@ def test_while_the_store_is_slow_the_journal_waits(s3_proxy: FaultyProxy, s3_roo
     log.append(b"under way ")
     assert s3_proxy.stalled.wait(20)
     log.append(b"in memory ")
-    threading.Event().wait(2 * object_rows.FLUSH_S)
+    threading.Event().wait(2 * s3_rows.FLUSH_S)
     more = threading.Thread(target=log.append, args=(b"and later",))
     more.start()
     more.join(0.3)
@@ -206,7 +208,7 @@ def test_a_kill_costs_one_flush_interval(s3_root: str) -> None:
     assert len(durable) > 0
     assert lost == list(range(len(durable), len(told))), "the last ones"
     # The interval, and the time of a request on a busy machine.
-    assert all(when > killed - object_rows.FLUSH_S - 3 for number, when in told if number in lost)
+    assert all(when > killed - s3_rows.FLUSH_S - 3 for number, when in told if number in lost)
     began = time.monotonic()
     assert asyncio.run(make(files, range(len(told)), finish=False)) == len(lost)
     assert time.monotonic() - began < 4 * lease.LEASE_S, "the killed worker's lease has run out"

@@ -15,7 +15,8 @@ from support.object_store import BUCKET, READER, ObjectStore
 
 from opencharacter.errors import OpenCharacterError, UserError
 from opencharacter.hashing import tree_digest
-from opencharacter.storage import Artifact, Workspace, s3
+from opencharacter.storage import Artifact, Workspace
+from opencharacter.storage.s3 import client
 
 FILES = {"loss.jsonl": b'{"step": 1}\n', "model/config.json": b"{}", "model/deep/er/weights": bytes(range(256)) * 999}
 SEVERAL_PARTS = {"weights": bytes(range(256)) * 50_000}  # three parts of the smallest size that S3 allows
@@ -50,7 +51,7 @@ def workspace(s3_root: str) -> Workspace:
 
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(s3, "PART_BYTES", 5 << 20)
+    monkeypatch.setattr(client, "PART_BYTES", 5 << 20)
 
 
 def test_an_output_is_what_a_local_one_is(workspace: Workspace, tmp_path: Path) -> None:
@@ -216,7 +217,7 @@ def test_a_file_set_aside_outlives_its_output(workspace: Workspace, s3_server: O
         told = workspace.quarantine(draft.path / "bad", "sessions.jsonl")
         raise UserError("too many bad rows")
     assert told == f"{s3_root}/quarantine/sessions.jsonl"
-    assert s3.ObjectStore(s3_root).get("quarantine/sessions.jsonl").data == b"a bad row\n"  # type: ignore[union-attr]
+    assert client.ObjectStore(s3_root).get("quarantine/sessions.jsonl").data == b"a bad row\n"  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("local", [True, False])

@@ -17,7 +17,9 @@ from opencharacter.engines import EngineConfig, Sampling
 from opencharacter.hashing import digest
 from opencharacter.library import fingerprint
 from opencharacter.records.models import Persona, Session, Turn
-from opencharacter.storage import Artifact, Workspace, lease, object_rows, rowstore, write_jsonl
+from opencharacter.storage import Artifact, Workspace, rowstore, write_jsonl
+from opencharacter.storage.s3 import lease
+from opencharacter.storage.s3 import rows as s3_rows
 from opencharacter.synthesis import (
     Corpus,
     ProfilesConfig,
@@ -205,7 +207,7 @@ def _work(run: SmallRun) -> None:
     # Small parts, so that a short run commits and rewrites its journal many times.
     rowstore._FLUSH_ROWS = 5
     # In an object store: a successor that need not wait long, and several flushes of a short run.
-    lease.LEASE_S, object_rows.FLUSH_S = 4.0, 0.1
+    lease.LEASE_S, s3_rows.FLUSH_S = 4.0, 0.1
     status = 1
     try:
         run.run()
