@@ -4,13 +4,13 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from opencharacter.engines.config import EngineConfig
-from opencharacter.evaluation.config import EvaluateConfig, GateConfig
+from opencharacter.engines.engine_config import EngineConfig
+from opencharacter.evaluation.evaluation_config import EvaluateConfig, GateConfig
 from opencharacter.library import fingerprint
 from opencharacter.mixing.config import MixConfig
 from opencharacter.registry.config import RegistryConfig
 from opencharacter.serving.config import DeployConfig
-from opencharacter.synthesis.config import InputsConfig, ProfilesConfig, ResponsesConfig
+from opencharacter.synthesis.synthesis_config import InputsConfig, ProfilesConfig, ResponsesConfig
 from opencharacter.templates import packaged_templates
 from opencharacter.training.config import SftConfig
 

@@ -2,11 +2,11 @@
 
 from opencharacter.engines.bounded import Tally, run_bounded
 from opencharacter.engines.chat import ChatEngine, ChatFailed, ChatReply, EngineDown, Traffic
-from opencharacter.engines.config import EngineConfig, Sampling
-from opencharacter.engines.models import localize_model
+from opencharacter.engines.engine_config import EngineConfig, Sampling
 from opencharacter.engines.opening import open_engine
 from opencharacter.engines.shared_servers import stop_servers
 from opencharacter.engines.vllm_server import VllmServer, serve_vllm, server_request_count
+from opencharacter.engines.weights import localize_model
 
 __all__ = [
     "ChatEngine",

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 
-from opencharacter.engines.config import EngineConfig, Sampling
+from opencharacter.engines.engine_config import EngineConfig, Sampling
 from opencharacter.engines.faults import Fault, FaultKind, classify
 from opencharacter.engines.limits import ConcurrencyLimit, Health
 from opencharacter.errors import OpenCharacterError

@@ -8,10 +8,10 @@ from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 
 from opencharacter.engines.chat import ChatEngine
-from opencharacter.engines.config import EngineConfig
-from opencharacter.engines.models import localize_model
+from opencharacter.engines.engine_config import EngineConfig
 from opencharacter.engines.shared_servers import SERVERS_VARIABLE, shared_owner, shared_server
 from opencharacter.engines.vllm_server import serve_vllm
+from opencharacter.engines.weights import localize_model
 from opencharacter.errors import UserError
 
 

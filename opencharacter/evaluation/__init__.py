@@ -1,10 +1,10 @@
 """Evaluation: base against tuned on every cell of the split grid, and the gate before promotion."""
 
-from opencharacter.evaluation.config import EvaluateConfig, GateConfig, JudgeConfig
+from opencharacter.evaluation.evaluating import evaluate
+from opencharacter.evaluation.evaluation_config import EvaluateConfig, GateConfig, JudgeConfig
 from opencharacter.evaluation.gate import gate
-from opencharacter.evaluation.measures import Measure, Measurement, Subject
-from opencharacter.evaluation.models import AnswerRow, Difference, GateDecision, Score, ScoreRow, Summary
-from opencharacter.evaluation.step import evaluate
+from opencharacter.evaluation.rows import AnswerRow, Difference, GateDecision, Score, ScoreRow, Summary
+from opencharacter.evaluation.scorers import Measure, Measurement, Subject
 
 __all__ = [
     "AnswerRow",

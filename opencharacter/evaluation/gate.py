@@ -3,10 +3,9 @@
 from functools import partial
 from typing import Literal, get_args
 
-from opencharacter.evaluation.config import Dimension, GateConfig
-from opencharacter.evaluation.models import GateDecision, ScoreRow, Summary
-from opencharacter.evaluation.statistics import bootstrap
-from opencharacter.evaluation.summary import paired
+from opencharacter.evaluation.evaluation_config import Dimension, GateConfig
+from opencharacter.evaluation.rows import GateDecision, ScoreRow, Summary
+from opencharacter.evaluation.summary import bootstrap, paired
 from opencharacter.records.models import HELD_OUT_CELLS
 from opencharacter.storage.jsonl import read_models
 from opencharacter.storage.workspace import Artifact

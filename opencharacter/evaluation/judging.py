@@ -9,10 +9,10 @@ from pydantic import BaseModel, Field, ValidationError
 from opencharacter.characters import render_profile
 from opencharacter.engines import ChatReply, EngineConfig
 from opencharacter.evaluation.calls import Call, ask_all
-from opencharacter.evaluation.config import Dimension, EvaluateConfig, JudgeConfig
-from opencharacter.evaluation.measures import Measurement, Subject, identity
-from opencharacter.evaluation.models import AnswerRow, ScoreRow
+from opencharacter.evaluation.evaluation_config import Dimension, EvaluateConfig, JudgeConfig
 from opencharacter.evaluation.questions import Question
+from opencharacter.evaluation.rows import AnswerRow, ScoreRow
+from opencharacter.evaluation.scorers import Measurement, Subject, identity
 from opencharacter.hashing import seed64
 from opencharacter.records.models import HELD_OUT_CELLS, Turn, Usage
 from opencharacter.storage.rowstore import RowStore

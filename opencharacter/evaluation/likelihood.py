@@ -7,17 +7,24 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
+from opencharacter import tokenization as conversations
 from opencharacter.errors import OpenCharacterError, UserError
-from opencharacter.evaluation.config import EvaluateConfig
-from opencharacter.evaluation.measures import Measurement, Subject, identity
-from opencharacter.evaluation.models import ScoreRow, Status
+from opencharacter.evaluation.evaluation_config import EvaluateConfig
 from opencharacter.evaluation.questions import Question
-from opencharacter.evaluation.tokens import Encoded, encode
+from opencharacter.evaluation.rows import ScoreRow, Status
+from opencharacter.evaluation.scorers import Measurement, Subject, identity
 from opencharacter.hashing import digest
 from opencharacter.library import fingerprint
 from opencharacter.progress import Progress, progress
 from opencharacter.records.models import Turn
 from opencharacter.storage.rowstore import RowStore
+
+
+class Encoded(NamedTuple):
+    """A conversation's token ids, and for each whether the model is to say it (answers, end-of-turn token included)."""
+
+    ids: list[int]
+    answer: list[bool]
 
 
 class _Task(NamedTuple):
@@ -192,3 +199,9 @@ def _free_memory() -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+
+
+def encode(tokenizer: Any, messages: Sequence[Turn]) -> Encoded:
+    """Tokenize with the very mask that training has. Raises `UserError` as `conversations.encode` does."""
+    ids, labels = conversations.encode(tokenizer, [turn.model_dump() for turn in messages])
+    return Encoded(ids, [label != conversations.IGNORED for label in labels])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from opencharacter.characters import CharacterProfile, system_prompt
 from opencharacter.errors import UserError
-from opencharacter.evaluation.config import EvaluateConfig
+from opencharacter.evaluation.evaluation_config import EvaluateConfig
 from opencharacter.hashing import digest, seed64
 from opencharacter.records.models import HELD_OUT_CELLS, Cell, TrainingRow, Turn
 from opencharacter.storage.jsonl import read_models

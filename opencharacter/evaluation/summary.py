@@ -2,12 +2,16 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
-from opencharacter.evaluation.models import Difference, Metric, Role, Score, ScoreRow, Summary
 from opencharacter.evaluation.questions import CELLS
-from opencharacter.evaluation.statistics import bootstrap
+from opencharacter.evaluation.rows import Difference, Metric, Role, Score, ScoreRow, Summary
+from opencharacter.hashing import seed64
 from opencharacter.records.models import HELD_OUT_CELLS, Cell
+
+if TYPE_CHECKING:
+    import numpy as np
+
 
 CONFIDENCE = 0.95
 Group = Cell | Literal["held_out"]
@@ -73,3 +77,46 @@ def _score(role: Role, group: Group, metric: Metric, rows: list[ScoreRow]) -> Sc
         high=estimate.high,
         failures=dict(sorted(Counter(row.status for row in rows if row.status != "ok").items())),
     )
+
+
+_BLOCK = 1 << 22  # drawn numbers held in memory at once
+
+
+class Estimate(NamedTuple):
+    """A mean over `n` values and its interval; the mean is none for no values, the interval for fewer than two."""
+
+    n: int
+    mean: float | None
+    low: float | None
+    high: float | None
+
+
+def bootstrap(values: Sequence[float], *, confidence: float = 0.95, resamples: int = 2000) -> Estimate:
+    """The mean and its two-sided bootstrap interval. For a paired comparison give the pairs' differences.
+
+    Seeded by the values themselves: the same values have the same interval.
+    """
+    import numpy as np
+
+    if len(values) == 0:
+        return Estimate(0, None, None, None)
+    numbers = np.asarray(values, dtype=np.float64)
+    mean = float(numbers.mean())
+    if len(values) == 1:
+        return Estimate(1, mean, None, None)
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(_resampled_means(numbers, resamples), [tail, 1 - tail])
+    return Estimate(len(values), mean, float(low), float(high))
+
+
+def _resampled_means(numbers: "np.ndarray", resamples: int) -> "np.ndarray":
+    import numpy as np
+
+    count = len(numbers)
+    generator = np.random.default_rng(seed64("bootstrap", numbers.tolist(), resamples))
+    rows = max(1, _BLOCK // count)
+    blocks = [
+        numbers[generator.integers(0, count, (min(rows, resamples - start), count))].mean(axis=1)
+        for start in range(0, resamples, rows)
+    ]
+    return np.concatenate(blocks)

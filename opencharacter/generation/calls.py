@@ -3,7 +3,7 @@
 from pydantic import BaseModel
 
 from opencharacter.engines import ChatEngine, ChatFailed, Sampling
-from opencharacter.generation.checks import Unusable
+from opencharacter.generation.replies import Unusable
 from opencharacter.hashing import seed64
 from opencharacter.records.models import Usage
 from opencharacter.storage.rowstore import RowStore

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from opencharacter.engines import ChatEngine, EngineConfig, Sampling, open_engine, run_bounded
 from opencharacter.errors import OpenCharacterError
 from opencharacter.generation.calls import RowCalls
-from opencharacter.generation.checks import Unusable
+from opencharacter.generation.replies import Unusable
 from opencharacter.progress import progress
 from opencharacter.records.models import Usage
 from opencharacter.storage.rowfiles import RowFiles

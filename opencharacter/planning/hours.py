@@ -7,7 +7,7 @@ import math
 from opencharacter.cluster.checks import engines_of, serves_itself
 from opencharacter.cluster.spec import Cluster, Placement, StepName
 from opencharacter.config.run import RunConfig
-from opencharacter.engines.config import EngineConfig
+from opencharacter.engines.engine_config import EngineConfig
 from opencharacter.planning.figures import Figures, Gpu, Ledger
 from opencharacter.planning.learning import MODELS_MEASURED
 from opencharacter.planning.result import Where

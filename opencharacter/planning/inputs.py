@@ -12,7 +12,7 @@ from opencharacter.planning.figures import DataSet, Ledger
 from opencharacter.planning.tokens import TextLengths
 from opencharacter.records import BadRow, Persona, RawRow, Session, read_personas, read_raw_rows, read_sessions
 from opencharacter.sources.inputs import fetch
-from opencharacter.synthesis.config import Corpus, PersonaSource
+from opencharacter.synthesis.synthesis_config import Corpus, PersonaSource
 
 _ELSEWHERE = ("hf://", "s3://")
 

@@ -1,6 +1,10 @@
 """Synthesis: personas become character profiles, sessions become in-character dialogues (R and G)."""
 
-from opencharacter.synthesis.config import (
+from opencharacter.synthesis.dialogues import collect_dialogues, synthesise_responses
+from opencharacter.synthesis.ingest import Ingested, ingest
+from opencharacter.synthesis.profiles import collect_characters, synthesise_profiles
+from opencharacter.synthesis.release import Released, import_release
+from opencharacter.synthesis.synthesis_config import (
     Corpus,
     InputsConfig,
     PersonaSource,
@@ -8,10 +12,6 @@ from opencharacter.synthesis.config import (
     ReleaseSource,
     ResponsesConfig,
 )
-from opencharacter.synthesis.ingest import Ingested, ingest
-from opencharacter.synthesis.profile_steps import collect_characters, synthesise_profiles
-from opencharacter.synthesis.release import Released, import_release
-from opencharacter.synthesis.response_steps import collect_dialogues, synthesise_responses
 
 __all__ = [
     "Corpus",

@@ -1,5 +1,7 @@
-"""Reading personas and instruction sessions into the workspace."""
+"""Reads personas and instruction sessions into the workspace."""
 
+import functools
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,8 +13,7 @@ from opencharacter.sources.inputs import fetch, input_digest, source_name
 from opencharacter.sources.quarantine import Quarantine
 from opencharacter.storage.jsonl import write_jsonl
 from opencharacter.storage.workspace import Artifact, ArtifactDraft, Workspace
-from opencharacter.synthesis.config import Corpus, InputsConfig, PersonaSource
-from opencharacter.synthesis.intake import ingest_rows
+from opencharacter.synthesis.synthesis_config import Corpus, InputsConfig, PersonaSource
 
 
 class Ingested(NamedTuple):
@@ -105,3 +106,34 @@ def _rows(sources: Sequence[_Source], draft: ArtifactDraft, quarantine: Quaranti
             draft.stats.setdefault("formats", {})[source.name] = rows.format
             dropped = draft.counts.get("system_turns_dropped", 0)
             draft.counts["system_turns_dropped"] = dropped + rows.system_turns_dropped
+
+
+def ingest_rows(
+    workspace: Workspace,
+    kind: str,
+    key: str,
+    write: Callable[[ArtifactDraft, Quarantine], None],
+    *,
+    max_bad_share: float,
+    bad_rows: str = "quarantine.jsonl",
+) -> Artifact:
+    """The output of `kind` and `key`, made by `write` unless it is there already.
+
+    Its file `bad_rows` holds the rows set aside (BadRow). If there are too many, the output is refused, and they are
+    left in the workspace's folder `quarantine`. `counts` are rows by outcome, `stats` has them by source, and the bad
+    ones by reason.
+    """
+    if ref := workspace.lookup(kind, key):
+        return ref
+    started = time.monotonic()
+    keep_file = functools.partial(workspace.quarantine, name=f"{kind}-{key[:12]}.jsonl")
+    with workspace.create(kind, key) as draft:
+        with Quarantine(draft.path / bad_rows, max_bad_share=max_bad_share, keep_file=keep_file) as quarantine:
+            write(draft, quarantine)
+        draft.counts |= quarantine.totals()
+        draft.stats |= {
+            "wall_s": round(time.monotonic() - started, 3),
+            "sources": {name: dict(counts) for name, counts in quarantine.sources.items()},
+            "bad_by_reason": dict(quarantine.reasons.most_common()),
+        }
+    return draft.committed()

@@ -1,19 +1,25 @@
-"""A persona becomes a character profile (paper, section 3.1)."""
+"""Profile synthesis (paper, section 3.1): the prompt, one row, and the steps that make all rows and collect them."""
 
 import functools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
 
-from opencharacter.characters.profile import ATTRIBUTES, CharacterProfile
+from opencharacter.characters.profile import ATTRIBUTES, CharacterProfile, Provenance
 from opencharacter.engines import Sampling
+from opencharacter.engines.engine_config import EngineConfig
 from opencharacter.generation.calls import Message, Reply, RowCalls
-from opencharacter.generation.checks import PromptEcho, Unusable, is_refusal, whole_sentences
-from opencharacter.generation.rows import first_usable
+from opencharacter.generation.replies import PromptEcho, Unusable, is_refusal, read_object, whole_sentences
+from opencharacter.generation.rows import Job, Outcome, first_usable
+from opencharacter.generation.shards import collect, make_shard
 from opencharacter.hashing import digest
+from opencharacter.library import fingerprint
 from opencharacter.records.models import Persona
-from opencharacter.synthesis.replies import read_object
+from opencharacter.storage.jsonl import read_models
+from opencharacter.storage.workspace import Artifact, Workspace
+from opencharacter.synthesis.synthesis_config import ProfilesConfig
 from opencharacter.templates import Template, load_template
 
 _PROSE = ("appearance", "experience", "personality")
@@ -147,3 +153,103 @@ def _check_content(attributes: dict[str, str], persona: Persona, prompt: Profile
             raise Unusable("refusal")
         if value in prompt.echo or plain in {name.replace("_", " "), persona.text.strip().lower()}:
             raise Unusable("echo")
+
+
+_ROWS = "profiles"
+
+
+def synthesise_profiles(
+    config: ProfilesConfig,
+    engine: EngineConfig,
+    personas: Artifact,
+    *,
+    workspace: Workspace,
+    seed: int,
+    shard: int = 0,
+    shards: int = 1,
+) -> Artifact:
+    """Make the profiles that shard `shard` of `shards` owns.
+
+    Returns a manifest of kind `profiles_rows`: counts of ok and rejected rows, and in its stats the calls and tokens of
+    the run that made it. No server is started where no row is left to make. Raises `OpenCharacterError` if the teacher
+    is down, leaves rows unanswered or gives nearly nothing usable; what was finished is kept.
+    """
+    prompt = ProfilePrompt.load(config.sampling)
+
+    def jobs() -> Iterator[Job]:
+        for row_id, persona in _personas(personas, prompt, engine.model, seed).items():
+            make = functools.partial(make_profile, persona=persona, prompt=prompt, attempts=config.attempts)
+            yield Job(row_id, config.teacher, config.sampling, make)
+
+    return make_shard(
+        workspace,
+        _ROWS,
+        _key(config, engine, personas, prompt, seed),
+        jobs,
+        {config.teacher: engine},
+        shard=shard,
+        shards=shards,
+        seed=seed,
+        attempts=config.attempts,
+        max_rejected_share=config.max_rejected_share,
+    )
+
+
+def collect_characters(
+    config: ProfilesConfig, engine: EngineConfig, personas: Artifact, *, workspace: Workspace, seed: int
+) -> Artifact:
+    """Gather the profiles of all shards, in the personas' order.
+
+    Returns a reference of kind `characters`: `characters.jsonl.zst` (CharacterProfile) and `rejected.jsonl` (row id,
+    reason, persona). Raises `OpenCharacterError` if rows are missing or too many were rejected.
+    """
+    prompt = ProfilePrompt.load(config.sampling)
+    key = digest({"step": "collect_characters", "rows": _key(config, engine, personas, prompt, seed)})
+    if ref := workspace.lookup("characters", key):
+        return ref
+
+    def build(row_id: str, persona: Persona, outcome: Outcome) -> CharacterProfile | dict[str, Any]:
+        if outcome.reason:
+            return {"row_id": row_id, "reason": outcome.reason, "persona": persona.model_dump()}
+        provenance = Provenance(
+            source=persona.source,
+            licence=persona.licence,
+            persona_id=persona.id,
+            model=engine.model,
+            prompt_hash=prompt.hash,
+        )
+        return CharacterProfile(**outcome.content, persona=persona.text, provenance=provenance)
+
+    with workspace.create("characters", key) as draft:
+        collect(
+            draft,
+            workspace.rows(_ROWS),
+            "characters",
+            _personas(personas, prompt, engine.model, seed),
+            build,
+            attempts=config.attempts,
+            max_rejected_share=config.max_rejected_share,
+        )
+    return draft.committed()
+
+
+def _personas(personas: Artifact, prompt: ProfilePrompt, model: str, seed: int) -> dict[str, Persona]:
+    """The personas by row id; of equal ones the first counts."""
+    by_row: dict[str, Persona] = {}
+    for persona in read_models(personas.file("personas.jsonl.zst"), Persona):
+        by_row.setdefault(profile_row_id(persona, prompt, model, seed), persona)
+    return by_row
+
+
+def _key(config: ProfilesConfig, engine: EngineConfig, personas: Artifact, prompt: ProfilePrompt, seed: int) -> str:
+    return digest(
+        {
+            "step": "profiles",
+            "config": config.model_dump(exclude={"teacher"}),
+            "model": engine.model,
+            "personas": personas.digest,
+            "prompt": prompt.hash,
+            "seed": seed,
+            "library": fingerprint(),
+        }
+    )

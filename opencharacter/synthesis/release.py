@@ -20,8 +20,8 @@ from opencharacter.sources.inputs import fetch, input_digest, source_name
 from opencharacter.sources.quarantine import Quarantine
 from opencharacter.storage.jsonl import read_jsonl, write_jsonl
 from opencharacter.storage.workspace import Artifact, ArtifactDraft, Workspace
-from opencharacter.synthesis.config import ReleaseSource
-from opencharacter.synthesis.intake import ingest_rows
+from opencharacter.synthesis.ingest import ingest_rows
+from opencharacter.synthesis.synthesis_config import ReleaseSource
 
 NOT_STATED = "not stated"
 """Stands for teacher and prompt of an imported dialogue."""

@@ -4,7 +4,7 @@ import pytest
 from support.score_rows import make_evaluation_of, score_rows
 
 from opencharacter.evaluation import GateConfig, gate
-from opencharacter.evaluation.config import JudgeConfig
+from opencharacter.evaluation.evaluation_config import JudgeConfig
 
 MODELS = {"base": "b", "challenger": "c"}
 

@@ -5,9 +5,8 @@ from support.tiny_llama import CHATML, LLAMA3, byte_tokenizer
 from opencharacter.errors import UserError
 from opencharacter.evaluation import EvaluateConfig, Subject
 from opencharacter.evaluation.calls import is_final
-from opencharacter.evaluation.likelihood import Likelihood
+from opencharacter.evaluation.likelihood import Likelihood, encode
 from opencharacter.evaluation.questions import pick_questions
-from opencharacter.evaluation.tokens import encode
 from opencharacter.records.models import Turn
 from opencharacter.storage.rowstore import open_rows
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from opencharacter.evaluation.statistics import bootstrap
+from opencharacter.evaluation.summary import bootstrap
 
 
 def test_interval_of_a_normal_sample_agrees_with_theory() -> None:
@@ -40,6 +40,6 @@ def test_interval_lies_within_the_values_and_is_repeatable(values: list[float]) 
 
 def test_large_samples_are_drawn_in_blocks(monkeypatch) -> None:
     values = [math.cos(i) for i in range(50)]
-    monkeypatch.setattr("opencharacter.evaluation.statistics._BLOCK", 120)
+    monkeypatch.setattr("opencharacter.evaluation.summary._BLOCK", 120)
     in_blocks = bootstrap(values, resamples=501)
     assert in_blocks.low < in_blocks.mean < in_blocks.high

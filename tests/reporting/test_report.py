@@ -10,7 +10,7 @@ import pytest
 from support.small_run import OutputMaker, answer, dialogue, profile, session, statistics, summary
 
 from opencharacter.characters.profile import CharacterProfile
-from opencharacter.evaluation.models import AnswerRow, GateDecision, Summary
+from opencharacter.evaluation.rows import AnswerRow, GateDecision, Summary
 from opencharacter.mixing.statistics import Figures
 from opencharacter.reporting import REPORT_FILE, ReportInputs, ServedAnswer, make_report, write_report
 from opencharacter.storage.workspace import Workspace

@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from opencharacter.synthesis.draws import CharacterPool
+from opencharacter.synthesis.dialogue_tasks import CharacterPool
 
 SESSIONS = [f"session {number}" for number in range(200)]
 IDENTITIES = st.lists(st.text(min_size=1, max_size=8), min_size=1, max_size=30, unique=True)

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from opencharacter.engines.config import Sampling
+from opencharacter.engines.engine_config import Sampling
 
 Dimension = Literal[
     "expected_action", "toxicity_control", "linguistic_habits", "persona_consistency", "action_justification"

@@ -5,19 +5,18 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from opencharacter.characters.profile import CharacterProfile
-from opencharacter.engines.config import EngineConfig
+from opencharacter.engines.engine_config import EngineConfig
 from opencharacter.errors import UserError
 from opencharacter.generation.rows import Job, Outcome
+from opencharacter.generation.shards import collect, make_shard
 from opencharacter.hashing import digest
 from opencharacter.library import fingerprint
 from opencharacter.records.models import DialogueRow, Session
 from opencharacter.storage.jsonl import read_models
 from opencharacter.storage.workspace import Artifact, Workspace
-from opencharacter.synthesis.casting import Casting, Scene
-from opencharacter.synthesis.config import Corpus, ResponsesConfig
-from opencharacter.synthesis.generate import GeneratePrompt, generate
-from opencharacter.synthesis.rewrite import RewritePrompt, rewrite
-from opencharacter.synthesis.stages import collect, make_shard
+from opencharacter.synthesis.dialogue_prompts import GeneratePrompt, RewritePrompt, generate, rewrite
+from opencharacter.synthesis.dialogue_tasks import Casting, Scene
+from opencharacter.synthesis.synthesis_config import Corpus, ResponsesConfig
 
 _ROWS = "responses"
 

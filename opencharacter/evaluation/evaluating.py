@@ -11,12 +11,12 @@ from typing import get_args
 from opencharacter.engines import EngineConfig, localize_model
 from opencharacter.errors import UserError
 from opencharacter.evaluation.calls import is_final
-from opencharacter.evaluation.config import EvaluateConfig
+from opencharacter.evaluation.evaluation_config import EvaluateConfig
 from opencharacter.evaluation.judging import Judging
 from opencharacter.evaluation.likelihood import Likelihood
-from opencharacter.evaluation.measures import Measure, Measurement, Subject
-from opencharacter.evaluation.models import Role
 from opencharacter.evaluation.questions import Question, pick_questions, pick_smoke_question
+from opencharacter.evaluation.rows import Role
+from opencharacter.evaluation.scorers import Measure, Measurement, Subject
 from opencharacter.evaluation.summary import summarise
 from opencharacter.hashing import digest, tree_digest
 from opencharacter.library import fingerprint

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from opencharacter.evaluation.models import AnswerRow, ScoreRow
 from opencharacter.evaluation.questions import Question
+from opencharacter.evaluation.rows import AnswerRow, ScoreRow
 from opencharacter.records.models import Usage
 from opencharacter.storage.rowstore import RowStore
 

@@ -1,7 +1,9 @@
-"""What makes an answer unusable, whatever it was asked for."""
+"""Reads replies of a model: JSON, refusals, echoes of the prompt, cut-off texts."""
 
+import json
 import re
 from collections.abc import Iterable
+from typing import Any
 
 _AI = r"(?:ai|artificial intelligence|(?:large |ai )*language model)\b(?! \w*(?:er|or|ist|ian)\b)"
 """Not when a profession follows: an AI researcher may say what she is."""
@@ -63,3 +65,20 @@ def check_answer(answer: str, *, cut_off: bool, echo: PromptEcho, question: str)
 def _grams(text: str) -> Iterable[tuple[str, ...]]:
     words = [word.lower() for word in _WORD.findall(text)]
     return zip(*(words[start:] for start in range(_ECHO_WORDS)), strict=False)
+
+
+def read_object(text: str) -> dict[str, Any]:
+    """The JSON object of an answer, mended where it is malformed or cut off. Raises `Unusable`."""
+    from json_repair import repair_json
+
+    try:
+        value = json.loads(text)
+    except ValueError:
+        # Text around the object (a greeting, a code fence) is passed over; of several objects the first counts.
+        start = text.find("{")
+        value = repair_json(text[start:], return_objects=True) if start >= 0 else None
+        if isinstance(value, list):
+            value = next((item for item in value if isinstance(item, dict)), None)
+    if isinstance(value, dict) and value:
+        return value
+    raise Unusable("refusal" if is_refusal(text) else "invalid_json", "it is not a JSON object")

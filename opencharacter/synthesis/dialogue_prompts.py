@@ -1,18 +1,20 @@
-"""OpenCharacter-R: a session's answers, rewritten by one prompt as a character would say them (paper, section 3.2)."""
+"""The two ways to make a dialogue of a session and a character.
+
+R rewrites the session's answers in one call (paper, section 3.2). G answers its user turns one by one (section 3.3).
+"""
 
 import functools
 from dataclasses import dataclass
 from typing import Any
 
-from opencharacter.characters import render_profile
+from opencharacter.characters import render_profile, system_prompt
 from opencharacter.characters.profile import CharacterProfile
-from opencharacter.engines.config import Sampling
-from opencharacter.generation.calls import Reply, RowCalls
-from opencharacter.generation.checks import PromptEcho, Unusable, check_answer
+from opencharacter.engines.engine_config import Sampling
+from opencharacter.generation.calls import Message, Reply, RowCalls
+from opencharacter.generation.replies import PromptEcho, Unusable, check_answer, read_object
 from opencharacter.generation.rows import first_usable
 from opencharacter.hashing import digest
 from opencharacter.records.models import Session
-from opencharacter.synthesis.replies import read_object
 from opencharacter.templates import Template, load_template
 
 
@@ -91,3 +93,46 @@ def _check(reply: Reply, session: Session, prompt: RewritePrompt) -> list[str]:
         cut_off = at_the_end or len(answer) >= prompt.answer_chars(len(answers))
         checked.append(check_answer(answer, cut_off=cut_off, echo=prompt.echo, question=question))
     return checked
+
+
+@dataclass(frozen=True)
+class GeneratePrompt:
+    """The character's system prompt, the same as in training and serving (docs/design.md, decision 6)."""
+
+    template: Template
+
+    @classmethod
+    def load(cls) -> "GeneratePrompt":
+        """The template `system.md`."""
+        return cls(load_template("system.md"))
+
+    @property
+    def hash(self) -> str:
+        """Hash of the template."""
+        return self.template.hash
+
+    @functools.cached_property
+    def echo(self) -> PromptEcho:
+        """Finds this prompt's wording in an answer."""
+        return PromptEcho(self.template.text)
+
+
+async def generate(
+    calls: RowCalls, *, session: Session, profile: CharacterProfile, prompt: GeneratePrompt, attempts: int
+) -> dict[str, Any]:
+    """`answers`, one for each user turn, each given the answers before it. Raises `Unusable`.
+
+    Each turn has its own attempts, and each call is journalled: a resumed session goes on at the turn where it stood.
+    """
+    messages: list[Message] = [{"role": "system", "content": system_prompt(profile, template=prompt.template)}]
+    answers: list[str] = []
+    for turn, question in enumerate(session.user_turns, 1):
+        messages.append({"role": "user", "content": question})
+
+        async def attempt(number: int, turn: int = turn, question: str = question) -> str:
+            reply = await calls.ask(f"{turn}.{number}", messages)
+            return check_answer(reply.text, cut_off=reply.cut_off, echo=prompt.echo, question=question)
+
+        answers.append(await first_usable(attempts, attempt))
+        messages.append({"role": "assistant", "content": answers[-1]})
+    return {"answers": answers}

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from opencharacter.engines.config import Sampling
+from opencharacter.engines.engine_config import Sampling
 
 PersonaFormat = Literal["auto", "persona_hub", "text", "parquet"]
 SessionFormat = Literal[
