@@ -79,7 +79,7 @@ def main(arguments: list[str]) -> int:
     if unknown := sorted(set(images) - set(bake.images)):
         parser.error(f"no image {unknown[0]!r}; there are {', '.join(bake.images)}")
     if options.push and bake.value("TAG") == "latest":
-        parser.error("TAG=latest names no version, and a cluster profile refuses it; expected a tag such as 0.1.0")
+        parser.error("TAG=latest names no version, and a cluster file refuses it; expected a tag such as 0.1.0")
     engine = os.environ.get("DOCKER", "docker")
     for image in images:
         print(f"--- {image}", flush=True)
@@ -87,7 +87,7 @@ def main(arguments: list[str]) -> int:
     if options.push:
         digests = {image: _push(engine, bake.target(image)["tags"][0]) for image in images}
         options.push.write_text(images_yaml(bake.value("REGISTRY"), bake.value("TAG"), digests), encoding="utf-8")
-        print(f"wrote {options.push}: the key `images` of a cluster profile, and a values file of the chart")
+        print(f"wrote {options.push}: the key `images` of a cluster file, and a values file of the chart")
     return 0
 
 

@@ -19,11 +19,11 @@ _OBJECT_PREFIX = re.compile(r"s3://[A-Za-z0-9._-]{1,255}(/.*)?")
 
 
 def compile_pipeline(
-    config: RunConfig, target: Path, *, workspace: str | None = None, profile: Cluster | None = None
+    config: RunConfig, target: Path, *, workspace: str | None = None, cluster: Cluster | None = None
 ) -> Path:
     """Write the IR of a run to `target` (.yaml or .json). `workspace` becomes the parameter's default.
 
-    With a `profile` the file holds each step's images, resources and platform settings, too. Raises `UserError` for
+    With a `cluster` the file holds each step's images, resources and platform settings, too. Raises `UserError` for
     another ending, a workspace that no pod reaches, a run that cannot work on that cluster, or overridden prompts for
     which it has no ConfigMap.
     """
@@ -33,13 +33,13 @@ def compile_pipeline(
         raise UserError(f"{target}: expected a name that ends in .yaml or .json")
     if workspace:
         check_workspace(workspace)
-    if profile:
-        check_placement(config, profile)
+    if cluster:
+        check_placement(config, cluster)
     parameters = {"workspace": workspace} if workspace else None
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
         draft = Path(scratch) / target.name
-        compiler.Compiler().compile(build_pipeline(config, profile), str(draft), pipeline_parameters=parameters)
+        compiler.Compiler().compile(build_pipeline(config, cluster), str(draft), pipeline_parameters=parameters)
         draft.replace(target)
     return target
 
@@ -50,18 +50,18 @@ def check_workspace(workspace: str) -> None:
         raise UserError(f"--workspace {workspace}: a cluster needs an object store prefix, such as s3://bucket/prefix")
 
 
-def lacks_of(config: RunConfig, profile: Cluster) -> list[Lack]:
-    """What the profile lacks for the run, as far as it can be told without reading the run's data."""
-    lacks = [*find_lacks(config, profile), *memory_lacks(config.sft, profile)]
+def lacks_of(config: RunConfig, cluster: Cluster) -> list[Lack]:
+    """What the cluster lacks for the run, as far as it can be told without reading the run's data."""
+    lacks = [*find_lacks(config, cluster), *memory_lacks(config.sft, cluster)]
     return sorted(lacks, key=lambda lack: not lack.impossible)
 
 
-def check_placement(config: RunConfig, profile: Cluster) -> None:
+def check_placement(config: RunConfig, cluster: Cluster) -> None:
     """Refuse, with a `UserError` that names the keys, what cannot work on that cluster."""
-    refuse_misfit(config, profile, lacks_of(config, profile))
-    if overridden_prompts() and not profile.prompts_config_map:
+    refuse_misfit(config, cluster, lacks_of(config, cluster))
+    if overridden_prompts() and not cluster.prompts_config_map:
         raise UserError(
-            f"prompts are overridden, but the cluster profile '{profile.name}' names no prompts_config_map",
+            f"prompts are overridden, but the cluster '{cluster.name}' names no prompts_config_map",
             hint="make a ConfigMap of that folder and name it: kubectl create configmap NAME --from-file FOLDER",
         )
 

@@ -7,8 +7,8 @@ from opencharacter.config.run import RunConfig
 from opencharacter.pipelines.placing import place_tasks
 
 
-def build_pipeline(config: RunConfig, profile: Cluster | None = None) -> Any:
-    """The KFP pipeline of a run; its parameters' defaults are the configuration, its pods are as `profile` says.
+def build_pipeline(config: RunConfig, cluster: Cluster | None = None) -> Any:
+    """The KFP pipeline of a run; its parameters' defaults are the configuration, its pods are as `cluster` says.
 
     With `inputs.release` the import of published data stands in place of the synthesis stages. The one parameter
     without a default is `workspace`, the folder or prefix where data stay.
@@ -91,9 +91,9 @@ def build_pipeline(config: RunConfig, profile: Cluster | None = None) -> Any:
             champion.set_caching_options(False)
             service = deploy_step(**common, deploy=deploy, promoted=champion.outputs["promoted"])
             service.set_caching_options(False)  # what it applies may have been deleted since
-        if profile:
+        if cluster:
             # KFP keeps all tasks here, those in loops and branches too: no step can be forgotten.
-            place_tasks(Pipeline.get_default_pipeline().tasks.values(), config, profile)
+            place_tasks(Pipeline.get_default_pipeline().tasks.values(), config, cluster)
         return report.outputs["report"]
 
     return opencharacter_run

@@ -1,4 +1,4 @@
-"""Applying a cluster profile to the pipeline's tasks: image, resources, nodes, volumes, environment, retries."""
+"""Applying a cluster to the pipeline's tasks: image, resources, nodes, volumes, environment, retries."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -23,21 +23,21 @@ _QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 _PRIORITY_LABEL = "kueue.x-k8s.io/priority-class"
 
 
-def place_tasks(tasks: Iterable[Any], config: RunConfig, profile: Cluster) -> None:
-    """Give each task (`kfp.dsl.PipelineTask`) what the profile says of its step.
+def place_tasks(tasks: Iterable[Any], config: RunConfig, cluster: Cluster) -> None:
+    """Give each task (`kfp.dsl.PipelineTask`) what the cluster says of its step.
 
-    Where prompts are overridden here, the pods read the profile's ConfigMap of prompts.
+    Where prompts are overridden here, the pods read the cluster's ConfigMap of prompts.
     """
     for task in tasks:
         step: StepName = task.component_spec.name
-        placement = profile.pod(step)
-        task.container_spec.image = profile.images.reference(STEP_IMAGES[step])
+        placement = cluster.pod(step)
+        task.container_spec.image = cluster.images.reference(STEP_IMAGES[step])
         _ask_for_resources(task, placement)
         _choose_nodes(task, placement)
-        _mount(task, profile, placement)
-        task.container_spec.env = _environment(config, profile, step, placement)
-        _use_secrets(task, profile, step)
-        _secure(task, profile)
+        _mount(task, cluster, placement)
+        task.container_spec.env = _environment(config, cluster, step, placement)
+        _use_secrets(task, cluster, step)
+        _secure(task, cluster)
         _retry(task, placement)
 
 
@@ -73,7 +73,7 @@ def _choose_nodes(task: Any, placement: Placement) -> None:
         kubernetes.add_pod_label(task, _PRIORITY_LABEL, placement.priority)
 
 
-def _mount(task: Any, profile: Cluster, placement: Placement) -> None:
+def _mount(task: Any, cluster: Cluster, placement: Placement) -> None:
     from kfp import kubernetes
 
     kubernetes.empty_dir_mount(task, "tmp", "/tmp")
@@ -84,18 +84,18 @@ def _mount(task: Any, profile: Cluster, placement: Placement) -> None:
             HOME,
             access_modes=["ReadWriteOnce"],
             size=placement.scratch,
-            storage_class_name=profile.scratch_storage_class,
+            storage_class_name=cluster.scratch_storage_class,
         )
     else:
         kubernetes.empty_dir_mount(task, "scratch", HOME)
     if placement.shm:
         kubernetes.empty_dir_mount(task, "shm", "/dev/shm", medium="Memory", size_limit=placement.shm)
     if overridden_prompts():
-        assert profile.prompts_config_map, "compile refuses overridden prompts without it"
-        kubernetes.use_config_map_as_volume(task, profile.prompts_config_map, PROMPTS)
+        assert cluster.prompts_config_map, "compile refuses overridden prompts without it"
+        kubernetes.use_config_map_as_volume(task, cluster.prompts_config_map, PROMPTS)
 
 
-def _environment(config: RunConfig, profile: Cluster, step: StepName, placement: Placement) -> dict[str, str]:
+def _environment(config: RunConfig, cluster: Cluster, step: StepName, placement: Placement) -> dict[str, str]:
     variables = {
         "HOME": HOME,
         "USER": "opencharacter",  # torch asks who it is, and a numeric user need not stand in the image's passwd
@@ -109,26 +109,26 @@ def _environment(config: RunConfig, profile: Cluster, step: StepName, placement:
     if overridden_prompts():
         variables[OVERRIDE_VARIABLE] = PROMPTS
     if step == "sft":
-        variables |= trainjob_environment(profile, config.sft)
-    return variables | profile.env
+        variables |= trainjob_environment(cluster, config.sft)
+    return variables | cluster.env
 
 
-def _use_secrets(task: Any, profile: Cluster, step: StepName) -> None:
+def _use_secrets(task: Any, cluster: Cluster, step: StepName) -> None:
     from kfp import kubernetes
 
-    for secret in profile.secrets:
+    for secret in cluster.secrets:
         if secret.serves(step):
             kubernetes.use_secret_as_env(task, secret.secret, secret.keys, optional=secret.optional)
 
 
-def _secure(task: Any, profile: Cluster) -> None:
+def _secure(task: Any, cluster: Cluster) -> None:
     from kfp import kubernetes
 
-    user = profile.run_as_user
+    user = cluster.run_as_user
     kubernetes.set_security_context(task, run_as_user=user, run_as_group=user, run_as_non_root=True)
-    kubernetes.set_image_pull_policy(task, profile.images.pull_policy)
-    if profile.images.pull_secrets:
-        kubernetes.set_image_pull_secrets(task, profile.images.pull_secrets)
+    kubernetes.set_image_pull_policy(task, cluster.images.pull_policy)
+    if cluster.images.pull_secrets:
+        kubernetes.set_image_pull_secrets(task, cluster.images.pull_secrets)
 
 
 def _retry(task: Any, placement: Placement) -> None:

@@ -24,13 +24,13 @@ def submit_pipeline(
     *,
     host: str,
     workspace: str,
-    profile: Cluster | None = None,
+    cluster: Cluster | None = None,
     experiment: str | None = None,
     token: str | None = None,
 ) -> Submitted:
     """Compile and start a run on the server at `host`; data go to `workspace`, which every step's pod must reach.
 
-    Raises `UserError` for a local workspace or a profile that the run does not fit, before anything is sent;
+    Raises `UserError` for a local workspace or a cluster that the run does not fit, before anything is sent;
     `OpenCharacterError` if the server cannot be reached or refuses.
     """
     check_workspace(workspace)
@@ -38,19 +38,19 @@ def submit_pipeline(
     from kfp_server_api import ApiException
 
     with tempfile.TemporaryDirectory() as folder, quiet():
-        package = compile_pipeline(config, Path(folder) / "pipeline.yaml", profile=profile)
+        package = compile_pipeline(config, Path(folder) / "pipeline.yaml", cluster=cluster)
         try:
             client = open_client(host, token)
             # A server for one user refuses a namespace.
-            shared = profile is not None and client.get_kfp_healthz().multi_user
+            shared = cluster is not None and client.get_kfp_healthz().multi_user
             # No enable_caching here: it would override the tasks that must never be cached.
             run = client.create_run_from_pipeline_package(
                 str(package),
                 arguments={"workspace": workspace},
                 run_name=config.name,
                 experiment_name=experiment or config.registry.experiment,
-                namespace=profile.namespace if profile and shared else None,
-                service_account=profile.service_account if profile else None,
+                namespace=cluster.namespace if cluster and shared else None,
+                service_account=cluster.service_account if cluster else None,
             )
         except ApiException as error:
             raise OpenCharacterError(

@@ -1,4 +1,4 @@
-"""`opencharacter cluster`: cluster profiles, and what the cluster itself has and lacks."""
+"""`opencharacter cluster`: cluster files, and what the cluster itself has and lacks."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ _Source = Annotated[str, typer.Argument(metavar="NAME_OR_FILE", help="A shipped 
 
 @app.command("list", epilog="Example: opencharacter cluster list")
 def list_profiles() -> None:
-    """List the shipped cluster profiles."""
+    """List the shipped clusters."""
     from opencharacter.cluster.loading import load_cluster, shipped_clusters
 
     for name in shipped_clusters():
@@ -87,7 +87,7 @@ def workflow_defaults(
         int, typer.Option(min=1, help="Group of the volumes: the profile's run_as_user, 65532 by default.")
     ] = 65532,
 ) -> None:
-    """Print a patch of Argo's defaults: retries as the cluster profile has them, volumes that steps may write.
+    """Print a patch of Argo's defaults: retries as the cluster file has them, volumes that steps may write.
 
     The other defaults stay, such as how long finished runs are kept.
     """
@@ -110,7 +110,7 @@ def workflow_defaults(
 def preflight(
     profile: Annotated[
         str | None,
-        typer.Option("--profile", metavar="NAME_OR_FILE", help="Look for all that this cluster profile names."),
+        typer.Option("--profile", metavar="NAME_OR_FILE", help="Look for all that this cluster file names."),
     ] = None,
     profile_overrides: ProfileOverrides = None,
     namespace: Annotated[str | None, typer.Option("--namespace", "-n", help="Where the runs will live.")] = None,

@@ -72,7 +72,7 @@ Workdir = Annotated[
 
 
 def chosen_profile(source: str | None, overrides: list[str] | None) -> "Cluster | None":
-    """The cluster profile of the options `--profile` and `--profile-set`, if there is one."""
+    """The cluster of the options `--profile` and `--profile-set`, if there is one."""
     from opencharacter.cluster.loading import load_cluster
 
     if source is None:

@@ -56,7 +56,7 @@ def compile_(
 
     loaded = load_run_config(config, preset=preset, overrides=overrides or ())
     placed = chosen_profile(profile, profile_overrides)
-    typer.echo(f"wrote {compile_pipeline(loaded, output, workspace=workspace, profile=placed)}")
+    typer.echo(f"wrote {compile_pipeline(loaded, output, workspace=workspace, cluster=placed)}")
     if placed:
         show_lacks(loaded, placed)
 
@@ -134,7 +134,7 @@ def submit(
         typer.echo(f"data: {workspace}\nnothing was sent")
         return
     submitted = submit_pipeline(
-        loaded, host=host, workspace=workspace, profile=placed, experiment=experiment, token=token
+        loaded, host=host, workspace=workspace, cluster=placed, experiment=experiment, token=token
     )
     typer.echo(f"run {submitted.run_id}\n{submitted.url}")
     if watch_it:

@@ -1,4 +1,4 @@
-"""What a cluster profile lacks for a run: told by `plan`, refused by `compile` where a step would be sure to fail."""
+"""What a cluster lacks for a run: told by `plan`, refused by `compile` where a step would be sure to fail."""
 
 from collections.abc import Iterable, Iterator
 
@@ -19,12 +19,12 @@ _NEEDS_REGISTRY: tuple[StepName, ...] = ("champion", "register", "promote")
 
 
 class Lack(BaseModel):
-    """One thing that the profile does not offer, and the key of the profile that would."""
+    """One thing that the cluster does not offer, and the key that would."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     step: StepName | None = Field(default=None, description="none: all steps")
-    key: str = Field(description="where to set it, in the profile or (run: KEY) in the run configuration")
+    key: str = Field(description="where to set it, in the cluster file or (run: KEY) in the run configuration")
     message: str
     impossible: bool = Field(default=False, description="the run cannot work like this; compile refuses it")
 
@@ -58,35 +58,35 @@ def _serves_on_cpu(config: RunConfig, step: StepName) -> bool:
     return step == "evaluate" or any(serves_itself(engine) and engine.tensor_parallel == 1 for engine in engines)
 
 
-def gpus_of(profile: Cluster, step: StepName) -> int:
+def gpus_of(cluster: Cluster, step: StepName) -> int:
     """GPUs of one pod of a step."""
-    accelerator = profile.placement(step).accelerator
+    accelerator = cluster.placement(step).accelerator
     return accelerator.count if accelerator else 0
 
 
-def find_lacks(config: RunConfig, profile: Cluster) -> list[Lack]:
+def find_lacks(config: RunConfig, cluster: Cluster) -> list[Lack]:
     """What can be told from the two files alone; sizes of models and data are looked at elsewhere."""
-    lacks = [*_training(config, profile), *_accelerators(config, profile), *_local_files(config)]
-    lacks += [*_interruptions(config, profile), *_secrets(config, profile), *_service_name(config, profile)]
+    lacks = [*_training(config, cluster), *_accelerators(config, cluster), *_local_files(config)]
+    lacks += [*_interruptions(config, cluster), *_secrets(config, cluster), *_service_name(config, cluster)]
     return sorted(lacks, key=lambda lack: not lack.impossible)
 
 
-def refuse_misfit(config: RunConfig, profile: Cluster, lacks: Iterable[Lack]) -> None:
+def refuse_misfit(config: RunConfig, cluster: Cluster, lacks: Iterable[Lack]) -> None:
     """Raise a `UserError` that names each key, if one of the lacks makes the run impossible on that cluster."""
     impossible = [lack for lack in lacks if lack.impossible]
     if impossible:
         lines = [f"{lack.key}: {f'step {lack.step}: ' if lack.step else ''}{lack.message}" for lack in impossible]
         raise UserError(
-            f"the run '{config.name}' does not fit the cluster profile '{profile.name}':\n" + "\n".join(lines),
-            hint="change the profile (--profile-set KEY=VALUE) or, after 'run:', the run (--set KEY=VALUE)",
+            f"the run '{config.name}' does not fit the cluster '{cluster.name}':\n" + "\n".join(lines),
+            hint="change the cluster file (--profile-set KEY=VALUE) or, after 'run:', the run (--set KEY=VALUE)",
         )
 
 
-def _training(config: RunConfig, profile: Cluster) -> Iterator[Lack]:
-    nodes = profile.placement("sft").nodes or 1
-    gpus, processes = gpus_of(profile, "sft") * nodes, config.sft.processes
+def _training(config: RunConfig, cluster: Cluster) -> Iterator[Lack]:
+    nodes = cluster.placement("sft").nodes or 1
+    gpus, processes = gpus_of(cluster, "sft") * nodes, config.sft.processes
     key = "steps.sft.accelerator.count"
-    planned = profile.placement("sft").planned_cores
+    planned = cluster.placement("sft").planned_cores
     if gpus == 0 and planned and processes > planned * nodes:
         yield Lack(
             step="sft",
@@ -100,20 +100,20 @@ def _training(config: RunConfig, profile: Cluster) -> Iterator[Lack]:
         yield Lack(
             step="sft",
             key=key,
-            message=f"{processes} training processes (run: sft.processes) need as many GPUs; the profile gives {gpus}",
+            message=f"{processes} training processes (run: sft.processes) need as many GPUs; the cluster gives {gpus}",
             impossible=True,
         )
     elif gpus > processes:
         yield Lack(
             step="sft",
             key="run: sft.processes",
-            message=f"the profile gives {gpus} GPUs, of which {processes} would be used",
+            message=f"the cluster gives {gpus} GPUs, of which {processes} would be used",
             impossible=nodes > 1,  # a TrainJob starts a process for each of its GPUs
         )
-    if config.evaluate.dtype == "bfloat16" and gpus_of(profile, "evaluate") == 0:
+    if config.evaluate.dtype == "bfloat16" and gpus_of(cluster, "evaluate") == 0:
         message = "no GPU: the models would be measured on the CPU, in float32"
         yield Lack(step="evaluate", key="steps.evaluate.accelerator.count", message=message)
-    if nodes > 1 and profile.placement("sft").queue is None:
+    if nodes > 1 and cluster.placement("sft").queue is None:
         yield Lack(
             step="sft",
             key="steps.sft.queue",
@@ -121,17 +121,17 @@ def _training(config: RunConfig, profile: Cluster) -> Iterator[Lack]:
         )
 
 
-def _service_name(config: RunConfig, profile: Cluster) -> Iterator[Lack]:
+def _service_name(config: RunConfig, cluster: Cluster) -> Iterator[Lack]:
     """With a namespace of its own, `deploy` has been checked already."""
     deploy = config.deploy
     elsewhere = not deploy.apply or deploy.namespace is not None
-    if not elsewhere and (problem := too_long(deploy.service_name, profile.namespace)):
+    if not elsewhere and (problem := too_long(deploy.service_name, cluster.namespace)):
         yield Lack(step="deploy", key="run: deploy.service_name", message=problem, impossible=True)
 
 
-def _accelerators(config: RunConfig, profile: Cluster) -> Iterator[Lack]:
+def _accelerators(config: RunConfig, cluster: Cluster) -> Iterator[Lack]:
     for step in steps_of(config):
-        gpus = gpus_of(profile, step)
+        gpus = gpus_of(cluster, step)
         # The pod of evaluate measures models of its own.
         asked = engines_of(config, step).values() if step != "evaluate" else ()
         if gpus and asked and not any(map(serves_itself, asked)):
@@ -158,7 +158,7 @@ def _accelerators(config: RunConfig, profile: Cluster) -> Iterator[Lack]:
                     f" {engine.tensor_parallel} (run: engines.{name}.tensor_parallel); expected a multiple of that",
                     impossible=True,
                 )
-        shm = profile.placement(step).shm
+        shm = cluster.placement(step).shm
         if gpus > 1 and shm is None:
             yield Lack(
                 step=step,
@@ -194,10 +194,10 @@ def _local_files(config: RunConfig) -> Iterator[Lack]:
             yield Lack(key=f"run: {key}", message=message)
 
 
-def _interruptions(config: RunConfig, profile: Cluster) -> Iterator[Lack]:
-    spot = [step for step in steps_of(config) if profile.placement(step).spot]
+def _interruptions(config: RunConfig, cluster: Cluster) -> Iterator[Lack]:
+    spot = [step for step in steps_of(config) if cluster.placement(step).spot]
     for step in spot:
-        retries = profile.placement(step).retries
+        retries = cluster.placement(step).retries
         if retries is None or retries.count == 0:
             yield Lack(
                 step=step,
@@ -206,39 +206,39 @@ def _interruptions(config: RunConfig, profile: Cluster) -> Iterator[Lack]:
             )
 
 
-def _secrets(config: RunConfig, profile: Cluster) -> Iterator[Lack]:
+def _secrets(config: RunConfig, cluster: Cluster) -> Iterator[Lack]:
     for step in steps_of(config):
         for name, engine in engines_of(config, step).items():
             variable = engine.api_key_env
-            if variable and not _has_variable(profile, step, variable):
+            if variable and not _has_variable(cluster, step, variable):
                 yield Lack(
                     step=step,
                     key="secrets",
                     message=f"no Secret gives the step {variable} (run: engines.{name}.api_key_env)",
                     impossible=True,
                 )
-        if step in _NEEDS_REGISTRY and not _has_variable(profile, step, "MLFLOW_TRACKING_URI"):
+        if step in _NEEDS_REGISTRY and not _has_variable(cluster, step, "MLFLOW_TRACKING_URI"):
             yield Lack(
                 step=step, key="env.MLFLOW_TRACKING_URI", message="no address of the model registry", impossible=True
             )
         gated = [ref for ref in _hub_refs(config, step) if ref.startswith(_GATED)]
-        if gated and not _has_variable(profile, step, "HF_TOKEN"):
+        if gated and not _has_variable(cluster, step, "HF_TOKEN"):
             yield Lack(
                 step=step,
                 key="secrets",
                 message=f"no Secret gives the step HF_TOKEN, which the hub asks for: {', '.join(gated)} is gated",
             )
-    if not any(_has_variable(profile, step, "AWS_ACCESS_KEY_ID") for step in STEPS):
+    if not any(_has_variable(cluster, step, "AWS_ACCESS_KEY_ID") for step in STEPS):
         yield Lack(
             key="secrets",
             message="no Secret gives AWS_ACCESS_KEY_ID: an s3:// workspace needs it, or a role of the pods' account",
         )
 
 
-def _has_variable(profile: Cluster, step: StepName, variable: str) -> bool:
-    if variable in profile.env:
+def _has_variable(cluster: Cluster, step: StepName, variable: str) -> bool:
+    if variable in cluster.env:
         return True
-    given = [secret for secret in profile.secrets if secret.steps is None or step in secret.steps]
+    given = [secret for secret in cluster.secrets if secret.steps is None or step in secret.steps]
     return any(variable in secret.keys.values() for secret in given)
 
 

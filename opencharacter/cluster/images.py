@@ -1,4 +1,4 @@
-"""Which image each step runs in: the one place that knows. Registry, tag and digest are the cluster profile's."""
+"""Which image each step runs in: the one place that knows. Registry, tag and digest are the cluster's."""
 
 from typing import Literal, get_args
 
@@ -54,5 +54,5 @@ def image_reference(
 
 
 def step_image(step: StepName) -> str:
-    """The image of a step where no cluster profile says otherwise."""
+    """The image of a step where no cluster says otherwise."""
     return image_reference(STEP_IMAGES[step])

@@ -10,29 +10,29 @@ _CLUSTERS = "opencharacter.clusters"
 
 
 def shipped_clusters() -> list[str]:
-    """Names of the shipped cluster profiles."""
+    """Names of the shipped clusters."""
     return shipped(_CLUSTERS)
 
 
 def cluster_text(source: str) -> str:
-    """The YAML of a shipped profile's name, or of a file's path (which holds a '/' or ends in .yaml or .yml).
+    """The YAML of a shipped cluster's name, or of a file's path (which holds a '/' or ends in .yaml or .yml).
 
-    Raises `UserError` if there is no such profile or file.
+    Raises `UserError` if there is no such cluster or file.
     """
     if "/" in source or source.endswith((".yaml", ".yml")):
         return read_text(Path(source), hint="start from a shipped one: opencharacter cluster show node8 > mine.yaml")
-    return shipped_text(_CLUSTERS, source, "cluster profile")
+    return shipped_text(_CLUSTERS, source, "cluster")
 
 
 def load_cluster(source: str, overrides: Sequence[str] = ()) -> Cluster:
-    """The cluster profile of a shipped name or a file; `overrides` are `dotted.key=value`, the value in YAML.
+    """The cluster of a shipped name or a file; `overrides` are `dotted.key=value`, the value in YAML.
 
     Raises `UserError` naming file, line and key.
     """
     return load_document(
         Cluster,
         cluster_text(source),
-        source if "/" in source or source.endswith((".yaml", ".yml")) else f"cluster profile {source}",
+        source if "/" in source or source.endswith((".yaml", ".yml")) else f"cluster {source}",
         overrides=overrides,
         option="--profile-set",
         hint="opencharacter cluster schema lists every key",

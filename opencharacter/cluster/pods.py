@@ -24,17 +24,17 @@ class Pod(BaseModel):
     trains_on: str = Field(description="the nodes of the TrainJob that the pod starts, if it does")
 
 
-def pods_of(config: RunConfig, profile: Cluster | None) -> list[Pod]:
-    """The pods of a run, by step; without a profile they have the compiled pipeline's image and ask for nothing."""
+def pods_of(config: RunConfig, cluster: Cluster | None) -> list[Pod]:
+    """The pods of a run, by step; without a cluster they have the compiled pipeline's image and ask for nothing."""
     pods = []
     for step in steps_of(config):
-        pod = profile.pod(step) if profile else Placement()
-        job = profile.placement(step) if profile else Placement()
+        pod = cluster.pod(step) if cluster else Placement()
+        job = cluster.placement(step) if cluster else Placement()
         pods.append(
             Pod(
                 step=step,
                 pods=config.shards if step in _SHARDED else 1,
-                image=profile.images.reference(STEP_IMAGES[step]) if profile else step_image(step),
+                image=cluster.images.reference(STEP_IMAGES[step]) if cluster else step_image(step),
                 gpus=pod.gpus,
                 cpu=_cpu_text(pod),
                 memory=pod.memory or "",

@@ -1,4 +1,4 @@
-"""The small languages of a cluster profile: quantities, durations and names, as Kubernetes and KFP read them."""
+"""The small languages of a cluster file: quantities, durations and names, as Kubernetes and KFP read them."""
 
 import re
 from typing import Annotated, Any
@@ -54,13 +54,13 @@ KubernetesName = Annotated[
 ]
 
 NAMESPACE = "{namespace}"
-"""Stands for the profile's namespace in a `ClusterName`."""
+"""Stands for the cluster's namespace in a `ClusterName`."""
 
 ClusterName = Annotated[
     str,
     _form(
         r"([a-z0-9]|\{namespace\})([-a-z0-9.]|\{namespace\})*",
-        f"a Kubernetes name: small letters, digits, '-' and '.'; {NAMESPACE} stands for the profile's",
+        f"a Kubernetes name: small letters, digits, '-' and '.'; {NAMESPACE} stands for the cluster's",
     ),
 ]
 """Name of an object that the whole cluster shares."""

@@ -1,4 +1,4 @@
-"""The cluster profile: one YAML that says where and with what each step's pod runs."""
+"""The cluster file: one YAML that says where and with what each step's pod runs."""
 
 import re
 from typing import Any, Literal
@@ -32,7 +32,7 @@ RESERVED = (
     "OPENCHARACTER_PROMPTS",
     "OPENCHARACTER_TRAINJOB",
 )
-"""Variables that each step's pod gets from the profile's other keys."""
+"""Variables that each step's pod gets from other keys."""
 
 _LABEL = 63
 """Characters that a label's value may have."""
@@ -113,9 +113,9 @@ class Placement(_Strict):
     affinity: list[AffinityTerm] | None = None
     queue: KubernetesName | None = Field(default=None, description="Kueue LocalQueue")
     priority: ClusterName | None = Field(
-        default=None, description="Kueue WorkloadPriorityClass; {namespace} stands for the profile's namespace"
+        default=None, description="Kueue WorkloadPriorityClass; {namespace} stands for the cluster's namespace"
     )
-    spot: bool | None = Field(default=None, description="may run on nodes that `spot` of the profile describes")
+    spot: bool | None = Field(default=None, description="may run on nodes that `spot` of the cluster file describes")
     retries: Retries | None = None
     timeout: Duration | None = Field(default=None, description="a pod that runs for longer is ended")
     caching: bool | None = Field(default=None, description="KFP's cache; registry look-ups are never cached")

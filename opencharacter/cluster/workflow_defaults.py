@@ -28,7 +28,7 @@ class RetryRules:
     """What a cluster tries again."""
 
     failed: bool
-    """A step that failed, by its own error or out of memory, if the profile gives it retries."""
+    """A step that failed, by its own error or out of memory, if the cluster file gives it retries."""
     lost: bool
     """A step whose pod was lost: deleted, or gone with its node."""
     repeats: bool
@@ -52,7 +52,7 @@ def _tried_again(strategy: Mapping[str, Any]) -> tuple[bool, bool]:
 
 
 def defaults_patch(config_map: Mapping[str, Any], *, group: int) -> dict[str, Any]:
-    """A merge patch of the ConfigMap that makes retries those of the cluster profile, and gives volumes a group.
+    """A merge patch of the ConfigMap that makes retries those of the cluster file, and gives volumes a group.
 
     The other defaults stay, such as how long finished runs are kept. Patching twice changes nothing more.
     Raises `UserError` if the ConfigMap cannot be read.

@@ -114,7 +114,7 @@ def _require_shared_memory() -> None:
     if free < SHARED_MEMORY:
         raise UserError(
             f"{_SHARED_MEMORY_FOLDER} has {free >> 20} MiB free; vLLM needs {SHARED_MEMORY >> 20} MiB here",
-            hint="in a cluster profile: steps.STEP.shm=1Gi; with Docker: --shm-size=1g",
+            hint="in a cluster file: steps.STEP.shm=1Gi; with Docker: --shm-size=1g",
         )
 
 

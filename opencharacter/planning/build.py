@@ -17,7 +17,7 @@ from opencharacter.planning.tokens import TextLengths, text_lengths
 from opencharacter.planning.work import Texts, Work
 
 
-def make_plan(config: RunConfig, profile: Cluster | None, figures: Figures) -> Plan:
+def make_plan(config: RunConfig, cluster: Cluster | None, figures: Figures) -> Plan:
     """What the run will do: local inputs are read, nothing is asked, fetched or started.
 
     Raises `UserError` if an input cannot be read or the size of an input or model is not known.
@@ -25,11 +25,11 @@ def make_plan(config: RunConfig, profile: Cluster | None, figures: Figures) -> P
     ledger = Ledger(figures)
     lengths = text_lengths(config.sft.base_model, ledger)
     inputs = count_inputs(config, ledger, lengths)
-    return plan_of(config, profile, ledger, inputs, lengths)
+    return plan_of(config, cluster, ledger, inputs, lengths)
 
 
 def plan_of(
-    config: RunConfig, profile: Cluster | None, ledger: Ledger, inputs: list[InputCount], lengths: TextLengths
+    config: RunConfig, cluster: Cluster | None, ledger: Ledger, inputs: list[InputCount], lengths: TextLengths
 ) -> Plan:
     """The plan of a run whose inputs have been counted."""
     figures = ledger.figures
@@ -37,17 +37,17 @@ def plan_of(
     works, dialogues = synthesis(config, inputs, texts)
     mix, mixed = mixture(config, inputs, dialogues, texts)
     works += [mix, training(config, mixed), evaluation(config, mixed, texts)]
-    clock, bill = Clock(config, profile, ledger), _Bill(config, figures)
+    clock, bill = Clock(config, cluster, ledger), _Bill(config, figures)
     by_step = {work.step: work for work in works}
     stages = [_stage(step, by_step.get(step), config, clock, bill) for step in steps_of(config)]
     nodes = next(stage.where.pods for stage in stages if stage.step == "sft")
     kept = storage(config, works, ledger, nodes=nodes)
-    lacks = [*_data_lacks(config, inputs, works), *(find_lacks(config, profile) if profile else [])]
-    if profile:
-        lacks += capacity_lacks(config, profile, stages, kept, ledger)
+    lacks = [*_data_lacks(config, inputs, works), *(find_lacks(config, cluster) if cluster else [])]
+    if cluster:
+        lacks += capacity_lacks(config, cluster, stages, kept, ledger)
     return Plan(
         name=config.name,
-        profile=profile.name if profile else None,
+        cluster=cluster.name if cluster else None,
         currency=figures.currency,
         as_of=figures.as_of.isoformat(),
         inputs=inputs,
@@ -63,7 +63,7 @@ def plan_of(
         ),
         unpriced=bill.unpriced,
         storage=kept,
-        assumptions=_assumptions(profile, ledger, stages),
+        assumptions=_assumptions(cluster, ledger, stages),
         lacks=sorted(lacks, key=lambda lack: not lack.impossible),
     )
 
@@ -144,7 +144,7 @@ class _Bill:
         return None if price is None else amount * price
 
 
-def _assumptions(profile: Cluster | None, ledger: Ledger, stages: list[Stage]) -> list[Assumption]:
+def _assumptions(cluster: Cluster | None, ledger: Ledger, stages: list[Stage]) -> list[Assumption]:
     default = ledger.figures.default_gpu
     told = [
         Assumption(name=name, value=f"{figure.value:g}", source=figure.source) for name, figure in ledger.used.items()
@@ -152,14 +152,14 @@ def _assumptions(profile: Cluster | None, ledger: Ledger, stages: list[Stage]) -
     source = "base and challenger; a champion in the registry makes one more"
     told.append(Assumption(name="models measured", value=str(MODELS_MEASURED), source=source))
     on_gpus = [stage for stage in stages if stage.where.gpu]
-    if profile is None:
-        source = "without a cluster profile: GPUs as the run configuration asks for, models below 1B on this machine"
+    if cluster is None:
+        source = "without a cluster: GPUs as the run configuration asks for, models below 1B on this machine"
         told.append(Assumption(name="where", value="as configured", source=source))
     unnamed = [
-        stage.step for stage in on_gpus if not (profile and gpu_named(profile.placement(stage.step), ledger.figures))
+        stage.step for stage in on_gpus if not (cluster and gpu_named(cluster.placement(stage.step), ledger.figures))
     ]
     if unnamed:
-        source = f"nothing names the GPU of {', '.join(unnamed)}; a node selector of the cluster profile could"
+        source = f"nothing names the GPU of {', '.join(unnamed)}; a node selector of the cluster file could"
         told.append(Assumption(name="default_gpu", value=default, source=source))
     if most := max((stage.where.gpus * stage.where.pods for stage in on_gpus), default=0):
         source = "where fewer are free, pods wait: the GPU-hours stay, the time grows"

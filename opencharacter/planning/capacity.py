@@ -1,4 +1,4 @@
-"""What a cluster profile lacks in size: memory of GPUs and pods, and scratch space, against the models of a run."""
+"""What a cluster lacks in size: memory of GPUs and pods, and scratch space, against the models of a run."""
 
 from collections.abc import Iterator, Sequence
 
@@ -22,16 +22,16 @@ _FULL_BATCH = 64
 
 
 def capacity_lacks(
-    config: RunConfig, profile: Cluster, stages: Sequence[Stage], storage: Sequence[Storage], assumed: Ledger
+    config: RunConfig, cluster: Cluster, stages: Sequence[Stage], storage: Sequence[Storage], assumed: Ledger
 ) -> list[Lack]:
     """What is too small. Sizes are estimates, so only a training that can't even be loaded is called impossible."""
     figures = assumed.figures
-    lacks = memory_lacks(config.sft, profile, assumed)
+    lacks = memory_lacks(config.sft, cluster, assumed)
     for stage in stages:
         lacks += _serving(config, stage.step, stage.where, figures)
     where = {stage.step: stage.where for stage in stages}
-    lacks += [*_training(config, where["sft"], figures), *_memory(config, profile, where, figures)]
-    return lacks + list(_scratch(profile, storage))
+    lacks += [*_training(config, where["sft"], figures), *_memory(config, cluster, where, figures)]
+    return lacks + list(_scratch(cluster, storage))
 
 
 def _serving(config: RunConfig, step: StepName, where: Where, figures: Figures) -> Iterator[Lack]:
@@ -81,7 +81,7 @@ def _training(config: RunConfig, where: Where, figures: Figures) -> Iterator[Lac
         )
 
 
-def _memory(config: RunConfig, profile: Cluster, where: dict[StepName, Where], figures: Figures) -> Iterator[Lack]:
+def _memory(config: RunConfig, cluster: Cluster, where: dict[StepName, Where], figures: Figures) -> Iterator[Lack]:
     student = parameters_of(figures, config.sft.base_model)
     # On a CPU all is float32.
     needed: dict[StepName, float] = {"evaluate": student * 4}
@@ -91,7 +91,7 @@ def _memory(config: RunConfig, profile: Cluster, where: dict[StepName, Where], f
                 served = 4 * parameters_of(figures, engine.weights, engine.model)
                 needed[step] = max(needed.get(step, 0), served)
     for step, size in needed.items():
-        given = profile.placement(step).memory
+        given = cluster.placement(step).memory
         if where[step].gpu is None and given and byte_count(given) < size * _SERVING_HEADROOM:
             yield Lack(
                 step=step,
@@ -100,12 +100,12 @@ def _memory(config: RunConfig, profile: Cluster, where: dict[StepName, Where], f
             )
 
 
-def _scratch(profile: Cluster, storage: Sequence[Storage]) -> Iterator[Lack]:
+def _scratch(cluster: Cluster, storage: Sequence[Storage]) -> Iterator[Lack]:
     for item in storage:
         _, _, step = item.place.partition("scratch of ")
         if not step:
             continue
-        given = profile.placement(step).scratch  # type: ignore[arg-type]
+        given = cluster.placement(step).scratch  # type: ignore[arg-type]
         if given and byte_count(given) < item.bytes:
             yield Lack(
                 step=step,  # type: ignore[arg-type]

@@ -16,7 +16,7 @@ from opencharacter.planning.work import Load, Work
 from opencharacter.system.hardware import usable_cores
 
 _SMALL = 1e9
-"""Without a cluster profile, smaller models are taken to be served on this machine's CPU."""
+"""Without a cluster, smaller models are taken to be served on this machine's CPU."""
 _CPU_REFERENCE = 135e6
 _SIZES = (8e9, 70e9)
 _REFERENCE_GPU = Gpu(memory_gib=80, bf16_tflops=989, memory_tb_per_s=3.35)
@@ -26,16 +26,16 @@ _REFERENCE_GPU = Gpu(memory_gib=80, bf16_tflops=989, memory_tb_per_s=3.35)
 class Clock:
     """Tells where the stages of a run are and how long they take."""
 
-    def __init__(self, config: RunConfig, profile: Cluster | None, ledger: Ledger) -> None:
+    def __init__(self, config: RunConfig, cluster: Cluster | None, ledger: Ledger) -> None:
         self._config = config
-        self._profile = profile
+        self._cluster = cluster
         self._figures = ledger.figures
         self._assumed = ledger
 
     def where(self, step: StepName) -> Where:
-        """What a step runs on: as the profile says, or as the run configuration asks for."""
+        """What a step runs on: as the cluster says, or as the run configuration asks for."""
         image = image_of(step)
-        if self._profile is None:
+        if self._cluster is None:
             gpus = self._gpus_asked_for(step)
             return Where(
                 image=image,
@@ -44,7 +44,7 @@ class Clock:
                 gpu=self._figures.default_gpu if gpus else None,
                 cores=len(usable_cores()),
             )
-        placement = self._profile.placement(step)
+        placement = self._cluster.placement(step)
         gpus = placement.accelerator.count if placement.accelerator else 0
         return Where(
             image=image,
@@ -75,7 +75,7 @@ class Clock:
     def _pods(self, step: StepName) -> int:
         if step in ("profiles", "responses"):
             return self._config.shards
-        return (self._profile.placement("sft").nodes or 1) if step == "sft" and self._profile else 1
+        return (self._cluster.placement("sft").nodes or 1) if step == "sft" and self._cluster else 1
 
     def _gpus_asked_for(self, step: StepName) -> int:
         if step == "sft":

@@ -36,9 +36,9 @@ class HostMemory:
         return f"{math.ceil(self.expected / _GIB)}Gi"
 
 
-def training_memory(sft: SftConfig, profile: Cluster, assumed: Ledger) -> HostMemory:
-    """What the profile's training takes. Raises `UserError` if the base model's size is not known."""
-    placement = profile.placement("sft")
+def training_memory(sft: SftConfig, cluster: Cluster, assumed: Ledger) -> HostMemory:
+    """What the cluster's training takes. Raises `UserError` if the base model's size is not known."""
+    placement = cluster.placement("sft")
     parameters = parameters_of(assumed.figures, sft.base_model)
     here = max(1, sft.processes // (placement.nodes or 1))
     if placement.gpus:
@@ -59,15 +59,15 @@ def training_memory(sft: SftConfig, profile: Cluster, assumed: Ledger) -> HostMe
     return HostMemory(least, _HEADROOM * (least + here * (activations + process)))
 
 
-def memory_lacks(sft: SftConfig, profile: Cluster, assumed: Ledger | None = None) -> list[Lack]:
+def memory_lacks(sft: SftConfig, cluster: Cluster, assumed: Ledger | None = None) -> list[Lack]:
     """What the sft step's memory is too small for; impossible where it can't even hold weights and optimiser.
 
     Without `assumed` the shipped figures hold, and a base model whose size they do not know is not judged.
     """
-    given = profile.placement("sft").memory
+    given = cluster.placement("sft").memory
     if given is None:
         return []
-    needed = _or_none(lambda: training_memory(sft, profile, assumed or Ledger(load_figures())))
+    needed = _or_none(lambda: training_memory(sft, cluster, assumed or Ledger(load_figures())))
     if needed is None or byte_count(given) >= needed.expected:
         return []
     impossible = byte_count(given) < needed.least
@@ -80,9 +80,9 @@ def memory_lacks(sft: SftConfig, profile: Cluster, assumed: Ledger | None = None
     return [Lack(step="sft", key="steps.sft.memory", message=f"{given} of memory, but {reason}", impossible=impossible)]
 
 
-def estimated_memory(sft: SftConfig, profile: Cluster) -> str | None:
+def estimated_memory(sft: SftConfig, cluster: Cluster) -> str | None:
     """The expected memory of each node as a quantity, by the shipped figures; none if the model's size is not known."""
-    found = _or_none(lambda: training_memory(sft, profile, Ledger(load_figures())))
+    found = _or_none(lambda: training_memory(sft, cluster, Ledger(load_figures())))
     return found.quantity if found else None
 
 

@@ -19,7 +19,7 @@ def show_plan(plan: Plan, console: "Console") -> None:
     """Print all of a plan."""
     from rich.text import Text
 
-    place = f"cluster profile {plan.profile}" if plan.profile else "no cluster profile (--profile)"
+    place = f"cluster {plan.cluster}" if plan.cluster else "no cluster (--profile)"
     console.print(Text.assemble((plan.name, "bold"), f"  {place}  ", (f"figures of {plan.as_of}", "dim")))
     wide = console.width >= _WIDE
     console.print(_stages(plan, where=wide))
@@ -36,8 +36,8 @@ def show_plan(plan: Plan, console: "Console") -> None:
             console.print(Text(f"\n{title}", style="bold"))
         for line in lines:
             console.print(Text(f"  {line}", style="dim" if title == "Assumed" else ""))
-    if plan.profile and not plan.lacks:
-        console.print(Text(f"\nThe profile {plan.profile} lacks nothing that can be told from here.", style="green"))
+    if plan.cluster and not plan.lacks:
+        console.print(Text(f"\nThe cluster {plan.cluster} lacks nothing that can be told from here.", style="green"))
 
 
 def _shown(plan: Plan) -> list[Stage]:
@@ -101,7 +101,7 @@ def _row(stage: Stage) -> tuple[list[str], list[str]]:
 def _where(stage: Stage, plan: Plan) -> str:
     where = stage.where
     pods = f"{where.pods} x " if where.pods > 1 else ""
-    cores = f"{where.cores:g} cores" if plan.profile else "this machine"
+    cores = f"{where.cores:g} cores" if plan.cluster else "this machine"
     unit = f"{where.gpus} {where.gpu}" if where.gpu else cores
     parts = [f"{where.image}: {pods}{unit}", *(model.rpartition("/")[2] for model in stage.models)]
     parts += [f"queue {where.queue}"] if where.queue else []

@@ -76,7 +76,7 @@ class Plan(_Strict):
     """What a run will do, before anything runs."""
 
     name: str
-    profile: str | None = Field(description="the cluster profile's name; none: no cluster")
+    cluster: str | None = Field(description="the cluster's name; none: no cluster")
     currency: str
     as_of: str = Field(description="date of the prices and figures")
     inputs: list[InputCount]

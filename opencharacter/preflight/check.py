@@ -28,20 +28,20 @@ def check_all(needs: Needs) -> Iterator[Finding]:
 
 
 def check_before_run(
-    profile: Cluster | None, *, workspace: str, steps: Iterable[StepName] = STEPS, write: bool = True
+    cluster: Cluster | None, *, workspace: str, steps: Iterable[StepName] = STEPS, write: bool = True
 ) -> Iterator[Finding]:
     """Look for what a run would miss, as far as this machine can tell; what it cannot reach is `unknown`.
 
-    Without a profile the pods have the default images, and nothing is known of their cluster. `steps` are those of
+    Without a cluster the pods have the default images, and nothing is known of where they run. `steps` are those of
     the run. The bucket is asked only if this process has keys for it and would look where the pods do, and not at all
     unless it may `write`.
     """
-    needs = needs_of(profile or Cluster(name="none"), steps)
+    needs = needs_of(cluster or Cluster(name="none"), steps)
     yield from _images(needs)
-    if profile:
+    if cluster:
         yield from _as_far_as_seen(needs)
     if write:
-        elsewhere = _why_not_asked(profile)
+        elsewhere = _why_not_asked(cluster)
         yield (
             Finding(f"Bucket {workspace}", "unknown", elsewhere)
             if elsewhere
@@ -75,13 +75,13 @@ def _images(needs: Needs) -> Iterator[Finding]:
     yield from find_images(image for image in needs.images if image not in needs.step_images)
 
 
-def _why_not_asked(profile: Cluster | None) -> str | None:
+def _why_not_asked(cluster: Cluster | None) -> str | None:
     if not (os.environ.get("AWS_ACCESS_KEY_ID") or os.environ.get("AWS_PROFILE")):
         return "not asked: this process has no keys for it (AWS_ACCESS_KEY_ID or AWS_PROFILE)"
     for what, names, default in _PLACES:
         here, there = (
             next(filter(None, map(variables.get, names)), default)
-            for variables in (os.environ, profile.env if profile else os.environ)
+            for variables in (os.environ, cluster.env if cluster else os.environ)
         )
         if here != there:
             return f"not asked: the {what} is {there} for the pods and {here} for this process"

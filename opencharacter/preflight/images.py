@@ -42,7 +42,7 @@ def _find_image(reference: str, *, library: str | None) -> Finding:
             subject,
             "missing",
             f"{registry} holds no such image",
-            "make images PUSH=images.yaml writes the profile's `images`: registry, tag, digests. "
+            "make images PUSH=images.yaml writes the cluster file's `images`: registry, tag, digests. "
             f"If only members see it: docker login {registry}. If the nodes hold it already: images.pull_policy=Never",
         )
     if status in (401, 403):
@@ -69,6 +69,6 @@ def _compare(subject: str, image: RemoteImage, library: str) -> Finding:
         subject,
         "differs",
         f"holds library {found}, and this is {library}: the steps of a run made here would refuse to work",
-        "build the images of this commit: make images PUSH=images.yaml writes the profile's `images`. "
+        "build the images of this commit: make images PUSH=images.yaml writes the cluster file's `images`. "
         f"Or submit from the commit that the image was built from{built_from}",
     )

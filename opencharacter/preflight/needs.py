@@ -73,41 +73,41 @@ class Needs(BaseModel):
         return (PodNeed(name="one pod", requests=asked, tolerations=anywhere, of_run=False), *self.pods)
 
 
-def needs_of(profile: Cluster, steps: Iterable[StepName] = STEPS) -> Needs:
-    """What these steps of a run with this profile ask the cluster for.
+def needs_of(cluster: Cluster, steps: Iterable[StepName] = STEPS) -> Needs:
+    """What these steps of a run ask this cluster for.
 
     Left out: Secrets that may be absent, and images that nodes never pull.
     """
     steps = tuple(steps)
-    placements = [profile.placement(step) for step in steps]
+    placements = [cluster.placement(step) for step in steps]
     queues = sorted({placement.queue for placement in placements if placement.queue})
     priorities = sorted({placement.priority for placement in placements if placement.priority})
     parts: list[Part] = ["pipelines"]
     parts += ["trainer"] if any((placement.nodes or 1) > 1 for placement in placements) else []
     parts += ["kueue"] if queues else []
-    secrets: dict[str, tuple[str, ...]] = dict.fromkeys(profile.images.pull_secrets, ())
-    for source in profile.secrets:
+    secrets: dict[str, tuple[str, ...]] = dict.fromkeys(cluster.images.pull_secrets, ())
+    for source in cluster.secrets:
         if not source.optional:
             secrets[source.secret] = (*secrets.get(source.secret, ()), *source.keys)
-    pulled = sorted(set(STEP_IMAGES.values())) if profile.images.pull_policy != "Never" else ()
+    pulled = sorted(set(STEP_IMAGES.values())) if cluster.images.pull_policy != "Never" else ()
     return Needs(
-        namespace=profile.namespace,
+        namespace=cluster.namespace,
         parts=tuple(parts),
-        pods=_pods(profile, steps),
+        pods=_pods(cluster, steps),
         secrets=tuple(SecretNeed(name=name, keys=keys) for name, keys in secrets.items()),
         queues=tuple(queues),
         priorities=tuple(priorities),
         retries=max(placement.retries.count if placement.retries else 0 for placement in placements),
-        step_images=tuple(profile.images.reference(name) for name in pulled),
+        step_images=tuple(cluster.images.reference(name) for name in pulled),
     )
 
 
-def _pods(profile: Cluster, steps: tuple[StepName, ...]) -> tuple[PodNeed, ...]:
+def _pods(cluster: Cluster, steps: tuple[StepName, ...]) -> tuple[PodNeed, ...]:
     """The kinds of pods, each with the steps that have it."""
     kinds: dict[str, tuple[PodNeed, list[str]]] = {}
     for step in steps:
-        nodes = profile.placement(step).nodes or 1
-        asked = [_pod(profile.pod(step))] + ([_pod(profile.placement(step), nodes)] if nodes > 1 else [])
+        nodes = cluster.placement(step).nodes or 1
+        asked = [_pod(cluster.pod(step))] + ([_pod(cluster.placement(step), nodes)] if nodes > 1 else [])
         for pod in asked:
             kinds.setdefault(pod.model_dump_json(), (pod, []))[1].append(step)
     return tuple(

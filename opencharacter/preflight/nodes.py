@@ -80,7 +80,7 @@ def _fault(ask: Ask, need: PodNeed, rooms: Sequence[Room]) -> Finding | None:
             subject,
             "warning",
             f"no node has the labels and taints of its pods ({_where(need)}): they wait until there is one",
-            "does a node pool grow from zero? Otherwise see node_selector, tolerations and affinity of the profile",
+            "does a node pool grow from zero? Otherwise: node_selector, tolerations, affinity in the cluster file",
         )
     whole, free = ([getattr(room, part) for room in rooms] for part in ("whole", "free"))
     if pods_that_fit(whole, wanted) < need.count:

@@ -10,11 +10,11 @@ from opencharacter.preflight.findings import Finding
 RETRIES = "Retries"
 _PLATFORM = "kubeflow"
 """Where Argo's controller is if it is not in the runs' namespace: a Kubeflow for several users has one for all."""
-_HINT = "docs/install.md, step 'Platform': the patch of Argo's defaults makes retries those of the profile"
+_HINT = "docs/install.md, step 'Platform': the patch of Argo's defaults makes retries those of the cluster file"
 
 
 def find_retries(read: Callable[[str], Any], namespace: str, most: int, subject: str) -> Finding:
-    """Put into words what becomes of a profile's retries, of which a step has `most` at most.
+    """Put into words what becomes of a cluster file's retries, of which a step has `most` at most.
 
     `read` gets an object by its path, none if it is absent, and raises the client's `ApiException`.
     """
@@ -30,7 +30,7 @@ def find_retries(read: Callable[[str], Any], namespace: str, most: int, subject:
         words = f"a step that fails is tried again, {again}, and so is one whose pod is lost"
     elif rules.lost:
         words = (
-            "a step that fails (its own error, out of memory) is NOT tried again on this cluster, whatever the profile "
+            "a step that fails (its own error, out of memory) is NOT tried again on this cluster, whatever its file "
             f"says; one whose pod is lost (deleted, its node gone) is, {again}"
         )
     elif rules.failed:

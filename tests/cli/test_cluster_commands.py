@@ -80,7 +80,7 @@ def test_a_dry_run_shows_pods_gpus_and_images_and_sends_nothing(opencharacter: C
     ("arguments", "told"),
     [
         (("--workspace", "work", "--dry-run"), "needs an object store prefix"),
-        (("--workspace", "s3://b", "--profile", "gpu", "--dry-run"), "no cluster profile 'gpu'; there are: cpu"),
+        (("--workspace", "s3://b", "--profile", "gpu", "--dry-run"), "no cluster 'gpu'; there are: cpu"),
         (("--workspace", "s3://b", "--profile-set", "a=b", "--dry-run"), "give --profile, too"),
         (("--workspace", "s3://b"), "give --host"),
         (("--workspace", "s3://b", "--prompts", "nowhere", "--dry-run"), "nowhere: cannot be read as a folder"),

@@ -24,7 +24,7 @@ def test_the_demo_is_shown_stage_by_stage(capsys: pytest.CaptureFixture[str]) ->
     rows = {line.split()[0]: line.split() for line in out.splitlines() if line.strip()}
     assert rows["profiles"][1:3] == ["28", "28"]
     assert rows["responses"][1] == "104"
-    for told in ("Inputs", "Storage", "Assumed", "answer_tokens", "no cluster profile"):
+    for told in ("Inputs", "Storage", "Assumed", "answer_tokens", "no cluster"):
         assert told in out
     assert "Without a price" not in out, "the demo pays nobody"
 

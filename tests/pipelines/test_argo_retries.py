@@ -1,4 +1,4 @@
-"""A profile's retries, and what a cluster makes of them."""
+"""A cluster file's retries, and what Argo on the cluster makes of them."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +23,7 @@ RECIPE = {"cpu": "demo", "node8": "final", "pool": "final"}
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Compiled]:
     folder = tmp_path_factory.mktemp("compiled")
-    made = {profile: compile_for(folder, preset, profile) for profile, preset in RECIPE.items()}
+    made = {cluster: compile_for(folder, preset, cluster) for cluster, preset in RECIPE.items()}
     return made.__getitem__
 
 
@@ -31,18 +31,18 @@ def patched(config_map: dict[str, Any]) -> dict[str, Any]:
     return config_map | {"data": config_map["data"] | defaults_patch(config_map, group=GROUP)["data"]}
 
 
-@pytest.mark.parametrize("profile", RECIPE)
-def test_with_the_guides_patch_each_step_is_retried_as_its_profile_says(
-    compiled: Callable[[str], Compiled], profile: str
+@pytest.mark.parametrize("cluster", RECIPE)
+def test_with_the_guides_patch_each_step_is_retried_as_its_cluster_says(
+    compiled: Callable[[str], Compiled], cluster: str
 ) -> None:
-    assert broken_promises(compiled(profile), patched(STOCK)) == []
+    assert broken_promises(compiled(cluster), patched(STOCK)) == []
 
 
-@pytest.mark.parametrize("profile", RECIPE)
-def test_without_it_a_step_that_fails_is_never_tried_again(compiled: Callable[[str], Compiled], profile: str) -> None:
-    """The fault, put back: a server's default undoes what the profile says."""
-    broken = broken_promises(compiled(profile), STOCK)
-    assert [line.split(":")[0] for line in broken] == list(compiled(profile).tasks)
+@pytest.mark.parametrize("cluster", RECIPE)
+def test_without_it_a_step_that_fails_is_never_tried_again(compiled: Callable[[str], Compiled], cluster: str) -> None:
+    """The fault, put back: a server's default undoes what the cluster says."""
+    broken = broken_promises(compiled(cluster), STOCK)
+    assert [line.split(":")[0] for line in broken] == list(compiled(cluster).tasks)
     assert all("0 of" in line and line.endswith("ends as Failed") for line in broken)
 
 

@@ -1,4 +1,4 @@
-"""What a cluster profile lacks for a run."""
+"""What a cluster lacks for a run."""
 
 from typing import Any
 
@@ -23,12 +23,12 @@ STEPS = {
 }
 
 
-def lacks(*, preset: str = "final", steps: dict[str, Any] | None = None, **profile: Any) -> list[Lack]:
-    whole = {"name": "lab", "env": ENV, "secrets": SECRETS, "steps": STEPS | (steps or {})} | profile
+def lacks(*, preset: str = "final", steps: dict[str, Any] | None = None, **cluster: Any) -> list[Lack]:
+    whole = {"name": "lab", "env": ENV, "secrets": SECRETS, "steps": STEPS | (steps or {})} | cluster
     return find_lacks(load_run_config(preset=preset), Cluster.model_validate(whole))
 
 
-def test_a_profile_that_fits_lacks_nothing() -> None:
+def test_a_cluster_that_fits_lacks_nothing() -> None:
     assert lacks() == []
 
 
@@ -113,7 +113,7 @@ def test_the_demo_on_cpus_lacks_gpus_for_nothing_but_speed() -> None:
     assert not any(lack.impossible for lack in found)
 
 
-def test_a_service_whose_names_would_be_too_long_in_the_profiles_namespace_is_refused() -> None:
+def test_a_service_whose_names_would_be_too_long_in_the_clusters_namespace_is_refused() -> None:
     config = load_run_config(preset="final", overrides=["deploy.apply=true", f"deploy.service_name={'s' * 40}"])
     here = {"name": "lab", "env": ENV, "secrets": SECRETS, "steps": STEPS}
     [lack] = find_lacks(config, Cluster.model_validate(here | {"namespace": "a-team-of-people"}))

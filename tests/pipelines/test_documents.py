@@ -6,7 +6,7 @@ from opencharacter.cluster.spec import Cluster
 from opencharacter.config.yaml_files import load_document
 from opencharacter.errors import UserError
 
-PROFILE = """\
+CLUSTER = """\
 name: lab
 images:
   tag: "1.2"
@@ -17,7 +17,7 @@ steps:
 
 
 def test_a_sound_document_is_read() -> None:
-    assert load_document(Cluster, PROFILE, "lab.yaml").steps["sft"].accelerator is not None
+    assert load_document(Cluster, CLUSTER, "lab.yaml").steps["sft"].accelerator is not None
 
 
 @pytest.mark.parametrize(
@@ -38,16 +38,16 @@ def test_a_sound_document_is_read() -> None:
 )
 def test_a_wrong_document_names_line_and_key(old: str, new: str, told: str) -> None:
     with pytest.raises(UserError) as caught:
-        load_document(Cluster, PROFILE.replace(old, new), "lab.yaml")
+        load_document(Cluster, CLUSTER.replace(old, new), "lab.yaml")
     assert told in str(caught.value)
 
 
 @pytest.mark.parametrize("word", ["1.2", "7", "2026-11-25", "on", "1e3"])
 def test_an_override_is_taken_as_it_stands_where_a_text_is_wanted(word: str) -> None:
     overrides = [f"images.tag={word}", f"env.WORD={word}", "steps.sft.accelerator.count=4"]
-    profile = load_document(Cluster, PROFILE, "lab.yaml", overrides=overrides)
-    assert (profile.images.tag, profile.env) == (word, {"WORD": word})
-    assert profile.placement("sft").accelerator.count == 4  # type: ignore[union-attr]
+    cluster = load_document(Cluster, CLUSTER, "lab.yaml", overrides=overrides)
+    assert (cluster.images.tag, cluster.env) == (word, {"WORD": word})
+    assert cluster.placement("sft").accelerator.count == 4  # type: ignore[union-attr]
 
 
 def test_the_last_override_of_a_key_counts() -> None:
@@ -56,13 +56,13 @@ def test_the_last_override_of_a_key_counts() -> None:
         (['images={tag: "1.3"}', "images.tag=1.2"], "1.2"),
         (["images.tag=1.20", "images.tag=1.30 # the newest"], "1.30"),
     ):
-        assert load_document(Cluster, PROFILE, "lab.yaml", overrides=overrides).images.tag == tag
+        assert load_document(Cluster, CLUSTER, "lab.yaml", overrides=overrides).images.tag == tag
 
 
 @pytest.mark.parametrize("value", ["[1]", "{a: 1}", ""])
 def test_what_is_no_word_is_no_text(value: str) -> None:
     with pytest.raises(UserError, match=r"images\.tag: "):
-        load_document(Cluster, PROFILE, "lab.yaml", overrides=[f"images.tag={value}"])
+        load_document(Cluster, CLUSTER, "lab.yaml", overrides=[f"images.tag={value}"])
 
 
 def test_an_empty_document_is_refused() -> None:

@@ -40,22 +40,22 @@ def compiled(folder: Path, pipeline: Any) -> Compiled:
     return Compiled(path)
 
 
-def compile_recipe(folder: Path, preset: str, profile: str | None = None, *overrides: str) -> Compiled:
-    """A recipe for a profile, whether or not its GPUs suffice."""
-    placed = load_cluster(profile) if profile else None
+def compile_recipe(folder: Path, preset: str, cluster: str | None = None, *overrides: str) -> Compiled:
+    """A recipe for a cluster, whether or not its GPUs suffice."""
+    placed = load_cluster(cluster) if cluster else None
     job = placed.placement("sft") if placed else Placement()
     processes = [f"sft.processes={(job.nodes or 1) * job.gpus}", "sft.global_batch_size=1024"] if job.gpus else []
     config = load_run_config(preset=preset, overrides=[*overrides, *processes])
     return compiled(folder, build_pipeline(config, placed))
 
 
-@pytest.mark.parametrize("profile", [None, *shipped_clusters()])
+@pytest.mark.parametrize("cluster", [None, *shipped_clusters()])
 @pytest.mark.parametrize("preset", presets())
 def test_every_recipe_runs_on_every_cluster_as_the_driver_walks_it(
-    tmp_path: Path, preset: str, profile: str | None
+    tmp_path: Path, preset: str, cluster: str | None
 ) -> None:
     config = load_run_config(preset=preset)
-    walk = Walk(compile_recipe(tmp_path, preset, profile), tmp_path / "run")
+    walk = Walk(compile_recipe(tmp_path, preset, cluster), tmp_path / "run")
     steps = [ran.step for ran in walk.run(workspace=WORKSPACE)]
     assert set(steps) == ALL
     for stage in ("profiles", "responses"):

@@ -32,9 +32,9 @@ PLACED: list[StepName] = [step for step in STEPS if step != "release"]
 
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Compiled]:
-    """A recipe compiled for each shipped profile, once."""
+    """A recipe compiled for each shipped cluster, once."""
     folder = tmp_path_factory.mktemp("compiled")
-    made = {profile: compile_for(folder, preset, profile) for profile, preset in RECIPE.items()}
+    made = {cluster: compile_for(folder, preset, cluster) for cluster, preset in RECIPE.items()}
     return made.__getitem__
 
 
@@ -51,18 +51,18 @@ def check_golden(name: str, told: Any, update: bool) -> None:
     assert yaml.safe_load(text) == yaml.safe_load(path.read_text(encoding="utf-8")), f"see the top of {__file__}"
 
 
-@pytest.mark.parametrize("profile", RECIPE)
+@pytest.mark.parametrize("cluster", RECIPE)
 def test_where_the_steps_run_is_as_reviewed(
-    compiled: Callable[[str], Compiled], profile: str, update_golden: bool
+    compiled: Callable[[str], Compiled], cluster: str, update_golden: bool
 ) -> None:
-    check_golden(f"{profile}.yaml", placement_of(compiled(profile)), update_golden)
+    check_golden(f"{cluster}.yaml", placement_of(compiled(cluster)), update_golden)
 
 
 def test_what_the_steps_do_is_as_reviewed(unplaced: Compiled, update_golden: bool) -> None:
     check_golden("wiring.yaml", wiring_of(unplaced), update_golden)
 
 
-def test_a_profile_changes_images_and_platform_settings_only(
+def test_a_cluster_changes_images_and_platform_settings_only(
     compiled: Callable[[str], Compiled], unplaced: Compiled
 ) -> None:
     assert unplaced.platform == {}
@@ -70,19 +70,19 @@ def test_a_profile_changes_images_and_platform_settings_only(
     assert compiled("pool").spec != unplaced.spec
 
 
-@pytest.mark.parametrize("profile", RECIPE)
-def test_kfp_reads_the_whole_file_back(compiled: Callable[[str], Compiled], profile: str) -> None:
-    placed = compiled(profile)
+@pytest.mark.parametrize("cluster", RECIPE)
+def test_kfp_reads_the_whole_file_back(compiled: Callable[[str], Compiled], cluster: str) -> None:
+    placed = compiled(cluster)
     assert components.load_component_from_file(str(placed.path)).name.startswith("opencharacter-")
     for step in PLACED:
         # Fields that KFP does not know would raise.
         json_format.ParseDict(placed.kubernetes(step), kubernetes_executor_config_pb2.KubernetesExecutorConfig())
 
 
-@pytest.mark.parametrize("profile", RECIPE)
+@pytest.mark.parametrize("cluster", RECIPE)
 @pytest.mark.parametrize("step", PLACED)
-def test_each_pod_gets_what_the_profile_says(compiled: Callable[[str], Compiled], profile: str, step: StepName) -> None:
-    placed, declared = compiled(profile), load_cluster(profile)
+def test_each_pod_gets_what_the_cluster_says(compiled: Callable[[str], Compiled], cluster: str, step: StepName) -> None:
+    placed, declared = compiled(cluster), load_cluster(cluster)
     pod = declared.pod(step)
     container, settings = placed.container(step), placed.kubernetes(step)
 
@@ -124,8 +124,8 @@ def test_training_over_nodes_is_handed_to_a_trainjob(compiled: Callable[[str], C
     told = json.loads(compiled("pool").environment("sft")["OPENCHARACTER_TRAINJOB"])
     assert (told["nodes"], told["gpus_per_node"], told["queue"]) == (2, 4, "opencharacter")
     assert "accelerator" not in compiled("pool").container("sft")["resources"]
-    for profile in ("cpu", "node8"):
-        assert "OPENCHARACTER_TRAINJOB" not in compiled(profile).environment("sft")
+    for cluster in ("cpu", "node8"):
+        assert "OPENCHARACTER_TRAINJOB" not in compiled(cluster).environment("sft")
 
 
 REFUSED = {(recipe, "cpu"): "run: sft.processes" for recipe in presets() if recipe != "demo"} | {
@@ -133,15 +133,15 @@ REFUSED = {(recipe, "cpu"): "run: sft.processes" for recipe in presets() if reci
 }
 
 
-@pytest.mark.parametrize("profile", shipped_clusters())
+@pytest.mark.parametrize("cluster", shipped_clusters())
 @pytest.mark.parametrize("recipe", presets())
-def test_every_recipe_fits_a_profile_or_is_refused_with_the_key(tmp_path: Path, recipe: str, profile: str) -> None:
-    if (recipe, profile) not in REFUSED:
-        assert set(compile_for(tmp_path, recipe, profile).tasks) == set(PLACED)
+def test_every_recipe_fits_a_cluster_or_is_refused_with_the_key(tmp_path: Path, recipe: str, cluster: str) -> None:
+    if (recipe, cluster) not in REFUSED:
+        assert set(compile_for(tmp_path, recipe, cluster).tasks) == set(PLACED)
     else:
-        with pytest.raises(UserError, match=REFUSED[recipe, profile]) as caught:
-            compile_for(tmp_path, recipe, profile)
-        assert f"'{profile}'" in str(caught.value)
+        with pytest.raises(UserError, match=REFUSED[recipe, cluster]) as caught:
+            compile_for(tmp_path, recipe, cluster)
+        assert f"'{cluster}'" in str(caught.value)
         assert list(tmp_path.iterdir()) == []
 
 
@@ -150,11 +150,11 @@ def mine(**keys: Any) -> Cluster:
     return Cluster.model_validate({"name": "mine", "env": env} | keys)
 
 
-def placed_by(tmp_path: Path, profile: Cluster, *run: str) -> Compiled:
+def placed_by(tmp_path: Path, cluster: Cluster, *run: str) -> Compiled:
     from opencharacter.pipelines.compile import compile_pipeline
 
     config = load_run_config(preset="demo", overrides=run)
-    return Compiled(compile_pipeline(config, tmp_path / "mine.yaml", profile=profile))
+    return Compiled(compile_pipeline(config, tmp_path / "mine.yaml", cluster=cluster))
 
 
 def test_images_come_from_one_place(tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def test_images_come_from_one_place(tmp_path: Path) -> None:
     assert [secret["secretName"] for secret in placed.kubernetes("deploy")["imagePullSecret"]] == ["registry"]
 
 
-def test_a_cpu_limit_is_set_only_where_the_profile_says_so(tmp_path: Path) -> None:
+def test_a_cpu_limit_is_set_only_where_the_cluster_says_so(tmp_path: Path) -> None:
     steps = {"sft": {"cpu": 2, "cpu_limit": 4}, "mix": {"cpu_limit": "500m"}}
     placed = placed_by(tmp_path, mine(defaults={"cpu": "100m"}, steps=steps))
 

@@ -1,4 +1,4 @@
-"""What is too small in a cluster profile for the models of a run."""
+"""What is too small in a cluster for the models of a run."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ SECRETS = [{"secret": "all", "keys": {name: name for name in ("HF_TOKEN", "OPENA
 
 
 def plan(preset: str, *overrides: str, **steps: dict[str, Any]) -> Plan:
-    profile = Cluster.model_validate(
+    cluster = Cluster.model_validate(
         {
             "name": "lab",
             "env": {"MLFLOW_TRACKING_URI": "http://mlflow:5000"},
@@ -27,14 +27,14 @@ def plan(preset: str, *overrides: str, **steps: dict[str, Any]) -> Plan:
             "steps": STEPS | {step: STEPS.get(step, {}) | changed for step, changed in steps.items()},
         }
     )
-    return make_plan(load_run_config(preset=preset, overrides=overrides), profile, load_figures())
+    return make_plan(load_run_config(preset=preset, overrides=overrides), cluster, load_figures())
 
 
 def keys(made: Plan) -> set[tuple[str | None, str]]:
     return {(lack.step, lack.key) for lack in made.lacks}
 
 
-def test_a_profile_with_room_lacks_nothing() -> None:
+def test_a_cluster_with_room_lacks_nothing() -> None:
     assert plan("final").lacks == []
 
 

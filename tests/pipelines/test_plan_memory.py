@@ -18,9 +18,9 @@ GIB = 2**30
 
 
 def cpu(**sft: Any) -> Cluster:
-    profile = load_cluster("cpu")
-    steps = profile.steps | {"sft": profile.steps["sft"].model_copy(update=sft)}
-    return profile.model_copy(update={"steps": steps})
+    cluster = load_cluster("cpu")
+    steps = cluster.steps | {"sft": cluster.steps["sft"].model_copy(update=sft)}
+    return cluster.model_copy(update={"steps": steps})
 
 
 def demo(*overrides: str) -> RunConfig:
@@ -29,9 +29,9 @@ def demo(*overrides: str) -> RunConfig:
     return load_run_config(preset="demo", overrides=[*small, *weights, *overrides])
 
 
-def memory_lack(config: RunConfig, profile: Cluster) -> bool | None:
+def memory_lack(config: RunConfig, cluster: Cluster) -> bool | None:
     """Whether the lack of memory is fatal; none if there is none."""
-    return next((lack.impossible for lack in lacks_of(config, profile) if lack.key == "steps.sft.memory"), None)
+    return next((lack.impossible for lack in lacks_of(config, cluster) if lack.key == "steps.sft.memory"), None)
 
 
 @pytest.mark.parametrize(("memory", "fatal"), [("1536Mi", True), ("4Gi", False), ("7Gi", None)])
@@ -54,12 +54,12 @@ def test_the_estimate_is_near_what_was_measured() -> None:
 
 
 def test_plan_check_and_compile_say_the_same() -> None:
-    config, profile = load_run_config(preset="demo"), cpu(memory="1536Mi")
+    config, cluster = load_run_config(preset="demo"), cpu(memory="1536Mi")
     assert any(
-        lack.key == "steps.sft.memory" and lack.impossible for lack in make_plan(config, profile, load_figures()).lacks
+        lack.key == "steps.sft.memory" and lack.impossible for lack in make_plan(config, cluster, load_figures()).lacks
     )
     with pytest.raises(UserError, match=r"steps\.sft\.memory: step sft: 1536Mi of memory, but weights, gradients and"):
-        check_placement(demo(), profile)
+        check_placement(demo(), cluster)
     check_placement(demo(), cpu(memory="4Gi"))
 
 

@@ -49,7 +49,7 @@ def test_a_cluster_that_has_everything(cluster: KubernetesApi, capsys: pytest.Ca
     assert "value" not in out
 
 
-def test_a_profile_says_what_to_look_for(
+def test_a_cluster_says_what_to_look_for(
     cluster: KubernetesApi, registry: RegistryApi, capsys: pytest.CaptureFixture[str]
 ) -> None:
     registry.add("oc/tools:0.1.0", {LIBRARY_LABEL: fingerprint()})

@@ -35,10 +35,10 @@ def pod(on: str, owner: str = "ReplicaSet", **requests: str) -> dict[str, Any]:
     }
 
 
-def look(cluster: KubernetesApi, profile: Cluster, nodes: list[Any], *pods: Any, **needs: Any) -> list[Finding]:
+def look(cluster: KubernetesApi, lab: Cluster, nodes: list[Any], *pods: Any, **needs: Any) -> list[Finding]:
     cluster.objects["/api/v1/nodes"] = {"items": nodes}
     cluster.objects["/api/v1/pods"] = {"items": list(pods)}
-    asked = needs_of(profile, needs.pop("steps", ["ingest", "sft", "evaluate"]))
+    asked = needs_of(lab, needs.pop("steps", ["ingest", "sft", "evaluate"]))
     found = check_cluster(asked.model_copy(update={"parts": (), "secrets": (), "queues": ()} | needs))
     return [each for each in found if each.subject.startswith("Nodes")]
 
@@ -47,23 +47,23 @@ def mine(**steps: Any) -> Cluster:
     return Cluster.model_validate({"name": "mine", "defaults": {"memory": "1Gi"}, "steps": steps})
 
 
-def test_the_shipped_trial_profile_fits_beside_the_platform_on_a_small_node(cluster: KubernetesApi) -> None:
+def test_the_shipped_trial_cluster_fits_beside_the_platform_on_a_small_node(cluster: KubernetesApi) -> None:
     platform = pod("kind", cpu="1700m", memory="2Gi")
     [found] = look(cluster, load_cluster("cpu"), [node("kind", SMALL)], platform)
     assert (found.state, found.message) == ("ok", "each pod finds room on the 1 node")
 
 
 def test_too_full_now_is_a_warning_that_names_steps_node_and_what_is_short(cluster: KubernetesApi) -> None:
-    profile = mine(sft={"cpu": "1500m"})
-    [found] = look(cluster, profile, [node("a", SMALL), node("b", SMALL)], pod("a", cpu="1700m"), pod("b", cpu="1"))
+    lab = mine(sft={"cpu": "1500m"})
+    [found] = look(cluster, lab, [node("a", SMALL), node("b", SMALL)], pod("a", cpu="1700m"), pod("b", cpu="1"))
     assert (found.subject, found.state) == ("Nodes for step sft", "warning")
     assert found.message == ("1.5 CPU, 1 GiB of memory find no room now, and wait: a has 0.23 CPU; b has 0.93 CPU")
     refuse_missing([found])
 
 
 def test_larger_than_any_node_is_refused(cluster: KubernetesApi) -> None:
-    profile = mine(sft={"cpu": "4", "memory": "32Gi"}, evaluate={"memory": "20Gi"})
-    found = look(cluster, profile, [node("a", SMALL)])
+    lab = mine(sft={"cpu": "4", "memory": "32Gi"}, evaluate={"memory": "20Gi"})
+    found = look(cluster, lab, [node("a", SMALL)])
     assert [(each.subject, each.state) for each in found] == [
         ("Nodes for step sft", "missing"),
         ("Nodes for step evaluate", "missing"),
@@ -96,8 +96,8 @@ def test_an_autoscaler_may_add_what_is_needed(cluster: KubernetesApi, sign: str)
 
 
 def test_a_pool_without_nodes_is_a_warning(cluster: KubernetesApi) -> None:
-    profile = mine(sft={"node_selector": {"pool": "gpu"}, "accelerator": {"count": 8}})
-    [found] = look(cluster, profile, [node("a", SMALL, {"pool": "cpu"})])
+    lab = mine(sft={"node_selector": {"pool": "gpu"}, "accelerator": {"count": 8}})
+    [found] = look(cluster, lab, [node("a", SMALL, {"pool": "cpu"})])
     assert (found.state, "pool=gpu" in found.message) == ("warning", True)
 
 
@@ -142,11 +142,11 @@ def test_a_gpu_s_own_taint_keeps_no_pod_away_that_asks_for_it(cluster: Kubernete
 
 
 def test_the_nodes_of_a_trainjob_must_fit_side_by_side(cluster: KubernetesApi) -> None:
-    profile = mine(sft={"nodes": 2, "cpu": "1"})
-    found = look(cluster, profile, [node("a", SMALL)], steps=["sft"])
+    lab = mine(sft={"nodes": 2, "cpu": "1"})
+    found = look(cluster, lab, [node("a", SMALL)], steps=["sft"])
     assert [(each.subject, each.state) for each in found] == [("Nodes for the TrainJob of step sft", "missing")]
     assert "2 pods of 1 CPU, 1 GiB of memory find no room on any node: a holds 1" in found[0].message
-    [found] = look(cluster, profile, [node("a", SMALL), node("b", SMALL)], steps=["sft"])
+    [found] = look(cluster, lab, [node("a", SMALL), node("b", SMALL)], steps=["sft"])
     assert found.state == "ok"
 
 

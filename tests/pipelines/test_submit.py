@@ -46,10 +46,10 @@ def test_a_local_workspace_is_refused_before_anything_is_sent(api: KfpApi) -> No
     assert api.runs == []
 
 
-def test_a_profile_s_placement_namespace_and_account_are_sent(api: KfpApi) -> None:
+def test_a_cluster_s_placement_namespace_and_account_are_sent(api: KfpApi) -> None:
     api.multi_user = True
-    profile = load_cluster("node8", ["namespace=team-a", "service_account=trainer"])
-    submit_pipeline(load_run_config(preset="final"), host=api.url, workspace=WORKSPACE, profile=profile)
+    cluster = load_cluster("node8", ["namespace=team-a", "service_account=trainer"])
+    submit_pipeline(load_run_config(preset="final"), host=api.url, workspace=WORKSPACE, cluster=cluster)
     [run] = api.runs
     platform = run["pipeline_spec"]["platform_spec"]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
     assert platform["exec-sft"]["tolerations"][0]["key"] == "nvidia.com/gpu"
@@ -58,21 +58,21 @@ def test_a_profile_s_placement_namespace_and_account_are_sent(api: KfpApi) -> No
 
 
 def test_a_server_for_one_user_is_told_no_namespace(api: KfpApi) -> None:
-    profile = load_cluster("cpu")
-    submit_pipeline(load_run_config(preset="demo"), host=api.url, workspace=WORKSPACE, profile=profile)
+    cluster = load_cluster("cpu")
+    submit_pipeline(load_run_config(preset="demo"), host=api.url, workspace=WORKSPACE, cluster=cluster)
     assert not api.experiments[0].get("namespace")
 
 
 def test_no_secret_is_sent_but_by_its_name(api: KfpApi, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "very-secret")
-    profile = load_cluster("cpu")
-    submit_pipeline(load_run_config(preset="demo"), host=api.url, workspace=WORKSPACE, profile=profile)
+    cluster = load_cluster("cpu")
+    submit_pipeline(load_run_config(preset="demo"), host=api.url, workspace=WORKSPACE, cluster=cluster)
     assert "very-secret" not in str(api.runs)
 
 
 def test_a_run_that_does_not_fit_is_refused_before_anything_is_sent(api: KfpApi) -> None:
-    with pytest.raises(UserError, match="does not fit the cluster profile 'cpu'"):
-        submit_pipeline(load_run_config(preset="final"), host=api.url, workspace=WORKSPACE, profile=load_cluster("cpu"))
+    with pytest.raises(UserError, match="does not fit the cluster 'cpu'"):
+        submit_pipeline(load_run_config(preset="final"), host=api.url, workspace=WORKSPACE, cluster=load_cluster("cpu"))
     assert (api.runs, api.experiments) == ([], [])
 
 

@@ -1,4 +1,4 @@
-"""From a cluster profile to the sft step's environment."""
+"""From a cluster to the sft step's environment."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ from opencharacter.templates import OVERRIDE_VARIABLE
 from opencharacter.training import SftConfig
 from opencharacter.training.trainjob import TRAINJOB_VARIABLE, TrainJobSettings
 
-PROFILE: dict[str, Any] = {
+CLUSTER: dict[str, Any] = {
     "name": "pool",
     "namespace": "team",
     "images": {"registry": "registry.example.com/oc", "tag": "1.2.3", "pull_secrets": ["registry"]},
@@ -46,14 +46,14 @@ def _config(processes: int) -> SftConfig:
     return SftConfig(base_model="m", processes=processes, global_batch_size=48)
 
 
-def _profile(**sft: Any) -> Cluster:
-    steps = {"sft": PROFILE["steps"]["sft"] | sft}
-    return Cluster.model_validate(PROFILE | {"steps": steps})
+def _cluster(**sft: Any) -> Cluster:
+    steps = {"sft": CLUSTER["steps"]["sft"] | sft}
+    return Cluster.model_validate(CLUSTER | {"steps": steps})
 
 
-def test_all_that_the_profile_says_about_sft_reaches_the_job(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_all_that_the_cluster_says_about_sft_reaches_the_job(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv(OVERRIDE_VARIABLE, str(tmp_path))
-    monkeypatch.setenv(TRAINJOB_VARIABLE, trainjob_environment(_profile(), _config(16))[TRAINJOB_VARIABLE])
+    monkeypatch.setenv(TRAINJOB_VARIABLE, trainjob_environment(_cluster(), _config(16))[TRAINJOB_VARIABLE])
     settings = TrainJobSettings.from_environment()
     assert settings is not None
     assert (settings.nodes, settings.gpus_per_node, settings.gpu_resource) == (2, 8, "amd.com/gpu")
@@ -78,30 +78,30 @@ def test_all_that_the_profile_says_about_sft_reaches_the_job(monkeypatch: pytest
 
 
 def test_prompts_are_mounted_only_where_they_are_overridden() -> None:
-    told = json.loads(trainjob_environment(_profile(), _config(16))[TRAINJOB_VARIABLE])
+    told = json.loads(trainjob_environment(_cluster(), _config(16))[TRAINJOB_VARIABLE])
     assert "prompts_config_map" not in told
 
 
 def test_a_secret_that_may_be_absent_stays_so() -> None:
     secrets = [{"secret": "hub", "keys": {"HF_TOKEN": "HF_TOKEN"}, "optional": True}]
-    profile = _profile().model_copy(update={"secrets": Cluster(name="x", secrets=secrets).secrets})  # type: ignore[arg-type]
-    told = json.loads(trainjob_environment(profile, _config(16))[TRAINJOB_VARIABLE])
+    cluster = _cluster().model_copy(update={"secrets": Cluster(name="x", secrets=secrets).secrets})  # type: ignore[arg-type]
+    told = json.loads(trainjob_environment(cluster, _config(16))[TRAINJOB_VARIABLE])
     assert told["secrets"] == [{"name": "HF_TOKEN", "secret": "hub", "key": "HF_TOKEN", "optional": True}]
 
 
 def test_a_digest_goes_before_the_tag() -> None:
     digest = "sha256:" + "a" * 64
-    images = PROFILE["images"] | {"digests": {"training": digest}}
-    profile = Cluster.model_validate(PROFILE | {"images": images})
-    told = json.loads(trainjob_environment(profile, _config(16))[TRAINJOB_VARIABLE])
+    images = CLUSTER["images"] | {"digests": {"training": digest}}
+    cluster = Cluster.model_validate(CLUSTER | {"images": images})
+    told = json.loads(trainjob_environment(cluster, _config(16))[TRAINJOB_VARIABLE])
     assert told["image"] == f"registry.example.com/oc/training@{digest}"
 
 
 def test_one_node_is_trained_on_by_the_steps_own_pod() -> None:
-    assert trainjob_environment(_profile(nodes=1), _config(8)) == {}
+    assert trainjob_environment(_cluster(nodes=1), _config(8)) == {}
 
 
 @pytest.mark.parametrize(("sft", "processes"), [({}, 8), ({"accelerator": None}, 3)])
 def test_processes_that_do_not_fit_are_refused(sft: dict[str, Any], processes: int) -> None:
     with pytest.raises(UserError, match=f"sft.processes.* {processes}"):
-        trainjob_environment(_profile(**sft), _config(processes))
+        trainjob_environment(_cluster(**sft), _config(processes))

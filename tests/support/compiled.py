@@ -57,7 +57,7 @@ def compile_for(
     """Compile a recipe, for a shipped profile with overrides or for none."""
     placed = load_cluster(profile, overrides) if profile else None
     path = folder / f"{preset}-{profile}.yaml"
-    return Compiled(compile_pipeline(load_run_config(preset=preset, overrides=run), path, profile=placed))
+    return Compiled(compile_pipeline(load_run_config(preset=preset, overrides=run), path, cluster=placed))
 
 
 # What KFP writes twice, for servers of before; the other of each pair is looked at.

@@ -16,7 +16,7 @@ _DELAYS_S = [1, 2, 4, 8, 15] + [30] * 28
 """Pauses between attempts: a control plane may be away for some minutes while it is upgraded."""
 _CONNECT_S, _READ_S = 10, 60
 _RIGHTS = "see docs/multi-gpu-training.md for the rules that the step's service account needs"
-_SETTINGS = "check steps.sft and trainer.runtime of the cluster profile"
+_SETTINGS = "check steps.sft and trainer.runtime of the cluster file"
 _HINTS = {
     Cause.LOGIN: _RIGHTS,
     Cause.RIGHTS: _RIGHTS,
@@ -181,7 +181,7 @@ def _refusal(error: "ApiException", doing: str, namespace: str) -> OpenCharacter
     if cause_of(error) is Cause.NO_RESOURCE:
         return UserError(
             "Kubeflow Trainer is not installed in this cluster: it has no trainjobs (trainer.kubeflow.org/v1alpha1)",
-            hint="install Kubeflow Trainer 2, or train in one pod: steps.sft.nodes 1 in the cluster profile",
+            hint="install Kubeflow Trainer 2, or train in one pod: steps.sft.nodes 1 in the cluster file",
         )
     if cause_of(error) is Cause.INVALID and "unknown field" in words_of(error):
         return UserError(

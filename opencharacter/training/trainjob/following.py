@@ -243,6 +243,4 @@ class _Following:
     def _memory_hint(self) -> str:
         needed = self._settings.memory_needed
         about = f", to {needed} or more by our estimate," if needed else ""
-        return (
-            f"raise steps.sft.memory of the cluster profile{about} or lower sft.max_length or sft.per_device_batch_size"
-        )
+        return f"raise steps.sft.memory of the cluster file{about} or lower sft.max_length or sft.per_device_batch_size"

@@ -40,7 +40,7 @@ def processes_per_node(config: SftConfig, settings: TrainJobSettings) -> int:
         raise UserError(
             f"sft.processes is {config.processes}, but the training runs on {settings.nodes} nodes with"
             f" {settings.gpus_per_node} GPU(s) each",
-            hint=f"set sft.processes to {expected}, or change steps.sft of the cluster profile",
+            hint=f"set sft.processes to {expected}, or change steps.sft of the cluster file",
         )
     return each
 

@@ -1,4 +1,4 @@
-"""Where a training over several nodes runs: what the cluster profile says, carried in one environment variable."""
+"""Where a training over several nodes runs: what the cluster file says, carried in one environment variable."""
 
 import os
 from typing import Any, Literal

@@ -7,7 +7,7 @@
 {{- define "opencharacter.priorityName" -}}
 {{- $name := include "opencharacter.clusterName" . }}
 {{- if gt (len $name) 63 }}
-{{- fail (printf "kueue.priorities: the name '%s' has %d characters; a label holds 63. Expected a shorter one, which a cluster profile then names as `priority`" $name (len $name)) }}
+{{- fail (printf "kueue.priorities: the name '%s' has %d characters; a label holds 63. Expected a shorter one, which a cluster file then names as `priority`" $name (len $name)) }}
 {{- end }}
 {{- $name }}
 {{- end }}

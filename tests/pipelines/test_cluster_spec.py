@@ -12,7 +12,7 @@ from opencharacter.errors import UserError
 STEPS_LISTED = r"'ingest', 'release', .*'promote' or 'deploy'"
 
 
-def test_three_profiles_are_shipped() -> None:
+def test_three_clusters_are_shipped() -> None:
     assert shipped_clusters() == ["cpu", "node8", "pool"]
     for name in shipped_clusters():
         assert load_cluster(name).name == name
@@ -69,10 +69,10 @@ def test_a_wrong_key_or_value_is_refused_with_what_is_allowed(override: str, tol
     with pytest.raises(UserError, match=told) as caught:
         load_cluster("pool", [override])
     assert caught.value.exit_code == 2
-    assert str(caught.value).startswith("cluster profile pool")
+    assert str(caught.value).startswith("cluster pool")
 
 
-def test_a_secret_that_stands_in_the_profile_is_not_repeated_in_the_message() -> None:
+def test_a_secret_that_stands_in_the_cluster_is_not_repeated_in_the_message() -> None:
     with pytest.raises(UserError) as caught:
         load_cluster("pool", ["env.HF_TOKEN=hf_verysecret"])
     assert "hf_verysecret" not in str(caught.value)
@@ -86,41 +86,41 @@ def test_a_file_names_the_line(tmp_path: Path) -> None:
 
 
 def test_unknown_names_and_files_say_what_there_is(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no cluster profile 'gpu'; there are: cpu, node8, pool"):
+    with pytest.raises(UserError, match="no cluster 'gpu'; there are: cpu, node8, pool"):
         load_cluster("gpu")
     with pytest.raises(UserError, match=r"none\.yaml: no such file"):
         load_cluster(str(tmp_path / "none.yaml"))
 
 
-def test_a_shipped_profile_is_a_start_for_one_s_own(tmp_path: Path) -> None:
+def test_a_shipped_cluster_is_a_start_for_one_s_own(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(cluster_text("node8"))
     assert load_cluster(str(path)) == load_cluster("node8")
 
 
 def test_an_override_changes_one_step_although_the_file_shares_the_section() -> None:
-    profile = load_cluster("pool", ["steps.profiles.cpu=4"])
-    assert profile.placement("profiles").cpu == "4"
-    assert profile.placement("responses").cpu == "24"
+    cluster = load_cluster("pool", ["steps.profiles.cpu=4"])
+    assert cluster.placement("profiles").cpu == "4"
+    assert cluster.placement("responses").cpu == "24"
 
 
 def test_a_priority_of_the_cluster_may_hold_the_namespace() -> None:
-    profile = load_cluster("pool", ["namespace=team-b", "steps.evaluate.priority=fast"])
-    assert profile.placement("sft").priority == "opencharacter-training-team-b"
-    assert profile.placement("evaluate").priority == "fast"
+    cluster = load_cluster("pool", ["namespace=team-b", "steps.evaluate.priority=fast"])
+    assert cluster.placement("sft").priority == "opencharacter-training-team-b"
+    assert cluster.placement("evaluate").priority == "fast"
 
 
 def test_a_step_overrides_the_defaults_key_by_key_and_null_takes_back() -> None:
-    profile = Cluster.model_validate(
+    cluster = Cluster.model_validate(
         {
             "name": "mine",
             "defaults": {"cpu": 2, "memory": "8Gi", "queue": "gpus", "retries": {"count": 3}},
             "steps": {"mix": {"memory": "16Gi", "queue": None}},
         }
     )
-    mix = profile.placement("mix")
+    mix = cluster.placement("mix")
     assert (mix.cpu, mix.memory, mix.queue) == ("2", "16Gi", None)
-    assert profile.placement("gate").queue == "gpus"
+    assert cluster.placement("gate").queue == "gpus"
 
 
 def test_spot_adds_the_nodes_selector_and_tolerations() -> None:
@@ -130,8 +130,8 @@ def test_spot_adds_the_nodes_selector_and_tolerations() -> None:
 
 
 def test_the_pod_that_starts_a_trainjob_takes_no_gpu_and_waits_without_a_deadline() -> None:
-    profile = load_cluster("pool")
-    nodes, pod = profile.placement("sft"), profile.pod("sft")
+    cluster = load_cluster("pool")
+    nodes, pod = cluster.placement("sft"), cluster.pod("sft")
     assert (nodes.gpus, nodes.nodes, nodes.queue) == (4, 2, "opencharacter")
     assert (pod.gpus, pod.queue, pod.timeout, pod.node_selector) == (0, None, None, {"opencharacter/pool": "cpu"})
     assert pod.retries == nodes.retries
