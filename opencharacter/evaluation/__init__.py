@@ -3,8 +3,8 @@
 from opencharacter.evaluation.evaluating import evaluate
 from opencharacter.evaluation.evaluation_config import EvaluateConfig, GateConfig, JudgeConfig
 from opencharacter.evaluation.gate import gate
-from opencharacter.evaluation.rows import AnswerRow, Difference, GateDecision, Score, ScoreRow, Summary
 from opencharacter.evaluation.scorers import Measure, Measurement, Subject
+from opencharacter.records.evaluation import AnswerRow, Difference, GateDecision, Score, ScoreRow, Summary
 
 __all__ = [
     "AnswerRow",

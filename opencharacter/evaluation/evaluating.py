@@ -15,11 +15,11 @@ from opencharacter.evaluation.evaluation_config import EvaluateConfig
 from opencharacter.evaluation.judging import Judging
 from opencharacter.evaluation.likelihood import Likelihood
 from opencharacter.evaluation.questions import Question, pick_questions, pick_smoke_question
-from opencharacter.evaluation.rows import Role
 from opencharacter.evaluation.scorers import Measure, Measurement, Subject
 from opencharacter.evaluation.summary import summarise
 from opencharacter.hashing import digest, tree_digest
 from opencharacter.library import fingerprint
+from opencharacter.records.evaluation import Role
 from opencharacter.storage.jsonl import write_jsonl
 from opencharacter.storage.rowstore import open_rows
 from opencharacter.storage.workspace import Artifact, ArtifactDraft, Workspace

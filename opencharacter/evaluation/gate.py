@@ -4,8 +4,8 @@ from functools import partial
 from typing import Literal, get_args
 
 from opencharacter.evaluation.evaluation_config import Dimension, GateConfig
-from opencharacter.evaluation.rows import GateDecision, ScoreRow, Summary
 from opencharacter.evaluation.summary import bootstrap, paired
+from opencharacter.records.evaluation import GateDecision, ScoreRow, Summary
 from opencharacter.records.models import HELD_OUT_CELLS
 from opencharacter.storage.jsonl import read_models
 from opencharacter.storage.workspace import Artifact

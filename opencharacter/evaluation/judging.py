@@ -11,9 +11,9 @@ from opencharacter.engines import ChatReply, EngineConfig
 from opencharacter.evaluation.calls import Call, ask_all
 from opencharacter.evaluation.evaluation_config import Dimension, EvaluateConfig, JudgeConfig
 from opencharacter.evaluation.questions import Question
-from opencharacter.evaluation.rows import AnswerRow, ScoreRow
 from opencharacter.evaluation.scorers import Measurement, Subject, identity
 from opencharacter.hashing import seed64
+from opencharacter.records.evaluation import AnswerRow, ScoreRow
 from opencharacter.records.models import HELD_OUT_CELLS, Turn, Usage
 from opencharacter.storage.rowstore import RowStore
 from opencharacter.templates import load_template

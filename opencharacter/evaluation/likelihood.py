@@ -11,11 +11,11 @@ from opencharacter import tokenization as conversations
 from opencharacter.errors import OpenCharacterError, UserError
 from opencharacter.evaluation.evaluation_config import EvaluateConfig
 from opencharacter.evaluation.questions import Question
-from opencharacter.evaluation.rows import ScoreRow, Status
 from opencharacter.evaluation.scorers import Measurement, Subject, identity
 from opencharacter.hashing import digest
 from opencharacter.library import fingerprint
 from opencharacter.progress import Progress, progress
+from opencharacter.records.evaluation import ScoreRow, Status
 from opencharacter.records.models import Turn
 from opencharacter.storage.rowstore import RowStore
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from opencharacter.evaluation.questions import Question
-from opencharacter.evaluation.rows import AnswerRow, ScoreRow
+from opencharacter.records.evaluation import AnswerRow, ScoreRow
 from opencharacter.records.models import Usage
 from opencharacter.storage.rowstore import RowStore
 

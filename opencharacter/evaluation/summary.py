@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 from opencharacter.evaluation.questions import CELLS
-from opencharacter.evaluation.rows import Difference, Metric, Role, Score, ScoreRow, Summary
 from opencharacter.hashing import seed64
+from opencharacter.records.evaluation import Difference, Metric, Role, Score, ScoreRow, Summary
 from opencharacter.records.models import HELD_OUT_CELLS, Cell
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 import pytest
 
 from opencharacter.cli.run import outcome
-from opencharacter.evaluation.rows import GateDecision
+from opencharacter.records.evaluation import GateDecision
 from opencharacter.reporting import ReportInputs
 from opencharacter.storage import Artifact
 

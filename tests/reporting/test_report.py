@@ -10,8 +10,8 @@ import pytest
 from support.small_run import OutputMaker, answer, dialogue, profile, session, statistics, summary
 
 from opencharacter.characters.profile import CharacterProfile
-from opencharacter.evaluation.rows import AnswerRow, GateDecision, Summary
 from opencharacter.mixing.statistics import Figures
+from opencharacter.records.evaluation import AnswerRow, GateDecision, Summary
 from opencharacter.reporting import REPORT_FILE, ReportInputs, ServedAnswer, make_report, write_report
 from opencharacter.storage.workspace import Workspace
 
