@@ -6,7 +6,7 @@ WORK   ?= work/demo
 DIST   ?= dist
 
 .DEFAULT_GOAL := help
-.PHONY: help demo images test test-cluster test-containers lint unit install lock dist release-notes clean
+.PHONY: help demo docs images test test-cluster test-containers lint unit install lock dist release-notes clean
 
 help:  ## show this list
 	@echo "Usage: make TARGET [VARIABLE=VALUE...]"
@@ -29,6 +29,9 @@ lint: install  ## check format, types and the layers of imports
 
 unit: install  ## run the tests in two worker processes, each with its own files
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+docs: install  ## build the documentation site into build/site, with every link checked; SERVE=1 shows it on port 8000
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs $(if $(SERVE),serve,build --quiet) --strict
 
 # Where the tools of tests/charts/install.sh lie.
 CHARTS := $(CURDIR)/.tools/charts/bin
