@@ -1,7 +1,8 @@
 """Pages of the site that are made from the code or lie outside docs/: mkdocs runs these hooks while it builds.
 
-Commands come from typer, configuration keys from the pydantic models, chart values from the chart's README; files at the
-top of the repository (CHANGELOG.md and the like) become pages. Links to anything else outside docs/ lead to the repository.
+Commands come from typer, configuration keys from the pydantic models, chart values from the chart's README; files at
+the top of the repository (CHANGELOG.md and the like) become pages. Links to anything else outside docs/ lead to the
+repository.
 """
 
 import os
