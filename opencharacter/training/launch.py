@@ -1,4 +1,4 @@
-"""Running the worker processes: started by accelerate, watched through their output, never left behind."""
+"""Starting the worker processes with accelerate and following what they print: none is left behind."""
 
 import fcntl
 import logging
@@ -7,19 +7,72 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import TracebackType
 
 import yaml
 
 from opencharacter.errors import OpenCharacterError
+from opencharacter.progress import Progress, progress
 from opencharacter.system.hardware import usable_cores
-from opencharacter.training.job import LOG_NAME, Job, OutOfMemory, Result
-from opencharacter.training.nodes import Nodes
-from opencharacter.training.watching import Watcher
+from opencharacter.training.job import LOG_NAME, Event, Job, Nodes, OutOfMemory, Result
 
 _log = logging.getLogger(__name__)
+
+_TAIL_LINES = 25
+
+
+class EventReader:
+    """Takes lines, wherever they come from. A context: the progress display ends with it."""
+
+    def __init__(self, *, show: bool = True) -> None:
+        """`show`: draw progress and log warnings here, not only remember."""
+        self.failure: Event | None = None
+        """The first failure that a process has named."""
+        self._show = show
+        self._lines: deque[str] = deque(maxlen=_TAIL_LINES)
+        self._bar: Progress | None = None
+        self._display = ExitStack()
+
+    def __enter__(self) -> "EventReader":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._display.close()
+
+    @property
+    def tail(self) -> str:
+        """The last lines that were no events."""
+        return "".join(self._lines)
+
+    def feed(self, line: str) -> bool:
+        """Take a line, line feed included. Says whether it belongs into a log: whether it is no event."""
+        event = Event.parse(line)
+        if event is None:
+            self._lines.append(line)
+            return True
+        if event.kind == "failure":
+            self.failure = self.failure or event
+        elif self._show and event.kind == "warning":
+            _log.warning(event.message)
+        elif self._show:
+            self._advance(event)
+        return False
+
+    def _advance(self, event: Event) -> None:
+        if self._bar is None:
+            self._bar = self._display.enter_context(progress("training", total=event.total_steps, done=event.step))
+        # After a restart within a job, steps are done again.
+        fresh = max(0, event.step - self._bar.done_before - self._bar.rows)
+        self._bar.advance(rows=fresh, tokens=event.tokens)
+        if event.loss is not None:
+            _log.info("step %d of %d: loss %.4f", event.step, event.total_steps, event.loss)
+
 
 _GRACE_S = 40
 """torchrun gives its workers 30 s to end before it kills them."""
@@ -38,7 +91,7 @@ def run_workers(job: Job, lock: int, *, relay: bool = False) -> Result | None:
     job_file = job.folder / "job.json"
     job_file.write_text(job.model_dump_json(indent=2), encoding="utf-8")
     log_file = job.folder / LOG_NAME
-    with _started(_command(job, job_file), _environment(job), lock) as child, Watcher(show=not relay) as watcher:
+    with _started(_command(job, job_file), _environment(job), lock) as child, EventReader(show=not relay) as watcher:
         assert child.stdout is not None
         with log_file.open("a", encoding="utf-8") as log:
             for line in child.stdout:
@@ -143,7 +196,7 @@ def _end(child: "subprocess.Popen[str]") -> None:
         child.stdout.close()
 
 
-def _explain(watcher: Watcher, code: int, log_file: Path, *, relay: bool) -> OpenCharacterError:
+def _explain(watcher: EventReader, code: int, log_file: Path, *, relay: bool) -> OpenCharacterError:
     if watcher.failure:
         return watcher.failure.as_error()
     text = watcher.tail

@@ -13,9 +13,8 @@ from pydantic import ValidationError
 
 from opencharacter.errors import OpenCharacterError, UserError
 from opencharacter.storage.workspace import Workspace
-from opencharacter.training.here import train_here
-from opencharacter.training.job import Event, NodeArguments
-from opencharacter.training.nodes import Nodes
+from opencharacter.training.job import Event, NodeArguments, Nodes
+from opencharacter.training.node_training import train_here
 from opencharacter.training.sft import output_key
 
 

@@ -9,9 +9,8 @@ from opencharacter.storage.s3.client import OBJECT_SCHEME
 from opencharacter.storage.workspace import Artifact, Workspace
 from opencharacter.templates import load_template
 from opencharacter.training.config import SftConfig
-from opencharacter.training.here import PROMPT, train_here
-from opencharacter.training.job import NodeArguments
-from opencharacter.training.nodes import Nodes
+from opencharacter.training.job import NodeArguments, Nodes
+from opencharacter.training.node_training import PROMPT, train_here
 from opencharacter.training.trainjob import TrainJobSettings, run_train_job
 
 # How the work is spread and saved; the result is the same up to the order of sums.

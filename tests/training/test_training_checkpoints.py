@@ -10,9 +10,13 @@ from opencharacter.errors import UserError
 from opencharacter.storage.checkpoints import CheckpointStore
 from opencharacter.storage.workspace import Workspace
 from opencharacter.system.cache import CACHE_VARIABLE
-from opencharacter.training.checkpoints import Layout, mark_complete, steps_among
-from opencharacter.training.resuming import agree
-from opencharacter.training.uploads import Uploader
+from opencharacter.training.worker.checkpoints import (
+    Layout,
+    Uploader,
+    mark_complete,
+    select_resume_checkpoint,
+    steps_among,
+)
 
 ALONE = Layout(world_size=1, zero_stage=0)
 OVER_TWO = Layout(world_size=2, zero_stage=3, nodes=2)
@@ -51,21 +55,21 @@ def test_the_highest_complete_step_wins_whatever_the_times_say(local: Checkpoint
     _checkpoint(local.folder, 200, complete=False)
     os.utime(local.folder / "checkpoint-9", (2e9, 2e9))
     (local.folder / "rows").mkdir()
-    found = agree(local.folder, local, ALONE, fetches=True, gather=_alone)
+    found = select_resume_checkpoint(local.folder, local, ALONE, fetches=True, gather=_alone)
     assert found == local.folder / "checkpoint-100"
     assert {path.name for path in local.folder.iterdir()} == {"checkpoint-100", "rows"}
 
 
 def test_nothing_complete_means_from_the_start(local: CheckpointStore) -> None:
     _checkpoint(local.folder, 5, complete=False)
-    assert agree(local.folder, local, ALONE, fetches=True, gather=_alone) is None
+    assert select_resume_checkpoint(local.folder, local, ALONE, fetches=True, gather=_alone) is None
     assert list(local.folder.iterdir()) == []
 
 
 def test_another_layout_is_refused_with_both_named(local: CheckpointStore) -> None:
     _checkpoint(local.folder, 5, layout=OVER_TWO)
     with pytest.raises(UserError, match=r"2 processes on 2 nodes with ZeRO-3 .* 1 process with no ZeRO") as refused:
-        agree(local.folder, local, ALONE, fetches=True, gather=_alone)
+        select_resume_checkpoint(local.folder, local, ALONE, fetches=True, gather=_alone)
     assert str(local.folder) in (refused.value.hint or "")
 
 
@@ -80,7 +84,7 @@ def test_an_empty_disk_gets_the_newest_that_every_node_has(
     assert list(again.folder.iterdir()) == []
 
     # The other node's push of step 6 had not ended when it was killed.
-    found = agree(again.folder, again, OVER_TWO, fetches=True, gather=lambda mine: [mine, {3}])
+    found = select_resume_checkpoint(again.folder, again, OVER_TWO, fetches=True, gather=lambda mine: [mine, {3}])
     assert found == again.folder / "checkpoint-3"
     assert (found / "model.safetensors").read_bytes() == b"weights of step 3"
     assert _stored(again) == {3}, "step 6 will be written anew, and must not be taken for the other node's sixth"

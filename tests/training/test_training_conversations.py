@@ -10,8 +10,7 @@ from support.tiny_llama import LLAMA3, byte_tokenizer
 
 from opencharacter.errors import UserError
 from opencharacter.tokenization import IGNORED, encode
-from opencharacter.training.chat_templates import CHATML, give_chat_template
-from opencharacter.training.end_of_turn import end_of_turn
+from opencharacter.training.worker.chat_template import CHATML, end_of_turn, give_chat_template
 
 # Left out, since transformers' mask differs there: an answer that starts with white space may share a token with the
 # line feed of its prompt (the prompt's here, the answer's there); SmolLM2 has no token for some control characters and

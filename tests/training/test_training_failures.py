@@ -9,10 +9,9 @@ import pytest
 
 from opencharacter.errors import OpenCharacterError, UserError
 from opencharacter.training.config import SftConfig
-from opencharacter.training.job import Event, Job, Tracking
+from opencharacter.training.job import Event, Job, Nodes, Tracking
 from opencharacter.training.launch import exclusive, run_workers
-from opencharacter.training.nodes import Nodes
-from opencharacter.training.worker import explain
+from opencharacter.training.worker.__main__ import explain
 
 
 @pytest.fixture
@@ -90,7 +89,7 @@ def test_ctrl_c_ends_the_workers(job: Job, monkeypatch: pytest.MonkeyPatch) -> N
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("opencharacter.training.watching.Watcher._advance", interrupt)
+    monkeypatch.setattr("opencharacter.training.launch.EventReader._advance", interrupt)
     with exclusive(job.folder) as lock, pytest.raises(KeyboardInterrupt):
         run_workers(job, lock)
     assert _ends(int(pid_file.read_text()))

@@ -11,9 +11,8 @@ from opencharacter.errors import UserError
 from opencharacter.storage.jsonl import write_jsonl
 from opencharacter.tokenization import IGNORED
 from opencharacter.training import SftConfig
-from opencharacter.training.dataset import encode_rows, load_encoded
-from opencharacter.training.job import Job, Result, Tracking
-from opencharacter.training.nodes import Nodes
+from opencharacter.training.job import Job, Nodes, Result, Tracking
+from opencharacter.training.worker.dataset import encode_rows, load_encoded
 
 
 @pytest.fixture(scope="module")
@@ -49,9 +48,9 @@ def _job(folder: Path, base: Path, **fields: Any) -> Job:
 
 
 def _trainer(job: Job) -> Any:
-    from opencharacter.training.models import load_base
-    from opencharacter.training.settings import Precision, trainer_settings
-    from opencharacter.training.trainer import CharacterTrainer
+    from opencharacter.training.worker.base_model import load_base
+    from opencharacter.training.worker.trainer import CharacterTrainer
+    from opencharacter.training.worker.trainer_settings import Precision, trainer_settings
 
     precision = Precision.choose(job.config, on_cpu=True)
     model, tokenizer = load_base(job, precision)
@@ -95,7 +94,7 @@ def test_packed_documents_do_not_see_each_other(base: Path, tmp_path: Path) -> N
 def test_lora_ends_as_plain_weights(base: Path, tmp_path: Path) -> None:
     from safetensors.torch import load_file
 
-    from opencharacter.training.finetune import finetune
+    from opencharacter.training.worker.finetune import finetune
 
     job = _job(tmp_path, base, lora={"rank": 4}, max_steps=3, logging_steps=2, learning_rate=1e-2)
     finetune(job)
@@ -110,7 +109,7 @@ def test_lora_ends_as_plain_weights(base: Path, tmp_path: Path) -> None:
 def test_a_base_model_without_a_chat_template_gets_one_or_is_refused(base: Path, tmp_path: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from opencharacter.training.finetune import finetune
+    from opencharacter.training.worker.finetune import finetune
 
     tokenizer = AutoTokenizer.from_pretrained(base)
     tokenizer.chat_template = None
@@ -133,8 +132,8 @@ def test_a_base_model_without_a_chat_template_gets_one_or_is_refused(base: Path,
 def test_weights_that_are_not_safetensors_are_refused(base: Path, tmp_path: Path) -> None:
     import shutil
 
-    from opencharacter.training.models import load_base
-    from opencharacter.training.settings import Precision
+    from opencharacter.training.worker.base_model import load_base
+    from opencharacter.training.worker.trainer_settings import Precision
 
     pickled = tmp_path / "pickled"
     shutil.copytree(base, pickled)

@@ -12,8 +12,8 @@ from opencharacter.errors import UserError
 from opencharacter.records.models import TrainingRow, Turn
 from opencharacter.storage.jsonl import write_jsonl
 from opencharacter.tokenization import IGNORED, encode
-from opencharacter.training.dataset import encode_rows, load_encoded
 from opencharacter.training.job import RowCounts
+from opencharacter.training.worker.dataset import encode_rows, load_encoded
 
 
 def _encoded(folder: Path, rows: Sequence[TrainingRow], **settings: int) -> tuple[Any, RowCounts]:

@@ -6,9 +6,8 @@ import pytest
 
 from opencharacter.errors import OpenCharacterError
 from opencharacter.training.config import LoraSettings, SftConfig
-from opencharacter.training.job import Job, LossPoint, Result, RowCounts, Tracking
-from opencharacter.training.nodes import Nodes
-from opencharacter.training.tracking import MlflowRun
+from opencharacter.training.job import Job, LossPoint, Nodes, Result, RowCounts, Tracking
+from opencharacter.training.worker.tracking import MlflowRun
 
 POINT = LossPoint(step=3, epoch=0.5, loss=2.5, learning_rate=1e-4, grad_norm=1.0, tokens_per_s=80.0)
 RESULT = Result(

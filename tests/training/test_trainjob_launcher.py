@@ -15,7 +15,7 @@ from opencharacter.storage.workspace import Artifact, Workspace
 from opencharacter.training import SftConfig, train
 from opencharacter.training.job import Event, NodeArguments
 from opencharacter.training.trainjob import TRAINJOB_VARIABLE, TrainJobSettings, run_train_job
-from opencharacter.training.trainjob.keeping import MOST_CHARACTERS
+from opencharacter.training.trainjob.kept_logs import MOST_CHARACTERS
 from opencharacter.training.trainjob.manifest import SPEC_ANNOTATION
 
 SETTINGS = TrainJobSettings(image="training:1", nodes=2, queue="gpus", memory="4Gi", memory_needed="7Gi")

@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opencharacter.training.trainjob.logs import PodLog
-from opencharacter.training.trainjob.pods import Run
-from opencharacter.training.trainjob.readers import LogReaders
+from opencharacter.training.trainjob.pod_logs import LogReaders, PodLog
+from opencharacter.training.trainjob.status import Run
 
 # Times that repeat, and fractions of different lengths, as they come where trailing zeros are left out.
 _STAMPS = st.lists(

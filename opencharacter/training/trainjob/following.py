@@ -8,14 +8,25 @@ from typing import Any
 
 from opencharacter.errors import OpenCharacterError, UserError
 from opencharacter.training.job import Event
-from opencharacter.training.trainjob import pods as reading
+from opencharacter.training.launch import EventReader
 from opencharacter.training.trainjob.api import ClusterApi
-from opencharacter.training.trainjob.jobs import Job, condition, is_suspended, lost_fields, queue_of
-from opencharacter.training.trainjob.keeping import KeptLogs
-from opencharacter.training.trainjob.pods import End, Run
-from opencharacter.training.trainjob.readers import LogReaders
+from opencharacter.training.trainjob.kept_logs import KeptLogs
+from opencharacter.training.trainjob.pod_logs import LogReaders
 from opencharacter.training.trainjob.settings import TrainJobSettings
-from opencharacter.training.watching import Watcher
+from opencharacter.training.trainjob.status import (
+    End,
+    Job,
+    Pod,
+    Run,
+    bad_ends,
+    begun_runs,
+    condition,
+    holdup,
+    is_suspended,
+    last_run,
+    lost_fields,
+    queue_of,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -34,7 +45,7 @@ def follow(
     Raises `UserError` for a mistake that a worker names, for memory that runs out twice at the same step, and where
     the cluster drops a part of the job, each time after deleting it; `OpenCharacterError` if it fails, or is deleted.
     """
-    with Watcher() as shown, closing(_Following(api, manifest, settings, kept, shown)) as following:
+    with EventReader() as shown, closing(_Following(api, manifest, settings, kept, shown)) as following:
         while not following.look():
             if not following.listen():
                 pause(POLL_S)
@@ -42,7 +53,7 @@ def follow(
 
 class _Following:
     def __init__(
-        self, api: ClusterApi, manifest: Job, settings: TrainJobSettings, kept: KeptLogs, shown: Watcher
+        self, api: ClusterApi, manifest: Job, settings: TrainJobSettings, kept: KeptLogs, shown: EventReader
     ) -> None:
         self._api = api
         self._manifest = manifest
@@ -52,7 +63,7 @@ class _Following:
         """The first node's progress."""
         self._name: str = manifest["metadata"]["name"]
         self._readers = LogReaders(api)
-        self._heard: dict[tuple[str, int], Watcher] = {}
+        self._heard: dict[tuple[str, int], EventReader] = {}
         """What each run has said."""
         self._runs: dict[int, Run] = {}
         """Each node's newest run."""
@@ -84,9 +95,9 @@ class _Following:
             )
         complete, failed = condition(job, "Complete"), condition(job, "Failed")
         pods = self._api.pods(self._name)
-        for end in reading.bad_ends(pods):
+        for end in bad_ends(pods):
             self._note_end(end)
-        for run in reading.begun_runs(pods):
+        for run in begun_runs(pods):
             self._note_run(run)
         if complete or failed:
             self._readers.read_to_the_end(self._take, _LAST_WORDS_S)
@@ -132,7 +143,7 @@ class _Following:
             self._tell(run, f"runs again (restart {run.restarts})" if run.restarts else "runs in its place")
         else:
             self._kept.mark(run.node, f"{run.name} runs")
-        self._heard[run.key] = Watcher(show=False)
+        self._heard[run.key] = EventReader(show=False)
         self._runs[run.node] = run
         self._readers.follow(run)
 
@@ -145,9 +156,9 @@ class _Following:
             limit = f", and its memory limit is {self._settings.memory}" if self._settings.memory else ""
             self._note_starved(end.run, f"{end.reason}{limit}", None)
 
-    def _note_absent(self, pods: list[reading.Pod], *, suspended: bool) -> None:
+    def _note_absent(self, pods: list[Pod], *, suspended: bool) -> None:
         """A pod that is gone has been deleted, or its machine was lost; where nothing else tells, say so."""
-        runs = {pod["metadata"]["uid"]: reading.last_run(pod) for pod in pods}
+        runs = {pod["metadata"]["uid"]: last_run(pod) for pod in pods}
         for uid, run in self._listed.items():
             if uid not in runs and not suspended and run.key not in self._ends:
                 end = End(run, "its pod is gone: deleted, or its machine was lost", out_of_memory=False)
@@ -185,21 +196,21 @@ class _Following:
                 )
             )
 
-    def _tell_holdup(self, job: Job, pods: list[reading.Pod]) -> None:
+    def _tell_holdup(self, job: Job, pods: list[Pod]) -> None:
         """Say what the job waits for, once."""
         state = self._waits_for(job, pods)
         if state and state != self._told:
             _log.warning("%s: %s", self._title, state)
         self._told = state
 
-    def _waits_for(self, job: Job, pods: list[reading.Pod]) -> str | None:
+    def _waits_for(self, job: Job, pods: list[Pod]) -> str | None:
         if is_suspended(job):
             self._looks_without_pods = 0
             return f"waits in queue {queue}" if (queue := queue_of(job)) else "is suspended"
         if pods:
             self._looks_without_pods = 0
-            held = reading.holdup(pods)
-            begun = any(run.node == 0 for run in reading.begun_runs(pods))
+            held = holdup(pods)
+            begun = any(run.node == 0 for run in begun_runs(pods))
             return held or (None if begun else "waits for its pods")
         self._looks_without_pods += 1
         if self._looks_without_pods >= _PATIENT_LOOKS and (reason := self._api.warning(self._name)):

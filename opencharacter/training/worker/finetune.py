@@ -8,15 +8,19 @@ from typing import TYPE_CHECKING
 from opencharacter.errors import OpenCharacterError
 from opencharacter.storage.workspace import Workspace
 from opencharacter.system.hardware import usable_cores
-from opencharacter.training.callbacks import CheckpointKeeper, LastStepLogger, Reporter, loss_points
-from opencharacter.training.checkpoints import Layout, step_of
-from opencharacter.training.dataset import encode_rows, load_encoded
 from opencharacter.training.job import Event, Job, Result
-from opencharacter.training.models import load_base, save_tuned
-from opencharacter.training.resuming import agree, gather_in_group
-from opencharacter.training.settings import Precision, lora_config, trainer_settings
-from opencharacter.training.tracking import RUN_ID_NAME, URI_VARIABLE, MlflowRun
-from opencharacter.training.uploads import Uploader
+from opencharacter.training.worker.base_model import load_base, save_tuned
+from opencharacter.training.worker.callbacks import CheckpointKeeper, LastStepLogger, Reporter, loss_points
+from opencharacter.training.worker.checkpoints import (
+    Layout,
+    Uploader,
+    gather_in_group,
+    select_resume_checkpoint,
+    step_of,
+)
+from opencharacter.training.worker.dataset import encode_rows, load_encoded
+from opencharacter.training.worker.tracking import RUN_ID_NAME, URI_VARIABLE, MlflowRun
+from opencharacter.training.worker.trainer_settings import Precision, lora_config, trainer_settings
 
 if TYPE_CHECKING:
     from trl import SFTConfig
@@ -49,7 +53,7 @@ def finetune(job: Job) -> None:
     if first and on_cpu and job.config.dtype != "float32":
         Event(kind="warning", message="no GPU here: training in float32, bfloat16 is many times slower").emit()
     checkpoints = Workspace(job.workspace).checkpoints("checkpoints", job.checkpoints)
-    resume_from = agree(
+    resume_from = select_resume_checkpoint(
         job.folder,
         checkpoints,
         _layout(job),
@@ -85,7 +89,7 @@ def _train(
     uploader: Uploader,
 ) -> Result | None:
     """Train and save; the first process gets the result."""
-    from opencharacter.training.trainer import CharacterTrainer
+    from opencharacter.training.worker.trainer import CharacterTrainer
 
     model, tokenizer = load_base(job, precision)
     encoded = job.folder / "rows"

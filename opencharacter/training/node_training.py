@@ -13,9 +13,8 @@ from opencharacter.storage.workspace import Artifact, ArtifactDraft, Workspace
 from opencharacter.system.hardware import visible_gpus
 from opencharacter.templates import Template, load_template
 from opencharacter.training.card import Lineage, model_card
-from opencharacter.training.job import Job, NodeArguments, Result, Tracking
+from opencharacter.training.job import Job, NodeArguments, Nodes, Result, Tracking
 from opencharacter.training.launch import exclusive, run_workers
-from opencharacter.training.nodes import Nodes
 
 PROMPT = "system.md"
 """The prompt template that travels inside the model folder (docs/design.md, decision 6)."""

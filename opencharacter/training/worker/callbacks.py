@@ -7,10 +7,16 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from opencharacter.training.checkpoints import Layout, checkpoint_name, mark_complete, name_shards, prune
 from opencharacter.training.job import Event, LossPoint
-from opencharacter.training.tracking import RUN_ID_NAME, MlflowRun
-from opencharacter.training.uploads import Uploader
+from opencharacter.training.worker.checkpoints import (
+    Layout,
+    Uploader,
+    checkpoint_name,
+    mark_complete,
+    name_shards,
+    prune,
+)
+from opencharacter.training.worker.tracking import RUN_ID_NAME, MlflowRun
 
 
 class Reporter(TrainerCallback):

@@ -3,10 +3,9 @@
 from typing import TYPE_CHECKING, Any
 
 from opencharacter.errors import UserError
-from opencharacter.training.chat_templates import give_chat_template
-from opencharacter.training.end_of_turn import end_of_turn
 from opencharacter.training.job import Event, Job
-from opencharacter.training.settings import Precision
+from opencharacter.training.worker.chat_template import end_of_turn, give_chat_template
+from opencharacter.training.worker.trainer_settings import Precision
 
 if TYPE_CHECKING:
     from trl import SFTTrainer

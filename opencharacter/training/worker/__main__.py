@@ -17,7 +17,7 @@ def main(arguments: list[str]) -> int:
     """Run the job. A failure goes to the parent as an event, its traceback to the log."""
     job = Job.model_validate_json(Path(arguments[0]).read_text(encoding="utf-8"))
     try:
-        from opencharacter.training.finetune import finetune
+        from opencharacter.training.worker.finetune import finetune
 
         finetune(job)
     except Exception as error:

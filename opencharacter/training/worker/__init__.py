@@ -1,0 +1,1 @@
+"""What only a training process imports: `accelerate launch -m opencharacter.training.worker JOB.json`."""
