@@ -19,6 +19,7 @@ def profiles(
     """Synthesise the character profiles of one shard of the personas."""
     from opencharacter.components.runtime import Step
     from opencharacter.engines import EngineConfig
+    from opencharacter.generation.shards import Shard
     from opencharacter.synthesis import ProfilesConfig, synthesise_profiles
 
     with Step("profiles", workspace, run) as step:
@@ -30,7 +31,6 @@ def profiles(
             step.ref(personas),
             workspace=step.workspace,
             seed=step.seed,
-            shard=shard,
-            shards=of,
+            shard=Shard(shard, of),
         )
         step.publish(ref, rows)

@@ -21,6 +21,7 @@ def responses(
     """Rewrite (R) and generate (G) the in-character responses of one shard."""
     from opencharacter.components.runtime import Step
     from opencharacter.engines import EngineConfig
+    from opencharacter.generation.shards import Shard
     from opencharacter.synthesis import InputsConfig, ResponsesConfig, synthesise_responses
 
     with Step("responses", workspace, run) as step:
@@ -35,7 +36,6 @@ def responses(
             step.ref(characters),
             workspace=step.workspace,
             seed=step.seed,
-            shard=shard,
-            shards=of,
+            shard=Shard(shard, of),
         )
         step.publish(ref, rows)

@@ -10,7 +10,6 @@ from typing import get_args
 
 from opencharacter.engines import EngineConfig, localize_model
 from opencharacter.errors import UserError
-from opencharacter.evaluation.calls import is_final
 from opencharacter.evaluation.evaluation_config import EvaluateConfig
 from opencharacter.evaluation.judging import Judging
 from opencharacter.evaluation.likelihood import Likelihood
@@ -19,7 +18,7 @@ from opencharacter.evaluation.scorers import Measure, Measurement, Subject
 from opencharacter.evaluation.summary import summarise
 from opencharacter.hashing import digest, tree_digest
 from opencharacter.library import fingerprint
-from opencharacter.records.evaluation import Role
+from opencharacter.records.evaluation import Role, is_final
 from opencharacter.storage.jsonl import write_jsonl
 from opencharacter.storage.rowstore import open_rows
 from opencharacter.storage.workspace import Artifact, ArtifactDraft, Workspace

@@ -1,25 +1,26 @@
 """Sample answers of each model, scored by a judge on the paper's five dimensions."""
 
-import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError
 
 from opencharacter.characters import render_profile
-from opencharacter.engines import ChatReply, EngineConfig
-from opencharacter.evaluation.calls import Call, ask_all
+from opencharacter.engines import ChatFailed, ChatReply, EngineConfig, Sampling
 from opencharacter.evaluation.evaluation_config import Dimension, EvaluateConfig, JudgeConfig
 from opencharacter.evaluation.questions import Question
 from opencharacter.evaluation.scorers import Measurement, Subject, identity
-from opencharacter.hashing import seed64
-from opencharacter.records.evaluation import AnswerRow, ScoreRow
+from opencharacter.generation.calls import Message, RowCalls
+from opencharacter.generation.errors import Unusable
+from opencharacter.generation.replies import read_object
+from opencharacter.generation.rows import RowTask, StoredRow, make_rows
+from opencharacter.hashing import digest, seed64
+from opencharacter.records.evaluation import ENGINE_FAILURE, AnswerRow, ScoreRow
 from opencharacter.records.models import HELD_OUT_CELLS, Turn, Usage
 from opencharacter.storage.rowstore import RowStore
 from opencharacter.templates import load_template
 
-_REFUSAL = re.compile(r"\W*(i'?m sorry|i am sorry|sorry,|i cannot|i can't|i am unable|as an? (ai|language))", re.I)
-_JSON_OBJECT = re.compile(r"\{.*\}", re.DOTALL)
 _SPEAKERS = {"user": "User", "assistant": "Character"}
 
 
@@ -29,6 +30,31 @@ class _Judgement(BaseModel):
     # A limit for the server only: a small judge would else talk until its reply is cut off before the score.
     reason: str = Field(json_schema_extra={"maxLength": 200})
     score: int = Field(ge=1, le=5)
+
+
+@dataclass(frozen=True)
+class _Call:
+    """A call whose outcome depends on these fields alone."""
+
+    model: str
+    """Who is asked: a digest of weights, or the name of a served model."""
+    messages: list[Message]
+    sampling: Sampling
+    seed: int
+    schema: dict[str, Any] | None = None
+
+    @property
+    def row_id(self) -> str:
+        """Content address of the outcome."""
+        return digest(
+            {
+                "model": self.model,
+                "messages": self.messages,
+                "sampling": self.sampling.model_dump(),
+                "seed": self.seed,
+                "schema": self.schema,
+            }
+        )
 
 
 class Judging:
@@ -51,7 +77,7 @@ class Judging:
         chosen = self._choose(questions)
         for subject in subjects:
             asked = [self._answer_call(subject, question) for question in chosen]
-            usage += await ask_all(f"answers of {subject.name}", self._engine_of(subject), asked, store, _read_answer)
+            usage += await _ask_all(f"answers of {subject.name}", self._engine_of(subject), asked, store, _read_answer)
         answered = [
             (question, self._answer_row(subject, question, store)) for subject in subjects for question in chosen
         ]
@@ -61,7 +87,7 @@ class Judging:
             if answer.answer is not None
             for dimension in self._settings.dimensions
         ]
-        usage += await ask_all(f"judgements of {self._judge.model}", self._judge, judged, store, _read_judgement)
+        usage += await _ask_all(f"judgements of {self._judge.model}", self._judge, judged, store, _read_judgement)
         rows = [
             self._score_row(question, answer, dimension, store)
             for question, answer in answered
@@ -91,15 +117,15 @@ class Judging:
             max_model_len=self._config.max_length + self._settings.answer_sampling.max_tokens,
         )
 
-    def _answer_call(self, subject: Subject, question: Question) -> Call:
-        return Call(
+    def _answer_call(self, subject: Subject, question: Question) -> _Call:
+        return _Call(
             model=subject.digest,
             messages=[turn.model_dump() for turn in question.conversation],
             sampling=self._settings.answer_sampling,
             seed=seed64(self._seed, "answer", question.row.row_id),
         )
 
-    def _judge_call(self, question: Question, answer: str, dimension: Dimension) -> Call:
+    def _judge_call(self, question: Question, answer: str, dimension: Dimension) -> _Call:
         character = question.character
         assert character is not None
         prompt = self._prompt.render(
@@ -108,7 +134,7 @@ class Judging:
             answer=answer,
             aspect=self._aspects[dimension].strip(),
         )
-        return Call(
+        return _Call(
             model=self._judge.model,
             messages=[{"role": "user", "content": prompt}],
             sampling=self._settings.judge_sampling,
@@ -137,6 +163,33 @@ class Judging:
         )
 
 
+async def _ask_all(
+    title: str,
+    engine: EngineConfig,
+    calls: Iterable[_Call],
+    store: RowStore,
+    read: Callable[[ChatReply], dict[str, Any]],
+) -> Usage:
+    """Make the calls that the store does not hold, each as a row, and return what they used.
+
+    `read` turns a reply into the row's content, whose `status` is the row's label. A call that fails for good leaves a
+    row of status `engine_failure`. Raises `EngineDown` if the server is gone.
+    """
+
+    def task(call: _Call) -> RowTask:
+        async def make(calls: RowCalls) -> StoredRow:
+            content = await calls.record("reply", call.messages, seed=call.seed, schema=call.schema, read=read)
+            return StoredRow(content, content["status"])
+
+        return RowTask(call.row_id, engine.model, call.sampling, make, _failed)
+
+    return (await make_rows(store, map(task, calls), {engine.model: engine}, what=title)).made
+
+
+def _failed(error: ChatFailed) -> StoredRow:
+    return StoredRow({"status": ENGINE_FAILURE, "note": str(error)}, ENGINE_FAILURE)
+
+
 def _transcript(conversation: Sequence[Turn]) -> str:
     return "\n\n".join(f"{_SPEAKERS[turn.role]}: {turn.content}" for turn in conversation if turn.role != "system")
 
@@ -149,10 +202,9 @@ def _read_answer(reply: ChatReply) -> dict[str, Any]:
 
 
 def _read_judgement(reply: ChatReply) -> dict[str, Any]:
-    found = _JSON_OBJECT.search(reply.text)
     try:
-        judgement = _Judgement.model_validate_json(found[0] if found else "")
-    except ValidationError:
-        refused = found is None and _REFUSAL.match(reply.text)
+        judgement = _Judgement.model_validate(read_object(reply.text))
+    except (Unusable, ValidationError) as error:
+        refused = isinstance(error, Unusable) and error.reason == "refusal"
         return {"status": "refusal" if refused else "parse_failure", "note": reply.text}
     return {"status": "ok", "score": judgement.score, "note": judgement.reason}

@@ -1,9 +1,12 @@
-"""The LLM calls of one row: asked once, journalled, and from then on read back."""
+"""The LLM calls of one row: made once, recorded in the journal, and read back from then on."""
+
+from collections.abc import Callable
+from typing import Any
 
 from pydantic import BaseModel
 
-from opencharacter.engines import ChatEngine, ChatFailed, Sampling
-from opencharacter.generation.replies import Unusable
+from opencharacter.engines import ChatEngine, ChatFailed, ChatReply, Sampling
+from opencharacter.generation.errors import Unusable
 from opencharacter.hashing import seed64
 from opencharacter.records.models import Usage
 from opencharacter.storage.rowstore import RowStore
@@ -12,7 +15,7 @@ Message = dict[str, str]
 
 
 class Reply(BaseModel):
-    """An answer as the journal keeps it."""
+    """A reply as the journal keeps it."""
 
     text: str
     finish_reason: str | None
@@ -20,12 +23,15 @@ class Reply(BaseModel):
 
     @property
     def cut_off(self) -> bool:
-        """Whether the answer ended at `max_tokens`."""
+        """Whether the reply ended at `max_tokens`."""
         return self.finish_reason == "length"
 
 
 class RowCalls:
-    """Asks for one row. `usage` sums its calls, `made` counts those of this run, `reused` those of earlier ones."""
+    """Makes the calls of one row.
+
+    `usage` sums all calls of `ask`, `made` the calls of this run; `reused` counts the calls of earlier runs.
+    """
 
     def __init__(self, store: RowStore, engine: ChatEngine, row_id: str, sampling: Sampling, seed: int) -> None:
         self._store = store
@@ -33,33 +39,46 @@ class RowCalls:
         self._row_id = row_id
         self._sampling = sampling
         self._seed = seed
-        self._earlier = store.calls(row_id)
+        self._recorded = store.calls(row_id)
         self.usage = Usage()
         self.made = Usage()
         self.reused = 0
 
     async def ask(self, key: str, messages: list[Message], *, schema: dict[str, object] | None = None) -> Reply:
-        """The answer to the call `key` of this row; the sampling seed depends on run seed, row and key.
+        """The reply to the call `key` of this row; the sampling seed depends on run seed, row and key.
 
         Raises `Unusable("refused_by_server")` if the server refuses the request itself (too long for the model, say);
         `ChatFailed` and `EngineDown` leave the row to a later run.
         """
-        if key in self._earlier:
-            reply = Reply.model_validate(self._earlier[key])
-            self.reused += 1
-        else:
-            reply = await self._ask(key, messages, schema)
-            await self._store.record(self._row_id, key, reply.model_dump())
-            self.made += reply.usage
-        self.usage += reply.usage
-        return reply
-
-    async def _ask(self, key: str, messages: list[Message], schema: dict[str, object] | None) -> Reply:
         seed = seed64(self._seed, self._row_id, key)
         try:
-            said = await self._engine.chat(messages, self._sampling, seed=seed, json_schema=schema)
+            reply = Reply.model_validate(await self.record(key, messages, seed=seed, schema=schema, read=_as_reply))
         except ChatFailed as error:
             if error.refused:
                 raise Unusable("refused_by_server", str(error)) from error
             raise
-        return Reply(text=said.text, finish_reason=said.finish_reason, usage=said.usage)
+        self.usage += reply.usage
+        return reply
+
+    async def record(
+        self,
+        key: str,
+        messages: list[Message],
+        *,
+        seed: int,
+        schema: dict[str, object] | None = None,
+        read: Callable[[ChatReply], dict[str, Any]],
+    ) -> dict[str, Any]:
+        """What the journal keeps of the call `key`: `read` of its reply. Raises `ChatFailed` and `EngineDown`."""
+        if key in self._recorded:
+            self.reused += 1
+            return self._recorded[key]
+        reply = await self._engine.chat(messages, self._sampling, seed=seed, json_schema=schema)
+        payload = read(reply)
+        await self._store.record(self._row_id, key, payload)
+        self.made += reply.usage
+        return payload
+
+
+def _as_reply(reply: ChatReply) -> dict[str, Any]:
+    return Reply(text=reply.text, finish_reason=reply.finish_reason, usage=reply.usage).model_dump()

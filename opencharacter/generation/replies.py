@@ -5,6 +5,8 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from opencharacter.generation.errors import Unusable
+
 _AI = r"(?:ai|artificial intelligence|(?:large |ai )*language model)\b(?! \w*(?:er|or|ist|ian)\b)"
 """Not when a profession follows: an AI researcher may say what she is."""
 _UNABLE = r"(?:can(?:not|['’]t)|(?:am|['’]m) (?:not able|unable) to)"
@@ -17,14 +19,6 @@ _REFUSALS = re.compile(
 _SENTENCE_END = re.compile(r"[.!?…。！？][\"'”’)\]*]*(?=\s|$)")
 _WORD = re.compile(r"\w+")
 _ECHO_WORDS = 8
-
-
-class Unusable(Exception):
-    """An answer that cannot become a row. `reason` is one of a few short stable words, for counting."""
-
-    def __init__(self, reason: str, detail: str = "") -> None:
-        super().__init__(detail or reason)
-        self.reason = reason
 
 
 class PromptEcho:
@@ -62,13 +56,8 @@ def check_answer(answer: str, *, cut_off: bool, echo: PromptEcho, question: str)
     return whole_sentences(answer) if cut_off else answer
 
 
-def _grams(text: str) -> Iterable[tuple[str, ...]]:
-    words = [word.lower() for word in _WORD.findall(text)]
-    return zip(*(words[start:] for start in range(_ECHO_WORDS)), strict=False)
-
-
 def read_object(text: str) -> dict[str, Any]:
-    """The JSON object of an answer, mended where it is malformed or cut off. Raises `Unusable`."""
+    """The JSON object of an answer, repaired where it is malformed or cut off. Raises `Unusable`."""
     from json_repair import repair_json
 
     try:
@@ -82,3 +71,8 @@ def read_object(text: str) -> dict[str, Any]:
     if isinstance(value, dict) and value:
         return value
     raise Unusable("refusal" if is_refusal(text) else "invalid_json", "it is not a JSON object")
+
+
+def _grams(text: str) -> Iterable[tuple[str, ...]]:
+    words = [word.lower() for word in _WORD.findall(text)]
+    return zip(*(words[start:] for start in range(_ECHO_WORDS)), strict=False)

@@ -1,30 +1,68 @@
-"""Making the rows of one shard: what profiles, R and G have in common."""
+"""Makes the rows that take LLM calls, for synthesis and evaluation.
 
-import asyncio
-import time
+A row has a content address and is kept in the row store with a label. A row that the store holds is never made again,
+and a call that the journal holds is never repeated.
+"""
+
+import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel
 
-from opencharacter.engines import ChatEngine, EngineConfig, Sampling, open_engine, run_bounded
+from opencharacter.engines import ChatEngine, ChatFailed, EngineConfig, Sampling, open_engine, run_bounded
 from opencharacter.errors import OpenCharacterError
 from opencharacter.generation.calls import RowCalls
-from opencharacter.generation.replies import Unusable
+from opencharacter.generation.errors import Unusable
 from opencharacter.progress import progress
 from opencharacter.records.models import Usage
 from opencharacter.storage.rowfiles import RowFiles
-from opencharacter.storage.rowstore import IsFinal, RowStore, open_rows
+from opencharacter.storage.rowstore import RowStore, open_rows
 
 _ENOUGH_TO_JUDGE = 100
 OK = "ok"
-"""The label of a good row; a rejected one is labelled `reason:attempts`."""
+"""The label of a good row."""
 
 
-class Outcome(BaseModel):
+class StoredRow(NamedTuple):
     """A finished row as the store keeps it."""
+
+    content: dict[str, Any]
+    label: str
+
+
+@dataclass(frozen=True)
+class RowTask:
+    """A row to make unless the store holds it."""
+
+    row_id: str
+    engine: str
+    """Key of the engine that is asked."""
+    sampling: Sampling
+    make: Callable[[RowCalls], Awaitable[StoredRow]]
+    on_failure: Callable[[ChatFailed], StoredRow] | None = None
+    """The row to keep if a call fails for good; none: nothing is kept, a later run makes the row."""
+
+
+@dataclass
+class RowsReport:
+    """What was there, and what was made."""
+
+    outcomes: Counter[str] = field(default_factory=Counter)
+    """Rows by label, without what follows a colon in it."""
+    made: Usage = field(default_factory=Usage)
+    reused_calls: int = 0
+    unanswered: int = 0
+    last_error: str = ""
+
+
+class RowOutcome(BaseModel):
+    """A synthesised row as the store keeps it."""
 
     status: Literal["ok", "rejected"]
     reason: str | None = None
@@ -33,48 +71,51 @@ class Outcome(BaseModel):
 
 
 @dataclass(frozen=True)
-class Job:
-    """A row to be made, if it is not there: `make` asks for it and returns its content, or raises `Unusable`."""
+class RowPolicy:
+    """When synthesised rows are final, and how many may be rejected."""
 
-    row_id: str
-    engine: str
-    sampling: Sampling
-    make: Callable[[RowCalls], Awaitable[dict[str, Any]]]
+    attempts: int
+    max_rejected_share: float
+    seed: int
+
+    def task(
+        self, row_id: str, engine: str, sampling: Sampling, make: Callable[[RowCalls], Awaitable[dict[str, Any]]]
+    ) -> RowTask:
+        """The task of a row that holds a `RowOutcome`; `make` returns its content, or raises `Unusable`."""
+
+        async def make_outcome(calls: RowCalls) -> StoredRow:
+            try:
+                content = await make(calls)
+            except Unusable as error:
+                rejected = RowOutcome(status="rejected", reason=error.reason, usage=calls.usage)
+                return StoredRow(rejected.model_dump(), f"{error.reason}:{self.attempts}")
+            return StoredRow(RowOutcome(status="ok", usage=calls.usage, content=content).model_dump(), OK)
+
+        return RowTask(row_id, engine, sampling, make_outcome)
+
+    def is_final(self, label: str) -> bool:
+        """Whether a row is done; a rejected row is made again once more attempts are allowed than it had."""
+        return label == OK or int(label.rpartition(":")[2]) >= self.attempts
+
+    def check_early(self, what: str, outcomes: Counter[str]) -> None:
+        """`check`, once there are enough rows to tell."""
+        if outcomes.total() >= _ENOUGH_TO_JUDGE:
+            self.check(what, outcomes)
+
+    def check(self, what: str, outcomes: Counter[str]) -> None:
+        """Raise `OpenCharacterError` if more than `max_rejected_share` of the rows were rejected, or all of them."""
+        rejected = outcomes.total() - outcomes[OK]
+        if rejected > self.max_rejected_share * outcomes.total() or (rejected and not outcomes[OK]):
+            reasons = ", ".join(f"{reason} {count}" for reason, count in rejections(outcomes).items())
+            raise OpenCharacterError(
+                f"{rejected} of {outcomes.total()} {what} were rejected: {reasons}",
+                hint="try another teacher, prompt or sampling; with more `attempts` rejected rows are asked for again",
+            )
 
 
-@dataclass
-class ShardReport:
-    """What a shard holds after a run, and what the run did."""
-
-    outcomes: Counter[str] = field(default_factory=Counter)
-    """Rows by `ok` or reason of rejection."""
-    made: Usage = field(default_factory=Usage)
-    reused_calls: int = 0
-    unanswered: int = 0
-    last_error: str = ""
-    wall_s: float = 0.0
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """Rows by status."""
-        return {OK: self.outcomes[OK], "rejected": self.outcomes.total() - self.outcomes[OK]}
-
-    @property
-    def stats(self) -> dict[str, Any]:
-        """Figures for the manifest."""
-        return {
-            "wall_s": round(self.wall_s, 3),
-            "usage": self.made.model_dump(),
-            "tokens_per_s": round(self.made.completion_tokens / self.wall_s, 1) if self.wall_s else 0.0,
-            "calls_made": self.made.calls,
-            "calls_reused": self.reused_calls,
-            "rejected_by_reason": rejections(self.outcomes),
-        }
-
-
-def final_after(attempts: int) -> IsFinal:
-    """Rejected rows are made again when more attempts are allowed than they had."""
-    return lambda label: label == OK or int(label.rpartition(":")[2]) >= attempts
+def model_of(engine: EngineConfig | ChatEngine) -> str:
+    """The name under which an engine's model is recorded."""
+    return (engine.config if isinstance(engine, ChatEngine) else engine).model
 
 
 def rejections(outcomes: Counter[str]) -> dict[str, int]:
@@ -82,101 +123,111 @@ def rejections(outcomes: Counter[str]) -> dict[str, int]:
     return {reason: count for reason, count in outcomes.most_common() if reason != OK}
 
 
-def refuse_bad_yield(what: str, outcomes: Counter[str], max_share: float) -> None:
-    """Raise `OpenCharacterError` if more than `max_share` of the rows were rejected, or all of them."""
-    rejected = outcomes.total() - outcomes[OK]
-    if rejected > max_share * outcomes.total() or (rejected and not outcomes[OK]):
-        reasons = ", ".join(f"{reason} {count}" for reason, count in rejections(outcomes).items())
-        raise OpenCharacterError(
-            f"{rejected} of {outcomes.total()} {what} were rejected: {reasons}",
-            hint="try another teacher, prompt or sampling; with more `attempts` rejected rows are asked for again",
-        )
-
-
-def make_rows(
-    place: RowFiles,
-    jobs: Iterable[Job],
-    engines: dict[str, EngineConfig],
+async def make_rows(
+    store: RowStore,
+    tasks: Iterable[RowTask],
+    engines: Mapping[str, EngineConfig | ChatEngine],
     *,
-    what: str,
-    shard: int,
-    shards: int,
-    seed: int,
-    attempts: int,
-    max_rejected_share: float,
-) -> ShardReport:
-    """Make those of `jobs` that the shard owns and the store lacks; engines without a job are not opened.
+    what: str | None = None,
+    seed: int = 0,
+    check: Callable[[Counter[str]], None] | None = None,
+) -> RowsReport:
+    """Make the rows that the store owns and lacks. An engine without a task is not opened.
 
-    Raises `OpenCharacterError` if a server is down, answers are missing or nearly all rows are rejected; what was
-    finished is kept, so the same call continues.
+    Args:
+        store: Where the rows are kept.
+        tasks: The rows. Of two with the same address the first counts.
+        engines: By the key that tasks name; a config is opened for the call, an open engine is used as it is.
+        what: The title of the progress bar; none: no bar.
+        seed: The run's seed, of which `RowCalls.ask` derives the sampling seeds.
+        check: Called with the report's outcomes after each row; what it raises ends the work.
+
+    Raises:
+        EngineDown: A server is gone. Finished work is kept.
     """
-    maker = _RowMaker(what, seed, attempts, max_rejected_share)
+    report = RowsReport()
 
-    async def run() -> None:
-        async with open_rows(place, shard=shard, shards=shards, is_final=final_after(attempts)) as store:
-            for name, todo in maker.plan(store, jobs).items():
-                async with open_engine(engines[name]) as engine:
-                    await maker.make_all(store, engine, todo)
+    async def make(engine: ChatEngine, task: RowTask) -> Usage:
+        calls = RowCalls(store, engine, task.row_id, task.sampling, seed)
+        try:
+            row = await task.make(calls)
+        except ChatFailed as error:
+            if task.on_failure is not None:
+                failed = task.on_failure(error)
+                await store.finish(task.row_id, failed.content, label=failed.label)
+            raise
+        finally:
+            report.made += calls.made
+            report.reused_calls += calls.reused
+        await store.finish(task.row_id, row.content, label=row.label)
+        report.outcomes[_reason_of(row.label)] += 1
+        if check is not None:
+            check(report.outcomes)
+        return calls.made
 
-    started = time.monotonic()
-    asyncio.run(run())
-    report = maker.report
-    report.wall_s = time.monotonic() - started
-    if report.unanswered:
-        raise OpenCharacterError(
-            f"{report.unanswered} {what} got no answer; the last error: {report.last_error}",
-            hint="the rest is kept: run the same command again to ask for these",
-        )
+    for name, left in _left_to_make(store, tasks, report).items():
+        async with _opened(engines[name]) as engine:
+            done = report.outcomes.total()
+            with progress(what, total=done + len(left), done=done) if what else nullcontext() as bar:
+                tally = await run_bounded(partial(make, engine), left, limit=engine.config.concurrency, bar=bar)
+        report.unanswered += tally.failed
+        if tally.last_error:
+            report.last_error = str(tally.last_error)
     return report
 
 
-class _RowMaker:
-    def __init__(self, what: str, seed: int, attempts: int, max_rejected_share: float) -> None:
-        self.report = ShardReport()
-        self._what = what
-        self._seed = seed
-        self._attempts = attempts
-        self._max_rejected_share = max_rejected_share
+async def make_row(
+    task: RowTask, engine: EngineConfig | ChatEngine, policy: RowPolicy, *, rows: RowFiles | Path | None = None
+) -> RowOutcome:
+    """Make one synthesised row, or read it if `rows` holds it.
 
-    def plan(self, store: RowStore, jobs: Iterable[Job]) -> dict[str, list[Job]]:
-        """The jobs that are left to do, by engine."""
-        seen: set[str] = set()
-        todo: defaultdict[str, list[Job]] = defaultdict(list)
-        for job in jobs:
-            if not store.owns(job.row_id) or job.row_id in seen:
-                continue
-            seen.add(job.row_id)
-            if store.finished(job.row_id):
-                self.report.outcomes[_reason_of(store.label(job.row_id))] += 1
-            else:
-                todo[job.engine].append(job)
-        return todo
+    Args:
+        task: As `RowPolicy.task` makes it.
+        engine: Who is asked.
+        policy: Attempts and seed.
+        rows: Where the row is kept; none: a temporary folder.
 
-    async def make_all(self, store: RowStore, engine: ChatEngine, todo: list[Job]) -> None:
-        done = self.report.outcomes.total()
-        with progress(self._what, total=done + len(todo), done=done) as bar:
-            tally = await run_bounded(
-                lambda job: self._make(store, engine, job), todo, limit=engine.config.concurrency, bar=bar
-            )
-        self.report.unanswered += tally.failed
-        if tally.last_error:
-            self.report.last_error = str(tally.last_error)
+    Raises:
+        OpenCharacterError: The engine gave no answer, or no usable one.
+    """
+    if rows is None:
+        with tempfile.TemporaryDirectory(prefix="opencharacter-rows-") as folder:
+            return await make_row(task, engine, policy, rows=Path(folder))
+    async with open_rows(rows, is_final=policy.is_final) as store:
+        report = await make_rows(store, [task], {task.engine: engine}, seed=policy.seed)
+        if report.unanswered:
+            raise OpenCharacterError(f"the engine gave no answer: {report.last_error}")
+        outcome = RowOutcome.model_validate(store.read(task.row_id))
+    if outcome.reason is not None:
+        raise OpenCharacterError(
+            f"no usable answer in {policy.attempts} attempts: {outcome.reason}",
+            hint="try another model or sampling, or allow more `attempts`",
+        )
+    return outcome
 
-    async def _make(self, store: RowStore, engine: ChatEngine, job: Job) -> Usage:
-        calls = RowCalls(store, engine, job.row_id, job.sampling, self._seed)
-        try:
-            content = await job.make(calls)
-            outcome = Outcome(status="ok", usage=calls.usage, content=content)
-        except Unusable as error:
-            outcome = Outcome(status="rejected", reason=error.reason, usage=calls.usage)
-        label = OK if outcome.reason is None else f"{outcome.reason}:{self._attempts}"
-        await store.finish(job.row_id, outcome.model_dump(), label=label)
-        self.report.made += calls.made
-        self.report.reused_calls += calls.reused
-        self.report.outcomes[_reason_of(label)] += 1
-        if self.report.outcomes.total() >= _ENOUGH_TO_JUDGE:
-            refuse_bad_yield(self._what, self.report.outcomes, self._max_rejected_share)
-        return calls.made
+
+def _left_to_make(store: RowStore, tasks: Iterable[RowTask], report: RowsReport) -> dict[str, list[RowTask]]:
+    """The tasks that are left, by engine; rows that are there are counted in the report."""
+    seen: set[str] = set()
+    left: defaultdict[str, list[RowTask]] = defaultdict(list)
+    for task in tasks:
+        if not store.owns(task.row_id) or task.row_id in seen:
+            continue
+        seen.add(task.row_id)
+        if store.finished(task.row_id):
+            report.outcomes[_reason_of(store.label(task.row_id))] += 1
+        else:
+            left[task.engine].append(task)
+    return left
+
+
+@asynccontextmanager
+async def _opened(engine: EngineConfig | ChatEngine) -> AsyncIterator[ChatEngine]:
+    if isinstance(engine, ChatEngine):
+        yield engine
+    else:
+        async with open_engine(engine) as opened:
+            yield opened
 
 
 def _reason_of(label: str | None) -> str:

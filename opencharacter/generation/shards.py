@@ -1,79 +1,118 @@
 """The two halves of a sharded stage: shards make rows in the row store, then one task collects them."""
 
+import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
 from opencharacter.engines import EngineConfig
 from opencharacter.errors import OpenCharacterError, UserError
-from opencharacter.generation.rows import OK, Job, Outcome, final_after, make_rows, refuse_bad_yield, rejections
+from opencharacter.generation.rows import OK, RowOutcome, RowPolicy, RowsReport, RowTask, make_rows, rejections
 from opencharacter.hashing import digest
 from opencharacter.records.models import Usage
 from opencharacter.storage.jsonl import write_jsonl
 from opencharacter.storage.rowfiles import RowFiles
-from opencharacter.storage.rowstore import BUCKETS, read_rows
+from opencharacter.storage.rowstore import BUCKETS, open_rows, read_rows
 from opencharacter.storage.workspace import Artifact, ArtifactDraft, Workspace
 
 Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One of the equal parts that a stage's rows are divided into."""
+
+    index: int = 0
+    of: int = 1
+
+    def __post_init__(self) -> None:
+        """Raise `UserError` for a shard that does not exist."""
+        if not 0 <= self.index < self.of <= BUCKETS:
+            raise UserError(
+                f"shard {self.index} of {self.of}: expected 1 to {BUCKETS} shards, counted from 0",
+                hint="for two shards the pipeline's parameter `shards` is "
+                '[{"shard": 0, "of": 2}, {"shard": 1, "of": 2}]',
+            )
+
+
+WHOLE = Shard()
+"""The only shard of a stage that is not divided."""
 
 
 def make_shard(
     workspace: Workspace,
     what: str,
     key: str,
-    jobs: Callable[[], Iterable[Job]],
-    engines: dict[str, EngineConfig],
-    *,
-    shard: int,
-    shards: int,
-    seed: int,
-    attempts: int,
-    max_rejected_share: float,
+    tasks: Callable[[], Iterable[RowTask]],
+    engines: Mapping[str, EngineConfig],
+    shard: Shard,
+    policy: RowPolicy,
 ) -> Artifact:
-    """Make one shard's rows of the stage `what`; `key` is the digest of all that decides the stage's rows.
+    """Make one shard's rows of the stage `what`; `key` is the digest of everything that decides the stage's rows.
 
-    Returns a manifest of kind `<what>_rows`, without files. It is made anew where rows that it counts are gone. Raises
-    `UserError` for a shard that does not exist.
+    Returns a manifest of kind `<what>_rows`, without files. It is made again where rows that it counts are gone.
+    Raises `OpenCharacterError` if a server is down, answers are missing or nearly all rows are rejected; finished rows
+    are kept, so the same call continues.
     """
-    if not 0 <= shard < shards <= BUCKETS:
-        raise UserError(
-            f"shard {shard} of {shards}: expected 1 to {BUCKETS} shards, counted from 0",
-            hint='for two shards the pipeline\'s parameter `shards` is [{"shard": 0, "of": 2}, {"shard": 1, "of": 2}]',
-        )
-    kind, place = f"{what}_rows", workspace.rows(what)
-    key = digest({"rows": key, "shard": shard, "shards": shards})
+    kind, files = f"{what}_rows", workspace.rows(what)
+    key = digest({"rows": key, "shard": shard.index, "shards": shard.of})
     ref = workspace.lookup(kind, key)
-    if ref and len(read_rows(place, shard=shard, shards=shards)) >= ref.stats["stored_rows"]:
+    if ref and _count_rows(files, shard) >= ref.stats["stored_rows"]:
         return ref
-    report = make_rows(
-        place,
-        jobs(),
-        engines,
-        what=what,
-        shard=shard,
-        shards=shards,
-        seed=seed,
-        attempts=attempts,
-        max_rejected_share=max_rejected_share,
-    )
+    started = time.monotonic()
+    report = asyncio.run(_make_rows(files, what, tasks(), engines, shard, policy))
+    wall_s = time.monotonic() - started
+    if report.unanswered:
+        raise OpenCharacterError(
+            f"{report.unanswered} {what} got no answer; the last error: {report.last_error}",
+            hint="the rest is kept: run the same command again to ask for these",
+        )
     with workspace.create(kind, key) as draft:
-        draft.counts = report.counts
-        draft.stats = {**report.stats, "stored_rows": len(read_rows(place, shard=shard, shards=shards))}
+        draft.counts = {OK: report.outcomes[OK], "rejected": report.outcomes.total() - report.outcomes[OK]}
+        draft.stats = _stats(report, wall_s) | {"stored_rows": _count_rows(files, shard)}
     return draft.committed()
+
+
+async def _make_rows(
+    files: RowFiles,
+    what: str,
+    tasks: Iterable[RowTask],
+    engines: Mapping[str, EngineConfig],
+    shard: Shard,
+    policy: RowPolicy,
+) -> RowsReport:
+    async with open_rows(files, shard=shard.index, shards=shard.of, is_final=policy.is_final) as store:
+        check = partial(policy.check_early, what)
+        return await make_rows(store, tasks, engines, what=what, seed=policy.seed, check=check)
+
+
+def _count_rows(files: RowFiles, shard: Shard) -> int:
+    return len(read_rows(files, shard=shard.index, shards=shard.of))
+
+
+def _stats(report: RowsReport, wall_s: float) -> dict[str, Any]:
+    return {
+        "wall_s": round(wall_s, 3),
+        "usage": report.made.model_dump(),
+        "tokens_per_s": round(report.made.completion_tokens / wall_s, 1) if wall_s else 0.0,
+        "calls_made": report.made.calls,
+        "calls_reused": report.reused_calls,
+        "rejected_by_reason": rejections(report.outcomes),
+    }
 
 
 def collect(
     draft: ArtifactDraft,
-    place: RowFiles,
+    files: RowFiles,
     what: str,
     items: Mapping[str, Item],
-    build: Callable[[str, Item, Outcome], BaseModel | dict[str, Any]],
-    *,
-    attempts: int,
-    max_rejected_share: float,
+    build: Callable[[str, Item, RowOutcome], BaseModel | dict[str, Any]],
+    policy: RowPolicy,
 ) -> None:
     """Write the rows of `items` (by row id, in this order) into `<what>.jsonl.zst`, and `rejected.jsonl`.
 
@@ -81,7 +120,7 @@ def collect(
     missing, or too many were rejected.
     """
     started = time.monotonic()
-    store = read_rows(place, is_final=final_after(attempts))
+    store = read_rows(files, is_final=policy.is_final)
     missing = sum(not store.finished(row_id) for row_id in items)
     if missing:
         raise OpenCharacterError(
@@ -95,7 +134,7 @@ def collect(
     def good_rows() -> Iterator[BaseModel | dict[str, Any]]:
         nonlocal usage
         for row_id, item in items.items():
-            outcome = Outcome.model_validate(store.read(row_id))
+            outcome = RowOutcome.model_validate(store.read(row_id))
             outcomes[outcome.reason or OK] += 1
             usage += outcome.usage
             row = build(row_id, item, outcome)
@@ -105,7 +144,7 @@ def collect(
                 rejected.append(row)
 
     write_jsonl(draft.path / f"{what}.jsonl.zst", good_rows())
-    refuse_bad_yield(what, outcomes, max_rejected_share)
+    policy.check(what, outcomes)
     write_jsonl(draft.path / "rejected.jsonl", rejected)
     draft.counts = {OK: outcomes[OK], "rejected": len(rejected)}
     draft.stats = {

@@ -32,6 +32,14 @@ Status = Literal[
 ]
 
 
+ENGINE_FAILURE: Status = "engine_failure"
+
+
+def is_final(label: str) -> bool:
+    """Whether a stored row, labelled by its status, is done; a call that failed in transit is made again."""
+    return label != ENGINE_FAILURE
+
+
 class _Row(BaseModel):
     model_config = ConfigDict(extra="forbid")
 

@@ -1,8 +1,8 @@
 """Synthesis: personas become character profiles, sessions become in-character dialogues (R and G)."""
 
-from opencharacter.synthesis.dialogues import collect_dialogues, synthesise_responses
+from opencharacter.synthesis.dialogues import collect_dialogues, generate_session, rewrite_session, synthesise_responses
 from opencharacter.synthesis.ingest import Ingested, ingest
-from opencharacter.synthesis.profiles import collect_characters, synthesise_profiles
+from opencharacter.synthesis.profiles import collect_characters, make_profile, synthesise_profiles
 from opencharacter.synthesis.release import Released, import_release
 from opencharacter.synthesis.synthesis_config import (
     Corpus,
@@ -24,8 +24,11 @@ __all__ = [
     "ResponsesConfig",
     "collect_characters",
     "collect_dialogues",
+    "generate_session",
     "import_release",
     "ingest",
+    "make_profile",
+    "rewrite_session",
     "synthesise_profiles",
     "synthesise_responses",
 ]

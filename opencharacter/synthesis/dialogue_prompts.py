@@ -11,7 +11,8 @@ from opencharacter.characters import render_profile, system_prompt
 from opencharacter.characters.profile import CharacterProfile
 from opencharacter.engines.engine_config import Sampling
 from opencharacter.generation.calls import Message, Reply, RowCalls
-from opencharacter.generation.replies import PromptEcho, Unusable, check_answer, read_object
+from opencharacter.generation.errors import Unusable
+from opencharacter.generation.replies import PromptEcho, check_answer, read_object
 from opencharacter.generation.rows import first_usable
 from opencharacter.hashing import digest
 from opencharacter.records.models import Session
@@ -32,7 +33,7 @@ class RewritePrompt:
 
     @functools.cached_property
     def hash(self) -> str:
-        """Digest of all that the model is told beside session and character: template and schema."""
+        """Digest of what the model gets besides session and character: template and schema."""
         return digest([self.template.hash, self.schema(1)])
 
     @functools.cached_property

@@ -1,31 +1,36 @@
 """The dialogues of a run: which characters play which session, in which way, in a fixed order."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import functools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from opencharacter.characters.profile import CharacterProfile
 from opencharacter.engines.engine_config import EngineConfig, Sampling
 from opencharacter.errors import OpenCharacterError, UserError
+from opencharacter.generation.rows import RowOutcome, RowPolicy, RowTask
 from opencharacter.hashing import digest, seed64
-from opencharacter.records.models import Session, Turn
-from opencharacter.synthesis.dialogue_prompts import GeneratePrompt, RewritePrompt
+from opencharacter.records.models import DialogueRow, Session, Turn
+from opencharacter.synthesis.dialogue_prompts import GeneratePrompt, RewritePrompt, generate, rewrite
 from opencharacter.synthesis.synthesis_config import Corpus, ResponsesConfig
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+DialogueStrategy = Literal["R", "G"]
+
 
 @dataclass(frozen=True)
-class Scene:
+class DialogueTask:
     """One session to be played by one character in one way."""
 
     row_id: str
-    strategy: Literal["R", "G"]
+    strategy: DialogueStrategy
     session: Session
     character: CharacterProfile
     engine: str
+    """Key of the engine that is asked."""
     model: str
 
     def turns(self, answers: Sequence[str]) -> tuple[Turn, ...]:
@@ -38,66 +43,120 @@ class Scene:
         )
 
 
-class Casting:
-    """The scenes of a run: for each session its corpus's strategies, and n characters, the same ones for R and G.
+class DialogueMaker:
+    """How dialogues are made: prompts, sampling, row addresses and rows."""
 
-    A character is identified in the draw by its persona, so the cast stays when profiles are made anew.
-    """
+    def __init__(self, config: ResponsesConfig, seed: int) -> None:
+        self.policy = RowPolicy(config.attempts, config.max_rejected_share, seed)
+        self._rewrite_prompt = RewritePrompt.load(config.rewrite_sampling)
+        self._generate_prompt = GeneratePrompt.load()
+        self._sampling: dict[str, Sampling] = {"R": config.rewrite_sampling, "G": config.generate_sampling}
+        self._prompt_hash = {"R": self._rewrite_prompt.hash, "G": self._generate_prompt.hash}
 
-    def __init__(
+    @property
+    def prompt_hashes(self) -> list[str]:
+        """Hashes of the prompts of R and G."""
+        return [self._prompt_hash["R"], self._prompt_hash["G"]]
+
+    def tasks(
         self,
-        config: ResponsesConfig,
-        corpora: Sequence[Corpus],
-        engines: Mapping[str, EngineConfig],
-        characters: Sequence[CharacterProfile],
-        seed: int,
-    ) -> None:
-        self.rewrite_prompt = RewritePrompt.load(config.rewrite_sampling)
-        self.generate_prompt = GeneratePrompt.load()
-        self.sampling: dict[str, Sampling] = {"R": config.rewrite_sampling, "G": config.generate_sampling}
-        self.prompt_hash = {"R": self.rewrite_prompt.hash, "G": self.generate_prompt.hash}
-        self._corpora = {corpus.name: corpus for corpus in corpora}
-        self._engines = engines
-        self._seed = seed
-        if not characters:
-            raise OpenCharacterError("there is no character to play a session", hint="see why no profile was made")
-        by_identity = {_identity(character): character for character in reversed(characters)}
-        self._characters = list(by_identity.values())
-        self._pool = CharacterPool(list(by_identity), seed)
-
-    def scenes(self, session: Session) -> Iterator[Scene]:
-        """The scenes of one session; none for R where the session has no answers to rewrite."""
-        corpus = self._corpora.get(session.corpus)
-        if corpus is None:
-            raise UserError(f"session {session.id} is of corpus '{session.corpus}', which inputs.corpora does not hold")
-        cast = [self._characters[position] for position in self._pool.draw(session.id, corpus.n)]
+        session: Session,
+        strategy: DialogueStrategy,
+        characters: Iterable[CharacterProfile],
+        *,
+        engine: str,
+        model: str,
+    ) -> Iterator[DialogueTask]:
+        """One task per character. `engine` is the key of the engine to ask, `model` the name of its model."""
         content = digest([turn.model_dump() for turn in session.turns])
-        for strategy in corpus.strategies:
-            if strategy == "R" and not session.has_answers:
-                continue
-            for character in cast:
-                row_id = self._row_id(strategy, content, character, corpus.teacher)
-                model = self._engines[corpus.teacher].model
-                yield Scene(row_id, strategy, session, character, corpus.teacher, model)
+        for character in characters:
+            row_id = self._row_id(strategy, content, character, model)
+            yield DialogueTask(row_id, strategy, session, character, engine, model)
 
-    def skipped(self, session: Session) -> int:
-        """How many rows of R the session lacks answers for."""
-        corpus = self._corpora[session.corpus]
-        return min(corpus.n, len(self._pool)) if "R" in corpus.strategies and not session.has_answers else 0
+    def row_task(self, task: DialogueTask) -> RowTask:
+        """The task as `make_rows` takes it."""
+        arguments: dict[str, Any] = {
+            "session": task.session,
+            "profile": task.character,
+            "attempts": self.policy.attempts,
+        }
+        make = (
+            functools.partial(rewrite, prompt=self._rewrite_prompt, **arguments)
+            if task.strategy == "R"
+            else functools.partial(generate, prompt=self._generate_prompt, **arguments)
+        )
+        return self.policy.task(task.row_id, task.engine, self._sampling[task.strategy], make)
 
-    def _row_id(self, strategy: str, content: str, character: CharacterProfile, teacher: str) -> str:
+    def row(self, task: DialogueTask, outcome: RowOutcome) -> DialogueRow:
+        """The row of a finished task, good or rejected."""
+        return DialogueRow(
+            row_id=task.row_id,
+            corpus=task.session.corpus,
+            session_id=task.session.id,
+            character_id=task.character.id,
+            strategy=task.strategy,
+            status=outcome.status,
+            reason=outcome.reason,
+            turns=task.turns(outcome.content["answers"]) if outcome.status == "ok" else (),
+            source=task.session.source,
+            licence=task.session.licence,
+            model=task.model,
+            prompt_hash=self._prompt_hash[task.strategy],
+            usage=outcome.usage,
+        )
+
+    def _row_id(self, strategy: str, content: str, character: CharacterProfile, model: str) -> str:
         """The row's content address (docs/design.md, decision 3); the run's seed counts as part of the sampling."""
         return digest(
             {
                 "row": strategy,
                 "session": content,
                 "character": character.id,
-                "prompt": self.prompt_hash[strategy],
-                "model": self._engines[teacher].model,
-                "sampling": self.sampling[strategy].model_dump(),
-                "seed": self._seed,
+                "prompt": self._prompt_hash[strategy],
+                "model": model,
+                "sampling": self._sampling[strategy].model_dump(),
+                "seed": self.policy.seed,
             }
         )
+
+
+class TaskBuilder:
+    """The dialogues of a run: for each session its corpus's strategies, and n characters, the same for R and G.
+
+    A character is identified in the draw by its persona, so the same characters are drawn when profiles are remade.
+    """
+
+    def __init__(
+        self,
+        maker: DialogueMaker,
+        corpora: Sequence[Corpus],
+        engines: Mapping[str, EngineConfig],
+        characters: Sequence[CharacterProfile],
+    ) -> None:
+        self._maker = maker
+        self._corpora = {corpus.name: corpus for corpus in corpora}
+        self._engines = engines
+        if not characters:
+            raise OpenCharacterError("there is no character to play a session", hint="see why no profile was made")
+        by_identity = {_identity(character): character for character in reversed(characters)}
+        self._characters = list(by_identity.values())
+        self._pool = CharacterPool(list(by_identity), maker.policy.seed)
+
+    def tasks(self, session: Session) -> Iterator[DialogueTask]:
+        """The tasks of one session; none for R where the session has no answers to rewrite."""
+        corpus = self._corpora.get(session.corpus)
+        if corpus is None:
+            raise UserError(f"session {session.id} is of corpus '{session.corpus}', which inputs.corpora does not hold")
+        characters = [self._characters[position] for position in self._pool.draw(session.id, corpus.n)]
+        model = self._engines[corpus.teacher].model
+        for strategy in corpus.strategies:
+            if strategy == "G" or session.has_answers:
+                yield from self._maker.tasks(session, strategy, characters, engine=corpus.teacher, model=model)
+
+    def skipped(self, session: Session) -> int:
+        """The number of R rows that are not made because the session has no answers."""
+        corpus = self._corpora[session.corpus]
+        return min(corpus.n, len(self._pool)) if "R" in corpus.strategies and not session.has_answers else 0
 
 
 def _identity(character: CharacterProfile) -> str:

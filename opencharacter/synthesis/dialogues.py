@@ -1,24 +1,85 @@
-"""The steps of R and G: `synthesise_responses` for each shard, then `collect_dialogues`."""
+"""Dialogue synthesis (paper, sections 3.2 and 3.3): one dialogue, and the steps that make all and collect them."""
 
-import functools
 from collections.abc import Iterator, Sequence
-from typing import Any
+from pathlib import Path
 
 from opencharacter.characters.profile import CharacterProfile
+from opencharacter.engines import ChatEngine
 from opencharacter.engines.engine_config import EngineConfig
 from opencharacter.errors import UserError
-from opencharacter.generation.rows import Job, Outcome
-from opencharacter.generation.shards import collect, make_shard
+from opencharacter.generation.rows import RowOutcome, RowTask, make_row, model_of
+from opencharacter.generation.shards import WHOLE, Shard, collect, make_shard
 from opencharacter.hashing import digest
 from opencharacter.library import fingerprint
 from opencharacter.records.models import DialogueRow, Session
 from opencharacter.storage.jsonl import read_models
+from opencharacter.storage.rowfiles import RowFiles
 from opencharacter.storage.workspace import Artifact, Workspace
-from opencharacter.synthesis.dialogue_prompts import GeneratePrompt, RewritePrompt, generate, rewrite
-from opencharacter.synthesis.dialogue_tasks import Casting, Scene
+from opencharacter.synthesis.dialogue_tasks import DialogueMaker, DialogueStrategy, DialogueTask, TaskBuilder
 from opencharacter.synthesis.synthesis_config import Corpus, ResponsesConfig
 
 _ROWS = "responses"
+
+
+async def rewrite_session(
+    engine: EngineConfig | ChatEngine,
+    session: Session,
+    character: CharacterProfile,
+    config: ResponsesConfig | None = None,
+    *,
+    seed: int = 0,
+    rows: RowFiles | Path | None = None,
+) -> DialogueRow:
+    """Make one dialogue by OpenCharacter-R: rewrite the session's answers as the character would say them.
+
+    Args:
+        engine: The teacher: a config, which is opened for the call, or an open engine.
+        session: User turns, each with an answer.
+        character: Who speaks.
+        config: Sampling and attempts.
+        seed: Part of the row's address, and of the sampling seeds.
+        rows: Where the row is kept, so that a second call asks nothing; none: a temporary folder.
+
+    Returns:
+        The dialogue, as `collect_dialogues` would hold it.
+
+    Raises:
+        UserError: The session has a user turn without an answer.
+        OpenCharacterError: The engine gave no answer, or no usable one.
+    """
+    if not session.has_answers:
+        raise UserError(
+            f"session {session.id}: a user turn has no answer to rewrite", hint="use generate_session, which needs none"
+        )
+    return await _make_dialogue("R", engine, session, character, config, seed, rows)
+
+
+async def generate_session(
+    engine: EngineConfig | ChatEngine,
+    session: Session,
+    character: CharacterProfile,
+    config: ResponsesConfig | None = None,
+    *,
+    seed: int = 0,
+    rows: RowFiles | Path | None = None,
+) -> DialogueRow:
+    """Make one dialogue by OpenCharacter-G: the character answers the session's user turns one after the other.
+
+    Args:
+        engine: The teacher: a config, which is opened for the call, or an open engine.
+        session: User turns; its own answers are not used.
+        character: Who speaks.
+        config: Sampling and attempts.
+        seed: Part of the row's address, and of the sampling seeds.
+        rows: Where the row is kept, so that a second call asks nothing; none: a temporary folder.
+
+    Returns:
+        The dialogue, as `collect_dialogues` would hold it.
+
+    Raises:
+        OpenCharacterError: The engine gave no answer, or no usable one.
+    """
+    return await _make_dialogue("G", engine, session, character, config, seed, rows)
 
 
 def synthesise_responses(
@@ -30,34 +91,24 @@ def synthesise_responses(
     *,
     workspace: Workspace,
     seed: int,
-    shard: int = 0,
-    shards: int = 1,
+    shard: Shard = WHOLE,
 ) -> Artifact:
-    """Make the R and G rows that shard `shard` of `shards` owns.
+    """Make the R and G rows that a shard owns.
 
     Returns a manifest of kind `responses_rows`: counts of ok and rejected rows, and in its stats the calls and tokens
     of the run that made it. No server is started where no row is left to make. Raises `OpenCharacterError` if a
-    teacher is down, leaves rows unanswered or gives nearly nothing usable; what was finished is kept.
+    teacher is down, leaves rows unanswered or gives nearly nothing usable; finished rows are kept.
     """
+    maker = DialogueMaker(config, seed)
 
-    def jobs() -> Iterator[Job]:
-        casting = _casting(config, corpora, engines, characters, seed)
+    def tasks() -> Iterator[RowTask]:
+        builder = TaskBuilder(maker, corpora, engines, _characters(characters))
         for session in _sessions(sessions):
-            for scene in casting.scenes(session):
-                yield _job(scene, casting, config.attempts)
+            for task in builder.tasks(session):
+                yield maker.row_task(task)
 
-    return make_shard(
-        workspace,
-        _ROWS,
-        _key(config, corpora, engines, sessions, characters, seed),
-        jobs,
-        engines,
-        shard=shard,
-        shards=shards,
-        seed=seed,
-        attempts=config.attempts,
-        max_rejected_share=config.max_rejected_share,
-    )
+    key = _key(config, corpora, engines, sessions, characters, seed)
+    return make_shard(workspace, _ROWS, key, tasks, engines, shard, maker.policy)
 
 
 def collect_dialogues(
@@ -70,77 +121,54 @@ def collect_dialogues(
     workspace: Workspace,
     seed: int,
 ) -> Artifact:
-    """Gather the rows of all shards, in the order of sessions, strategies and draws.
+    """Collect the rows of all shards, in the order of sessions, strategies and draws.
 
-    Returns a reference of kind `dialogues`: `dialogues.jsonl.zst` (the good DialogueRows) and `rejected.jsonl`
+    Returns an artifact of kind `dialogues`: `dialogues.jsonl.zst` (the good DialogueRows) and `rejected.jsonl`
     (DialogueRows without turns). Counts hold `skipped_without_answers` (R rows of sessions that have none), stats
     `unchanged_answers` (R answers equal to the source's). Raises `OpenCharacterError` if rows are missing or too many
     were rejected.
     """
     key = digest({"step": "collect_dialogues", "rows": _key(config, corpora, engines, sessions, characters, seed)})
-    if ref := workspace.lookup("dialogues", key):
-        return ref
-    casting = _casting(config, corpora, engines, characters, seed)
-    scenes: dict[str, Scene] = {}
+    if artifact := workspace.lookup("dialogues", key):
+        return artifact
+    maker = DialogueMaker(config, seed)
+    builder = TaskBuilder(maker, corpora, engines, _characters(characters))
+    tasks: dict[str, DialogueTask] = {}
     skipped = unchanged = 0
     for session in _sessions(sessions):
-        skipped += casting.skipped(session)
-        for scene in casting.scenes(session):
-            scenes.setdefault(scene.row_id, scene)
+        skipped += builder.skipped(session)
+        for task in builder.tasks(session):
+            tasks.setdefault(task.row_id, task)
 
-    def build(row_id: str, scene: Scene, outcome: Outcome) -> DialogueRow:
+    def build(row_id: str, task: DialogueTask, outcome: RowOutcome) -> DialogueRow:
         nonlocal unchanged
         unchanged += outcome.content.get("unchanged", 0)
-        return DialogueRow(
-            row_id=row_id,
-            corpus=scene.session.corpus,
-            session_id=scene.session.id,
-            character_id=scene.character.id,
-            strategy=scene.strategy,
-            status=outcome.status,
-            reason=outcome.reason,
-            turns=scene.turns(outcome.content["answers"]) if outcome.status == "ok" else (),
-            source=scene.session.source,
-            licence=scene.session.licence,
-            model=scene.model,
-            prompt_hash=casting.prompt_hash[scene.strategy],
-            usage=outcome.usage,
-        )
+        return maker.row(task, outcome)
 
     with workspace.create("dialogues", key) as draft:
-        collect(
-            draft,
-            workspace.rows(_ROWS),
-            "dialogues",
-            scenes,
-            build,
-            attempts=config.attempts,
-            max_rejected_share=config.max_rejected_share,
-        )
+        collect(draft, workspace.rows(_ROWS), "dialogues", tasks, build, maker.policy)
         draft.counts["skipped_without_answers"] = skipped
         draft.stats["unchanged_answers"] = unchanged
     return draft.committed()
 
 
-def _job(scene: Scene, casting: Casting, attempts: int) -> Job:
-    played: dict[str, Any] = {"session": scene.session, "profile": scene.character, "attempts": attempts}
-    make = (
-        functools.partial(rewrite, prompt=casting.rewrite_prompt, **played)
-        if scene.strategy == "R"
-        else functools.partial(generate, prompt=casting.generate_prompt, **played)
-    )
-    return Job(scene.row_id, scene.engine, casting.sampling[scene.strategy], make)
-
-
-def _casting(
-    config: ResponsesConfig,
-    corpora: Sequence[Corpus],
-    engines: dict[str, EngineConfig],
-    characters: Artifact,
+async def _make_dialogue(
+    strategy: DialogueStrategy,
+    engine: EngineConfig | ChatEngine,
+    session: Session,
+    character: CharacterProfile,
+    config: ResponsesConfig | None,
     seed: int,
-) -> Casting:
-    pool = list(read_models(characters.file("characters.jsonl.zst"), CharacterProfile))
-    return Casting(config, corpora, engines, pool, seed)
+    rows: RowFiles | Path | None,
+) -> DialogueRow:
+    maker = DialogueMaker(config or ResponsesConfig(), seed)
+    [task] = maker.tasks(session, strategy, [character], engine="teacher", model=model_of(engine))
+    outcome = await make_row(maker.row_task(task), engine, maker.policy, rows=rows)
+    return maker.row(task, outcome)
+
+
+def _characters(characters: Artifact) -> list[CharacterProfile]:
+    return list(read_models(characters.file("characters.jsonl.zst"), CharacterProfile))
 
 
 def _sessions(sessions: Artifact) -> Iterator[Session]:
@@ -167,7 +195,7 @@ def _key(
             ],
             "sessions": sessions.digest,
             "characters": characters.digest,
-            "prompts": [RewritePrompt.load(config.rewrite_sampling).hash, GeneratePrompt.load().hash],
+            "prompts": DialogueMaker(config, seed).prompt_hashes,
             "seed": seed,
             "library": fingerprint(),
         }

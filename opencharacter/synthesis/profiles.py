@@ -3,21 +3,24 @@
 import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from opencharacter.characters.profile import ATTRIBUTES, CharacterProfile, Provenance
-from opencharacter.engines import Sampling
+from opencharacter.engines import ChatEngine, Sampling
 from opencharacter.engines.engine_config import EngineConfig
 from opencharacter.generation.calls import Message, Reply, RowCalls
-from opencharacter.generation.replies import PromptEcho, Unusable, is_refusal, read_object, whole_sentences
-from opencharacter.generation.rows import Job, Outcome, first_usable
-from opencharacter.generation.shards import collect, make_shard
+from opencharacter.generation.errors import Unusable
+from opencharacter.generation.replies import PromptEcho, is_refusal, read_object, whole_sentences
+from opencharacter.generation.rows import RowOutcome, RowPolicy, RowTask, first_usable, make_row, model_of
+from opencharacter.generation.shards import WHOLE, Shard, collect, make_shard
 from opencharacter.hashing import digest
 from opencharacter.library import fingerprint
 from opencharacter.records.models import Persona
 from opencharacter.storage.jsonl import read_models
+from opencharacter.storage.rowfiles import RowFiles
 from opencharacter.storage.workspace import Artifact, Workspace
 from opencharacter.synthesis.synthesis_config import ProfilesConfig
 from opencharacter.templates import Template, load_template
@@ -26,6 +29,7 @@ _PROSE = ("appearance", "experience", "personality")
 _LINE_CHARS = {"name": 60, "age": 20, "gender": 30, "race": 60, "birth_place": 80}
 _LEAST_PROSE_CHARS = 40
 _NOTHING = {"", "-", "...", "n/a", "na", "none", "null", "string", "text", "unknown", "unspecified", "not specified"}
+_ROWS = "profiles"
 _REPAIRABLE = {"invalid_json", "missing_attribute"}
 
 
@@ -76,7 +80,7 @@ class ProfilePrompt:
 
     @functools.cached_property
     def hash(self) -> str:
-        """Digest of all that the model is told: templates and schema."""
+        """Digest of what the model gets besides the persona: templates and schema."""
         return digest([self.ask.hash, self.example.hash, self.repair.hash, self.schema])
 
     @functools.cached_property
@@ -99,7 +103,107 @@ def profile_row_id(persona: Persona, prompt: ProfilePrompt, model: str, seed: in
     )
 
 
-async def make_profile(calls: RowCalls, *, persona: Persona, prompt: ProfilePrompt, attempts: int) -> dict[str, Any]:
+async def make_profile(
+    engine: EngineConfig | ChatEngine,
+    persona: Persona,
+    config: ProfilesConfig | None = None,
+    *,
+    seed: int = 0,
+    rows: RowFiles | Path | None = None,
+) -> CharacterProfile:
+    """Make the character profile of one persona.
+
+    Args:
+        engine: The teacher: a config, which is opened for the call, or an open engine.
+        persona: What the character is imagined from.
+        config: Sampling and attempts.
+        seed: Part of the row's address, and of the sampling seeds.
+        rows: Where the row is kept, so that a second call asks nothing; none: a temporary folder.
+
+    Returns:
+        The profile, as `collect_characters` would hold it.
+
+    Raises:
+        OpenCharacterError: The engine gave no answer, or no usable one.
+    """
+    config = config or ProfilesConfig()
+    prompt, model = ProfilePrompt.load(config.sampling), model_of(engine)
+    policy = _policy(config, seed)
+    task = _task(profile_row_id(persona, prompt, model, seed), persona, config, prompt, policy)
+    outcome = await make_row(task, engine, policy, rows=rows)
+    return _profile(persona, outcome, prompt, model)
+
+
+def synthesise_profiles(
+    config: ProfilesConfig,
+    engine: EngineConfig,
+    personas: Artifact,
+    *,
+    workspace: Workspace,
+    seed: int,
+    shard: Shard = WHOLE,
+) -> Artifact:
+    """Make the profiles that a shard owns.
+
+    Returns a manifest of kind `profiles_rows`: counts of ok and rejected rows, and in its stats the calls and tokens of
+    the run that made it. No server is started where no row is left to make. Raises `OpenCharacterError` if the teacher
+    is down, leaves rows unanswered or gives nearly nothing usable; finished rows are kept.
+    """
+    prompt, policy = ProfilePrompt.load(config.sampling), _policy(config, seed)
+
+    def tasks() -> Iterator[RowTask]:
+        for row_id, persona in _personas(personas, prompt, engine.model, seed).items():
+            yield _task(row_id, persona, config, prompt, policy)
+
+    key = _key(config, engine, personas, prompt, seed)
+    return make_shard(workspace, _ROWS, key, tasks, {config.teacher: engine}, shard, policy)
+
+
+def collect_characters(
+    config: ProfilesConfig, engine: EngineConfig, personas: Artifact, *, workspace: Workspace, seed: int
+) -> Artifact:
+    """Collect the profiles of all shards, in the personas' order.
+
+    Returns an artifact of kind `characters`: `characters.jsonl.zst` (CharacterProfile) and `rejected.jsonl` (row id,
+    reason, persona). Raises `OpenCharacterError` if rows are missing or too many were rejected.
+    """
+    prompt = ProfilePrompt.load(config.sampling)
+    key = digest({"step": "collect_characters", "rows": _key(config, engine, personas, prompt, seed)})
+    if artifact := workspace.lookup("characters", key):
+        return artifact
+
+    def build(row_id: str, persona: Persona, outcome: RowOutcome) -> CharacterProfile | dict[str, Any]:
+        if outcome.reason:
+            return {"row_id": row_id, "reason": outcome.reason, "persona": persona.model_dump()}
+        return _profile(persona, outcome, prompt, engine.model)
+
+    with workspace.create("characters", key) as draft:
+        items = _personas(personas, prompt, engine.model, seed)
+        collect(draft, workspace.rows(_ROWS), "characters", items, build, _policy(config, seed))
+    return draft.committed()
+
+
+def _policy(config: ProfilesConfig, seed: int) -> RowPolicy:
+    return RowPolicy(config.attempts, config.max_rejected_share, seed)
+
+
+def _task(row_id: str, persona: Persona, config: ProfilesConfig, prompt: ProfilePrompt, policy: RowPolicy) -> RowTask:
+    ask = functools.partial(_ask_profile, persona=persona, prompt=prompt, attempts=config.attempts)
+    return policy.task(row_id, config.teacher, config.sampling, ask)
+
+
+def _profile(persona: Persona, outcome: RowOutcome, prompt: ProfilePrompt, model: str) -> CharacterProfile:
+    provenance = Provenance(
+        source=persona.source,
+        licence=persona.licence,
+        persona_id=persona.id,
+        model=model,
+        prompt_hash=prompt.hash,
+    )
+    return CharacterProfile(**outcome.content, persona=persona.text, provenance=provenance)
+
+
+async def _ask_profile(calls: RowCalls, *, persona: Persona, prompt: ProfilePrompt, attempts: int) -> dict[str, Any]:
     """The eight attributes of a character for a persona. Raises `Unusable` after the last attempt."""
     messages = prompt.messages(persona.text)
 
@@ -153,84 +257,6 @@ def _check_content(attributes: dict[str, str], persona: Persona, prompt: Profile
             raise Unusable("refusal")
         if value in prompt.echo or plain in {name.replace("_", " "), persona.text.strip().lower()}:
             raise Unusable("echo")
-
-
-_ROWS = "profiles"
-
-
-def synthesise_profiles(
-    config: ProfilesConfig,
-    engine: EngineConfig,
-    personas: Artifact,
-    *,
-    workspace: Workspace,
-    seed: int,
-    shard: int = 0,
-    shards: int = 1,
-) -> Artifact:
-    """Make the profiles that shard `shard` of `shards` owns.
-
-    Returns a manifest of kind `profiles_rows`: counts of ok and rejected rows, and in its stats the calls and tokens of
-    the run that made it. No server is started where no row is left to make. Raises `OpenCharacterError` if the teacher
-    is down, leaves rows unanswered or gives nearly nothing usable; what was finished is kept.
-    """
-    prompt = ProfilePrompt.load(config.sampling)
-
-    def jobs() -> Iterator[Job]:
-        for row_id, persona in _personas(personas, prompt, engine.model, seed).items():
-            make = functools.partial(make_profile, persona=persona, prompt=prompt, attempts=config.attempts)
-            yield Job(row_id, config.teacher, config.sampling, make)
-
-    return make_shard(
-        workspace,
-        _ROWS,
-        _key(config, engine, personas, prompt, seed),
-        jobs,
-        {config.teacher: engine},
-        shard=shard,
-        shards=shards,
-        seed=seed,
-        attempts=config.attempts,
-        max_rejected_share=config.max_rejected_share,
-    )
-
-
-def collect_characters(
-    config: ProfilesConfig, engine: EngineConfig, personas: Artifact, *, workspace: Workspace, seed: int
-) -> Artifact:
-    """Gather the profiles of all shards, in the personas' order.
-
-    Returns a reference of kind `characters`: `characters.jsonl.zst` (CharacterProfile) and `rejected.jsonl` (row id,
-    reason, persona). Raises `OpenCharacterError` if rows are missing or too many were rejected.
-    """
-    prompt = ProfilePrompt.load(config.sampling)
-    key = digest({"step": "collect_characters", "rows": _key(config, engine, personas, prompt, seed)})
-    if ref := workspace.lookup("characters", key):
-        return ref
-
-    def build(row_id: str, persona: Persona, outcome: Outcome) -> CharacterProfile | dict[str, Any]:
-        if outcome.reason:
-            return {"row_id": row_id, "reason": outcome.reason, "persona": persona.model_dump()}
-        provenance = Provenance(
-            source=persona.source,
-            licence=persona.licence,
-            persona_id=persona.id,
-            model=engine.model,
-            prompt_hash=prompt.hash,
-        )
-        return CharacterProfile(**outcome.content, persona=persona.text, provenance=provenance)
-
-    with workspace.create("characters", key) as draft:
-        collect(
-            draft,
-            workspace.rows(_ROWS),
-            "characters",
-            _personas(personas, prompt, engine.model, seed),
-            build,
-            attempts=config.attempts,
-            max_rejected_share=config.max_rejected_share,
-        )
-    return draft.committed()
 
 
 def _personas(personas: Artifact, prompt: ProfilePrompt, model: str, seed: int) -> dict[str, Persona]:

@@ -6,9 +6,9 @@ from support.fake_llm import Fault, default_answer
 
 from opencharacter.engines import EngineConfig
 from opencharacter.evaluation import EvaluateConfig, JudgeConfig, Subject
-from opencharacter.evaluation.calls import is_final
 from opencharacter.evaluation.judging import Judging
 from opencharacter.evaluation.questions import pick_questions
+from opencharacter.records.evaluation import is_final
 from opencharacter.storage.rowstore import open_rows
 
 SETTINGS = JudgeConfig(questions_per_cell=2)

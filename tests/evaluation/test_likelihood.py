@@ -4,9 +4,9 @@ from support.tiny_llama import CHATML, LLAMA3, byte_tokenizer
 
 from opencharacter.errors import UserError
 from opencharacter.evaluation import EvaluateConfig, Subject
-from opencharacter.evaluation.calls import is_final
 from opencharacter.evaluation.likelihood import Likelihood, encode
 from opencharacter.evaluation.questions import pick_questions
+from opencharacter.records.evaluation import is_final
 from opencharacter.records.models import Turn
 from opencharacter.storage.rowstore import open_rows
 

@@ -8,6 +8,7 @@ from support.fake_llm import FakeLLM, default_answer
 
 from opencharacter.config.loading import load_run_config
 from opencharacter.evaluation import evaluate
+from opencharacter.generation.shards import Shard
 from opencharacter.hashing import digest, fraction
 from opencharacter.mixing import mix
 from opencharacter.storage import Artifact, Workspace, read_rows
@@ -61,14 +62,14 @@ class BegunRun:
 
     def profiles(self, shard: int) -> Artifact:
         common = {"workspace": self.workspace, "seed": self.config.seed}
-        return synthesise_profiles(*self._profiles(), **common, shard=shard, shards=self.config.shards)
+        return synthesise_profiles(*self._profiles(), **common, shard=Shard(shard, self.config.shards))
 
     def characters(self) -> Artifact:
         return collect_characters(*self._profiles(), workspace=self.workspace, seed=self.config.seed)
 
     def responses(self, shard: int) -> Artifact:
         common = {"workspace": self.workspace, "seed": self.config.seed}
-        return synthesise_responses(*self._responses(), **common, shard=shard, shards=self.config.shards)
+        return synthesise_responses(*self._responses(), **common, shard=Shard(shard, self.config.shards))
 
     def dialogues(self) -> Artifact:
         return collect_dialogues(*self._responses(), workspace=self.workspace, seed=self.config.seed)

@@ -14,6 +14,7 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from opencharacter.engines import EngineConfig, Sampling
+from opencharacter.generation.shards import Shard
 from opencharacter.hashing import digest
 from opencharacter.library import fingerprint
 from opencharacter.records.models import Persona, Session, Turn
@@ -104,8 +105,7 @@ class SmallRun:
             self.persona_ref(),
             workspace=self.workspace,
             seed=self.seed,
-            shard=shard,
-            shards=self.shards,
+            shard=Shard(shard, self.shards),
         )
 
     def characters(self) -> Artifact:
@@ -115,7 +115,7 @@ class SmallRun:
 
     def make_responses(self, shard: int = 0) -> Artifact:
         return synthesise_responses(
-            *self._responses(), workspace=self.workspace, seed=self.seed, shard=shard, shards=self.shards
+            *self._responses(), workspace=self.workspace, seed=self.seed, shard=Shard(shard, self.shards)
         )
 
     def dialogues(self) -> Artifact:
