@@ -104,27 +104,31 @@ def cluster_specification() -> str:
 def _keys_page(title: str, introduction: str, schema: dict[str, Any]) -> str:
     definitions = schema.get("$defs", {})
     parts = [f"# {title}\n\n{introduction}\n"]
-    parts += ["\n## The file\n\n", *_table(schema)]
+    parts += ["\n## The file\n\n", *_table(schema, definitions)]
     for name, definition in definitions.items():
         if definition.get("properties"):
-            parts += [f"\n## {name}\n\n", f"{definition.get('description', '').strip()}\n\n", *_table(definition)]
+            parts += [
+                f"\n## {name}\n\n",
+                f"{definition.get('description', '').strip()}\n\n",
+                *_table(definition, definitions),
+            ]
     return "".join(parts)
 
 
-def _table(schema: dict[str, Any]) -> Iterator[str]:
+def _table(schema: dict[str, Any], definitions: dict[str, Any]) -> Iterator[str]:
     yield "| Key | Type | Default | Meaning |\n|---|---|---|---|\n"
     required = set(schema.get("required", ()))
     for key, value in schema["properties"].items():
         default = "required" if key in required else _default(value.get("default"))
-        meaning = " ".join(value.get("description", "").split()).replace("|", "\\|")
+        section = definitions.get(value.get("$ref", "").rpartition("/")[2], {})
+        meaning = " ".join((value.get("description") or section.get("description", "")).split()).replace("|", "\\|")
         yield f"| `{key}` | {_type(value)} | {default} | {meaning} |\n"
 
 
 def _default(value: Any) -> str:
-    if value is None or value in ({}, []):
+    if value is None or isinstance(value, dict) or value == []:
         return ""
-    text = str(value) if not isinstance(value, dict) else ", ".join(f"{key}: {one}" for key, one in value.items())
-    text = text.replace("|", "\\|").replace("\n", " ")
+    text = str(value).replace("|", "\\|").replace("\n", " ")
     return f"`{text}`" if len(text) <= 60 else f"`{text[:57]}…`"
 
 
