@@ -16,10 +16,10 @@ def build_pipeline(config: RunConfig, cluster: Cluster | None = None) -> Any:
     from kfp import dsl
     from kfp.dsl.pipeline_context import Pipeline
 
-    from opencharacter.components.champion.component import champion as champion_step
     from opencharacter.components.deploy.component import deploy as deploy_step
     from opencharacter.components.evaluate.component import evaluate as evaluate_step
     from opencharacter.components.gate.component import gate as gate_step
+    from opencharacter.components.get_champion.component import get_champion
     from opencharacter.components.mix.component import mix as mix_step
     from opencharacter.components.promote.component import promote as promote_step
     from opencharacter.components.register.component import register as register_step
@@ -52,7 +52,7 @@ def build_pipeline(config: RunConfig, cluster: Cluster | None = None) -> Any:
             **common, mix=mix, base_model=base_model, dialogues=data["dialogues"], characters=data["characters"]
         )
         model = sft_step(**common, sft=sft, registry=registry, mixture=mixture.outputs["mixture"])
-        incumbent = champion_step(**common, registry=registry).after(model)
+        incumbent = get_champion(**common, registry=registry).after(model)
         incumbent.set_caching_options(False)
         scores = evaluate_step(
             **common,
@@ -104,20 +104,20 @@ def _add_synthesis(
 ) -> dict[str, Any]:
     from kfp import dsl
 
-    from opencharacter.components.characters.component import characters as characters_step
-    from opencharacter.components.dialogues.component import dialogues as dialogues_step
+    from opencharacter.components.collect_dialogues.component import collect_dialogues
+    from opencharacter.components.collect_profiles.component import collect_profiles
+    from opencharacter.components.generate_dialogues.component import generate_dialogues
+    from opencharacter.components.generate_profiles.component import generate_profiles
     from opencharacter.components.ingest.component import ingest as ingest_step
-    from opencharacter.components.profiles.component import profiles as profiles_step
-    from opencharacter.components.responses.component import responses as responses_step
 
     source = ingest_step(**common, inputs=inputs)
     personas, sessions = source.outputs["personas"], source.outputs["sessions"]
     # The count travels with each item: KFP's driver hides the list that a loop iterates over from the loop's body.
     with dsl.ParallelFor(shards, name="profile-shards") as item:
-        profile_rows = profiles_step(
+        profile_rows = generate_profiles(
             **common, profiles=profiles, engines=engines, shard=item.shard, of=item.of, personas=personas
         )
-    characters = characters_step(
+    characters = collect_profiles(
         **common,
         profiles=profiles,
         engines=engines,
@@ -125,7 +125,7 @@ def _add_synthesis(
         rows=dsl.Collected(profile_rows.outputs["rows"]),
     ).outputs["characters"]
     with dsl.ParallelFor(shards, name="response-shards") as item:
-        response_rows = responses_step(
+        response_rows = generate_dialogues(
             **common,
             responses=responses,
             inputs=inputs,
@@ -135,7 +135,7 @@ def _add_synthesis(
             sessions=sessions,
             characters=characters,
         )
-    dialogues = dialogues_step(
+    dialogues = collect_dialogues(
         **common,
         responses=responses,
         inputs=inputs,
@@ -157,6 +157,6 @@ def _add_synthesis(
 def _add_release(
     common: dict[str, Any], inputs: Any, engines: Any, profiles: Any, responses: Any, shards: Any
 ) -> dict[str, Any]:
-    from opencharacter.components.release.component import release as release_step
+    from opencharacter.components.import_dataset.component import import_dataset
 
-    return dict(release_step(**common, inputs=inputs).outputs)
+    return dict(import_dataset(**common, inputs=inputs).outputs)

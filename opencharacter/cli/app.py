@@ -4,6 +4,7 @@ import errno
 import os
 import signal
 import sys
+import warnings
 from types import FrameType
 from typing import Annotated, Any
 
@@ -11,6 +12,7 @@ import typer
 
 from opencharacter import __version__
 from opencharacter.cli import cluster, config, demo, models, pipeline, plan, promoter, run, serving
+from opencharacter.config.yaml_files import RenamedWarning
 from opencharacter.errors import OpenCharacterError
 
 app = typer.Typer(
@@ -39,6 +41,8 @@ app.command("chat")(serving.chat)
 
 _debug = False
 
+_PYTHON_SHOWS = warnings.showwarning
+
 # The base of click's errors: typer carries its own copy of click, and exports only the end of the family.
 _USAGE_ERRORS: Any = typer.BadParameter.__mro__[2]
 
@@ -63,6 +67,7 @@ def _root(
 def main(arguments: list[str] | None = None) -> None:
     """Run a command and exit with its code. Errors become one message, without a traceback unless --debug."""
     signal.signal(signal.SIGTERM, _interrupt)
+    warnings.showwarning = _show_warning
     try:
         code = app(arguments, standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
@@ -91,6 +96,14 @@ def _end(error: BaseException, message: str, hint: str | None, code: int) -> Non
     if hint:
         typer.echo(f"  {hint}", err=True)
     sys.exit(code)
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+    """One line of what is ours, and a library's warning as Python shows it."""
+    if issubclass(category, RenamedWarning):
+        typer.echo(f"note: {message}", err=True)
+    else:
+        _PYTHON_SHOWS(message, category, *where, **more)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -15,7 +15,10 @@ from opencharacter.serving.names import too_long
 _GATED = ("meta-llama/", "google/gemma", "GAIR/lima")
 """Beginnings of hub ids whose owners ask for an agreement first, so that a download needs a token."""
 
-_NEEDS_REGISTRY: tuple[StepName, ...] = ("champion", "register", "promote")
+_SYNTHESIS: frozenset[StepName] = frozenset(
+    {"ingest", "generate-profiles", "collect-profiles", "generate-dialogues", "collect-dialogues"}
+)
+_NEEDS_REGISTRY: tuple[StepName, ...] = ("get-champion", "register", "promote")
 
 
 class Lack(BaseModel):
@@ -31,16 +34,16 @@ class Lack(BaseModel):
 
 def steps_of(config: RunConfig) -> list[StepName]:
     """The steps that the run's pipeline holds, in order."""
-    absent = {"ingest", "profiles", "characters", "responses", "dialogues"} if config.inputs.release else {"release"}
+    absent = _SYNTHESIS if config.inputs.release else {"import-dataset"}
     return [step for step in STEPS if step not in absent]
 
 
 def engines_of(config: RunConfig, step: StepName) -> dict[str, EngineConfig]:
     """The chat models that a step calls, by their name under `engines`."""
     names: set[str] = set()
-    if step == "profiles" and not config.inputs.release:
+    if step == "generate-profiles" and not config.inputs.release:
         names = {config.profiles.teacher}
-    elif step == "responses":
+    elif step == "generate-dialogues":
         names = {corpus.teacher for corpus in config.inputs.corpora}
     elif step == "evaluate" and config.evaluate.judge:
         names = {config.evaluate.judge.engine}

@@ -4,9 +4,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from opencharacter.cluster.spec import Cluster
-from opencharacter.config.yaml_files import load_document, read_text, shipped, shipped_text
+from opencharacter.config.yaml_files import Renamed, load_document, read_text, shipped, shipped_text
 
 _CLUSTERS = "opencharacter.clusters"
+
+_STEPS = {
+    "profiles": "generate-profiles",
+    "characters": "collect-profiles",
+    "responses": "generate-dialogues",
+    "dialogues": "collect-dialogues",
+    "champion": "get-champion",
+    "release": "import-dataset",
+}
+"""Steps as version 0.1 called them."""
+_RENAMED = [Renamed(at, old, new) for at in ("steps", "secrets.*.steps") for old, new in _STEPS.items()]
 
 
 def shipped_clusters() -> list[str]:
@@ -36,4 +47,5 @@ def load_cluster(source: str, overrides: Sequence[str] = ()) -> Cluster:
         overrides=overrides,
         option="--profile-set",
         hint="opencharacter cluster schema lists every key",
+        renamed=_RENAMED,
     )

@@ -7,7 +7,7 @@ from opencharacter.cluster.images import STEP_IMAGES, step_image
 from opencharacter.cluster.spec import Cluster, Placement, StepName
 from opencharacter.config.run import RunConfig
 
-_SHARDED: tuple[StepName, ...] = ("profiles", "responses")
+_SHARDED: tuple[StepName, ...] = ("generate-profiles", "generate-dialogues")
 
 
 class Pod(BaseModel):

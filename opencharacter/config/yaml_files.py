@@ -2,10 +2,11 @@
 
 import copy
 import difflib
+import warnings
 from collections.abc import Callable, Container, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -17,6 +18,26 @@ Model = TypeVar("Model", bound=BaseModel)
 _Location = Sequence[str | int]
 
 
+class Renamed(NamedTuple):
+    """A word of version 0.1: a key of the mappings at a path, or an item of the lists there."""
+
+    at: str
+    """The dotted path; `*` stands for any one part."""
+    old: str
+    new: str
+
+    def applies(self, location: _Location) -> bool:
+        """Whether the word is an old one at that place."""
+        expected = self.at.split(".") if self.at else []
+        return len(expected) == len(location) and all(
+            part in ("*", str(here)) for part, here in zip(expected, location, strict=True)
+        )
+
+
+class RenamedWarning(FutureWarning):
+    """An old key or option is used. It works in this release, and not in the next."""
+
+
 def load_document(
     model: type[Model],
     text: str,
@@ -26,38 +47,83 @@ def load_document(
     option: str = "--set",
     hint: str | None = None,
     prepare: Callable[[dict[str, Any]], None] | None = None,
+    renamed: Sequence[Renamed] = (),
 ) -> Model:
     """The model that a YAML text holds; `label` is what messages call it.
 
     `overrides` are `dotted.key=value`, the value in YAML, or as it stands where a text is wanted (`tag=1.2`); `option`
-    is how messages call them. `prepare` may change the data before them. Raises `UserError` naming line and key; `hint`
-    says where the keys are listed.
+    is how messages call them. `prepare` may change the data before them. Words of `renamed` are read under their old
+    name, too, with a `RenamedWarning`. Raises `UserError` naming line and key; `hint` says where the keys are listed.
     """
     root = compose(text, label)
-    data = _unshared(yaml.safe_load(text))
+    if root is not None:
+        _rename(root, renamed, label)
+        _refuse_twins(root, label)
+    data = _unshared(None if root is None else yaml.SafeLoader("").construct_document(root))
     if not isinstance(data, dict):
         wanted = ", ".join(list(model.model_fields)[:3])
         raise UserError(f"{label}: expected a mapping with keys such as {wanted}; got {type(data).__name__}", hint=hint)
     if prepare:
         prepare(data)
+    changes = [_renamed_override(override, renamed, option) for override in overrides]
     try:
-        return model.model_validate(_overridden(data, overrides, option))
+        return model.model_validate(_overridden(data, changes, option, renamed=renamed))
     except ValidationError as error:
         texts = _wanted_as_text(error)
     try:
-        return model.model_validate(_overridden(data, overrides, option, texts))
+        return model.model_validate(_overridden(data, changes, option, texts, renamed=renamed))
     except ValidationError as error:
         raise explain(error, model, label, root, hint=hint) from error
 
 
 def _overridden(
-    data: dict[str, Any], overrides: Sequence[str], option: str, texts: Container[tuple[str, ...]] = ()
+    data: dict[str, Any],
+    overrides: Sequence[str],
+    option: str,
+    texts: Container[tuple[str, ...]] = (),
+    *,
+    renamed: Sequence[Renamed] = (),
 ) -> dict[str, Any]:
     """The data with the overrides in their order; words at the paths in `texts` stay as they are written."""
     changed = copy.deepcopy(data)
     for override in overrides:
-        _apply(changed, override, option, yaml.BaseLoader if _path(override) in texts else yaml.SafeLoader)
+        _apply(changed, override, option, yaml.BaseLoader if _path(override) in texts else yaml.SafeLoader, renamed)
     return changed
+
+
+def _renamed_override(override: str, renamed: Sequence[Renamed], option: str) -> str:
+    """The override with the new names in its key."""
+    key, equals, value = override.partition("=")
+    path: list[str] = []
+    for part in key.split("."):
+        path.append(_new_name(part, path, renamed, option) or part)
+    return ".".join(path) + equals + value
+
+
+def _new_name(word: str, location: _Location, renamed: Sequence[Renamed], where: str) -> str | None:
+    """The new name of an old word, which is warned about; none for any other word."""
+    for rule in renamed:
+        if rule.old == word and rule.applies(location):
+            old, new = (
+                f"{rule.at}.{name}" if rule.at and "*" not in rule.at else name for name in (rule.old, rule.new)
+            )
+            warnings.warn(f"{where}: '{old}' is now called '{new}'", RenamedWarning, stacklevel=2)
+            return rule.new
+    return None
+
+
+def _rename(node: yaml.Node, renamed: Sequence[Renamed], label: str, at: tuple[str | int, ...] = ()) -> None:
+    """Give old words in the YAML their new names, so that errors name the new ones at the lines of the old."""
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            if new := _new_name(key.value, at, renamed, label):
+                key.value = new
+            _rename(value, renamed, label, (*at, key.value))
+    elif isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            if isinstance(item, yaml.ScalarNode) and (new := _new_name(item.value, at, renamed, label)):
+                item.value = new
+            _rename(item, renamed, label, (*at, index))
 
 
 def _wanted_as_text(error: ValidationError) -> set[tuple[str, ...]]:
@@ -154,15 +220,24 @@ def _unshared(value: Any) -> Any:
     return [_unshared(part) for part in value] if isinstance(value, list) else value
 
 
-def _apply(data: dict[str, Any], override: str, option: str, loader: type[yaml.BaseLoader | yaml.SafeLoader]) -> None:
+def _apply(
+    data: dict[str, Any],
+    override: str,
+    option: str,
+    loader: type[yaml.BaseLoader | yaml.SafeLoader],
+    renamed: Sequence[Renamed],
+) -> None:
     key, equals, raw = override.partition("=")
     if not equals or not key:
         raise UserError(f"{option} {override}: expected key=value")
     try:
-        value = yaml.load(raw, loader)
+        node: yaml.Node | None = yaml.compose(raw, loader)
     except yaml.YAMLError as error:
         raise UserError(f"{option} {override}: the value is not valid YAML") from error
     *parents, last = _path(override)
+    if node is not None:
+        _rename(node, renamed, option, (*parents, last))
+    value = None if node is None else loader("").construct_document(node)
     place: Any = data
     for part in parents:
         if isinstance(place, list):

@@ -85,7 +85,7 @@ def _memory(config: RunConfig, cluster: Cluster, where: dict[StepName, Where], f
     student = parameters_of(figures, config.sft.base_model)
     # On a CPU all is float32.
     needed: dict[StepName, float] = {"evaluate": student * 4}
-    for step in ("profiles", "responses", "evaluate"):
+    for step in ("generate-profiles", "generate-dialogues", "evaluate"):
         for engine in engines_of(config, step).values() if step in where else ():
             if serves_itself(engine):
                 served = 4 * parameters_of(figures, engine.weights, engine.model)

@@ -1,10 +1,9 @@
 """Where a stage runs and for how long: throughput figures scaled by model size and GPU."""
 
-import functools
-import importlib
 import math
 
 from opencharacter.cluster.checks import engines_of, serves_itself
+from opencharacter.cluster.images import STEP_IMAGES
 from opencharacter.cluster.spec import Cluster, Placement, StepName
 from opencharacter.config.run import RunConfig
 from opencharacter.engines.engine_config import EngineConfig
@@ -34,7 +33,7 @@ class Clock:
 
     def where(self, step: StepName) -> Where:
         """What a step runs on: as the cluster says, or as the run configuration asks for."""
-        image = image_of(step)
+        image = STEP_IMAGES[step]
         if self._cluster is None:
             gpus = self._gpus_asked_for(step)
             return Where(
@@ -73,7 +72,7 @@ class Clock:
         return seconds / 3600
 
     def _pods(self, step: StepName) -> int:
-        if step in ("profiles", "responses"):
+        if step in ("generate-profiles", "generate-dialogues"):
             return self._config.shards
         return (self._cluster.placement("sft").nodes or 1) if step == "sft" and self._cluster else 1
 
@@ -133,11 +132,3 @@ def gpu_named(placement: Placement, figures: Figures) -> str | None:
     values += [value for term in placement.affinity or [] for value in term.values]
     words = {word for value in values for word in value.upper().replace("_", "-").split("-")}
     return next((name for name in figures.gpus if name.upper() in words), None)
-
-
-@functools.cache
-def image_of(step: StepName) -> str:
-    """Short name of a step's image, as its component has it."""
-    module = importlib.import_module(f"opencharacter.components.{step}.component")
-    image: str = getattr(module, step).component_spec.implementation.container.image
-    return image.rpartition("/")[2].partition(":")[0]

@@ -47,7 +47,14 @@ def _shown(plan: Plan) -> list[Stage]:
 def _stages(plan: Plan, *, where: bool) -> "Table":
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, header_style="bold", show_footer=True, footer_style="bold")
+    table = Table(
+        box=None,
+        pad_edge=False,
+        collapse_padding=not where,  # so that the figures fit 80 columns
+        header_style="bold",
+        show_footer=True,
+        footer_style="bold",
+    )
     totals = plan.totals
     table.add_column("step", "total", no_wrap=True)
     for title, footer in (

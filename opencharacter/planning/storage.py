@@ -16,7 +16,7 @@ _ENCODED_BYTES = 16
 """Of a training token: its id and its label, as 64-bit integers."""
 _ADAPTER_SHARE = 0.01
 """Of the parameters, that LoRA trains: more than rank 16 needs."""
-_ROW_STORES = ("profiles", "responses")
+_ROW_STORES: tuple[StepName, ...] = ("generate-profiles", "generate-dialogues")
 """Stages that keep rows in the row store, which does not compress."""
 
 
@@ -43,7 +43,7 @@ def storage(config: RunConfig, stages: Sequence[Work], ledger: Ledger, *, nodes:
         "sft": base + encoded + checkpoints / nodes + model,
         "evaluate": base + model + _served(config, "evaluate", figures),
     }
-    for step in ("profiles", "responses"):
+    for step in _ROW_STORES:
         if step in by_step and (weights := _served(config, step, figures)):
             scratch[step] = weights
     order = [work.step for work in stages]

@@ -38,15 +38,18 @@ def synthesis(config: RunConfig, inputs: list[InputCount], texts: Texts) -> tupl
         Dialogues(one.strategy, _kept(one.rows, texts), one.turns, one.text_tokens, _weight(config, one.strategy))
         for one in made
     ]
+    kept_rows = sum(one.rows for one in answered)
     read = personas + sum(count.rows for count in corpora)
     read_tokens = sum(count.user_tokens + (count.answer_tokens or 0) for count in inputs)
     profile_bytes, rows = texts.bytes(profiles.tokens_out, personas), sum(one.rows for one in made)
     stages = [
         Work("ingest", read, "personas and sessions", stored_bytes=texts.bytes(read_tokens, read)),
-        Work("profiles", personas, "profiles", {config.profiles.teacher: profiles}, stored_bytes=profile_bytes),
-        Work("characters", characters, "characters", stored_bytes=profile_bytes),
-        Work("responses", rows, "dialogues", dict(loads), stored_bytes=_stored(made, texts)),
-        Work("dialogues", sum(one.rows for one in answered), "dialogues", stored_bytes=_stored(answered, texts)),
+        Work(
+            "generate-profiles", personas, "profiles", {config.profiles.teacher: profiles}, stored_bytes=profile_bytes
+        ),
+        Work("collect-profiles", characters, "characters", stored_bytes=profile_bytes),
+        Work("generate-dialogues", rows, "dialogues", dict(loads), stored_bytes=_stored(made, texts)),
+        Work("collect-dialogues", kept_rows, "dialogues", stored_bytes=_stored(answered, texts)),
     ]
     return stages, answered
 
@@ -95,7 +98,7 @@ def _release(config: RunConfig, inputs: list[InputCount], texts: Texts) -> tuple
     answer = texts.answer if count.answer_tokens is None else count.answer_tokens / count.rows
     dialogues = [Dialogues("G", count.rows, 1, count.user_tokens / count.rows + answer, _weight(config, "G"))]
     stored = _stored(dialogues, texts)
-    return [Work("release", count.rows, "dialogues", stored_bytes=stored)], dialogues
+    return [Work("import-dataset", count.rows, "dialogues", stored_bytes=stored)], dialogues
 
 
 def _stored(dialogues: list[Dialogues], texts: Texts) -> float:

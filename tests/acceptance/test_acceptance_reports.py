@@ -29,9 +29,11 @@ NODES = {
     "1": node("run-x.root", kind="DAG"),
     "2": node("run-x.root.ingest-driver"),
     "3": node("run-x.root.ingest.executor"),
-    "4": node("run-x.root.profile-shards.iteration(0:0).iteration-item.profiles.executor", kind="Retry"),
-    "5": node("run-x.root.profile-shards.iteration(0:0).iteration-item.profiles.executor(0)", "Error", message="gone"),
-    "6": node("run-x.root.profile-shards.iteration(0:0).iteration-item.profiles.executor(1)"),
+    "4": node("run-x.root.profile-shards.iteration(0:0).iteration-item.generate-profiles.executor", kind="Retry"),
+    "5": node(
+        "run-x.root.profile-shards.iteration(0:0).iteration-item.generate-profiles.executor(0)", "Error", message="gone"
+    ),
+    "6": node("run-x.root.profile-shards.iteration(0:0).iteration-item.generate-profiles.executor(1)"),
 }
 
 
@@ -68,7 +70,7 @@ def test_a_test_says_what_it_promises() -> None:
     [
         ("run-x.root.ingest.executor", "ingest"),
         ("run-x(0).root(0).ingest(0).executor(0)", "ingest"),
-        ("run-x(0).root(0).shards(0).iteration(1:1)(0).item(0).profiles(1).executor(2)", "profiles"),
+        ("run-x(0).root(0).shards(0).iteration(1:1)(0).item(0).generate-profiles(1).executor(2)", "generate-profiles"),
         ("run-x(0).root(0).ingest-driver(0)", None),
         ("run-x(0).root(0).ingest(0)", None),
     ],
@@ -82,9 +84,9 @@ def test_steps_and_attempts_are_read_from_a_workflow(compressed: bool) -> None:
     packed = base64.b64encode(gzip.compress(json.dumps(NODES).encode())).decode()
     status = {"compressedNodes": packed} if compressed else {"nodes": NODES}
     workflow = {"status": {"phase": "Running", **status}}
-    assert workflows.steps_that_ran(workflow) == {"ingest", "profiles"}
-    assert [each["phase"] for each in workflows.attempts(workflow, "profiles")] == ["Error", "Succeeded"]
-    assert workflows.failures(workflow) == ["None of profiles: Error: gone"]
+    assert workflows.steps_that_ran(workflow) == {"ingest", "generate-profiles"}
+    assert [each["phase"] for each in workflows.attempts(workflow, "generate-profiles")] == ["Error", "Succeeded"]
+    assert workflows.failures(workflow) == ["None of generate-profiles: Error: gone"]
     assert not workflows.is_over(workflow)
     assert not workflows.is_over(None)
 
@@ -109,7 +111,7 @@ def test_a_failure_shows_logs_events_conditions_and_kserves_reason(api: ObjectAp
     event |= {"involvedObject": {"kind": "Pod", "name": "run-x-profiles-1"}, "reason": "BackOff", "message": "again"}
     told = gather(kube, ["kubeflow"], "oct-1a2b3c", ["r1"])
     assert "run-x: Failed child failed" in told
-    assert "run-x-profiles-1 (profiles): Failed" in told
+    assert "run-x-profiles-1 (generate-profiles): Failed" in told
     assert "OOMKilled" in told
     assert '| {"event": "last"}' in told
     assert "NoSupportingRuntime: no runtime found to support predictor" in told

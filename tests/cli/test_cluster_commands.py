@@ -43,10 +43,10 @@ def test_check_tells_what_a_run_lacks(opencharacter: Command) -> None:
     assert opencharacter("cluster", "check", "pool")[:2] == (0, "pool: valid\n")
     code, told, _ = opencharacter("cluster", "check", "cpu", "--preset", "demo")
     assert code == 0
-    assert "note: steps.responses.accelerator.count: no GPU" in told
+    assert "note: steps.generate-dialogues.accelerator.count: no GPU" in told
     code, _, error = opencharacter("cluster", "check", "cpu", "--preset", "final")
     assert code == 2
-    assert "steps.profiles.accelerator.count: step profiles: no GPU in the pod" in error
+    assert "steps.generate-profiles.accelerator.count: step generate-profiles: no GPU in the pod" in error
 
 
 def test_compile_and_submit_tell_what_the_profile_lacks(opencharacter: Command, tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ def test_a_dry_run_shows_pods_gpus_and_images_and_sends_nothing(opencharacter: C
     rows = {
         cells[1]: cells for line in told.splitlines() if len(cells := [part.strip() for part in line.split("│")]) > 3
     }
-    assert rows["responses"][2:4] == ["8", "4"]
+    assert rows["generate-dialogues"][2:4] == ["8", "4"]
     assert rows["sft"][3] == ""
     assert "sft starts a TrainJob of 2 nodes, 4 GPUs each" in told
     assert "image registry.example.com/oc/training:0.1.0: sft" in told

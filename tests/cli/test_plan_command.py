@@ -22,8 +22,8 @@ def test_the_demo_is_shown_stage_by_stage(capsys: pytest.CaptureFixture[str]) ->
     code, out, _ = run("--preset", "demo", capsys=capsys)
     assert code == 0
     rows = {line.split()[0]: line.split() for line in out.splitlines() if line.strip()}
-    assert rows["profiles"][1:3] == ["28", "28"]
-    assert rows["responses"][1] == "104"
+    assert rows["generate-profiles"][1:3] == ["28", "28"]
+    assert rows["generate-dialogues"][1] == "104"
     for told in ("Inputs", "Storage", "Assumed", "answer_tokens", "no cluster"):
         assert told in out
     assert "Without a price" not in out, "the demo pays nobody"
@@ -63,7 +63,7 @@ def test_a_narrow_terminal_loses_nothing(capsys: pytest.CaptureFixture[str]) -> 
     show_plan(make_plan(load_run_config(preset="final"), None, load_figures()), Console(width=80))
     out = capsys.readouterr().out
     assert "…" not in out
-    assert "  responses: synthesis: 8 x 4 H100, Meta-Llama-3-70B-Instruct" in out
+    assert "  generate-dialogues: synthesis: 8 x 4 H100, Meta-Llama-3-70B-Instruct" in out
 
 
 def test_the_shipped_prices_are_a_start(capsys: pytest.CaptureFixture[str]) -> None:

@@ -133,11 +133,11 @@ def test_a_terminal_shows_a_table_with_many_shards_in_one_line(
     run = Run()
     last = run.step("ingest")
     for number, (path, body) in enumerate(run.loop("profile-shards", 6, after=last)):
-        run.step("profiles", "RUNNING" if number > 3 else "SUCCEEDED", path=path, after=body)
-    api.logs = dict.fromkeys(run.pods("profiles"), PROGRESS)
+        run.step("generate-profiles", "RUNNING" if number > 3 else "SUCCEEDED", path=path, after=body)
+    api.logs = dict.fromkeys(run.pods("generate-profiles"), PROGRESS)
     api.told["r1"] = [run.told, Run(state="SUCCEEDED").told]
     told = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", watch()[1])
-    assert re.search(r"profiles +running +4 succeeded, 2 running · train 3/8", told)
+    assert re.search(r"generate-profiles +running +4 succeeded, 2 running · train 3/8", told)
     assert re.search(r"ingest +succeeded +1 min 5 s", told)
     assert "demo: running" in told
 

@@ -137,7 +137,7 @@ def interrupted(suite: Suite, release: Release, store: Store, queue: Queue | Non
         mlflow=MLFLOW,
         secret=release.secret,
         endpoint=store.endpoint,
-        steps={"profiles": waiting, "responses": synthesis},
+        steps={"generate-profiles": waiting, "generate-dialogues": synthesis},
         scratch_storage_class=suite.settings.storage_class,
     )
     workspace = f"{suite.prefix}/interrupted"
@@ -177,7 +177,7 @@ def test_pod_waits_in_queue(interrupted: Interrupted, queue: Queue | None) -> No
     try:
         [pod] = suite.deadline.until(
             "the pod of profiles is there",
-            lambda: interrupted.run.pods("profiles"),
+            lambda: interrupted.run.pods("generate-profiles"),
             seconds=240,
             state=interrupted.run.state,
             give_up=interrupted.run.failed,
@@ -202,7 +202,7 @@ def admitted(interrupted: Interrupted, queue: Queue | None) -> Interrupted:
 def test_scratch_volume(suite: Suite, admitted: Interrupted) -> None:
     """A step writes to a scratch volume of its storage class."""
     require_storage_class(suite.kube, suite.settings.storage_class)
-    pod = admitted.run.until_step_runs("profiles", seconds=420)
+    pod = admitted.run.until_step_runs("generate-profiles", seconds=420)
     claim = suite.kube.get(f"{CLAIMS.format(suite.namespace)}/{pod['metadata']['name']}-scratch")
     assert claim, "the pod has no claim of its own"
     assert claim["status"]["phase"] == "Bound", claim["status"]
@@ -210,15 +210,15 @@ def test_scratch_volume(suite: Suite, admitted: Interrupted) -> None:
 
 def test_killed_step(suite: Suite, admitted: Interrupted) -> None:
     """A step killed by SIGKILL goes on where it was: retried, or by submitting again."""
-    pod = admitted.until_rows("profiles", 0)
-    before = len(admitted.run.attempts("profiles"))
+    pod = admitted.until_rows("generate-profiles", 0)
+    before = len(admitted.run.attempts("generate-profiles"))
     name = pod["metadata"]["name"]
     words = ("exec", "--namespace", suite.namespace, name, "--container", workflows.MAIN, "--", "python3", "-c", _KILL)
     assert "killed" in suite.kubectl(*words).expect().out
-    _as_predicted(admitted.goes_on("profiles", before), suite.retry_rules().failed)
-    again = admitted.run.until_step_runs("profiles", seconds=420)
+    _as_predicted(admitted.goes_on("generate-profiles", before), suite.retry_rules().failed)
+    again = admitted.run.until_step_runs("generate-profiles", seconds=420)
     assert again["metadata"]["name"] != name
-    admitted.run.until_step_ended("profiles", seconds=420)
+    admitted.run.until_step_ended("generate-profiles", seconds=420)
     done = [line["done"] for line in progress_of(admitted.run.log(again), "profiles")]
     assert done, "the attempt after the kill has shown no progress"
     assert done[0] > 0, "the attempt after the kill has begun from nothing"
@@ -226,11 +226,11 @@ def test_killed_step(suite: Suite, admitted: Interrupted) -> None:
 
 def test_lost_pod(suite: Suite, admitted: Interrupted) -> None:
     """A step whose pod is deleted goes on where it was: retried, or by submitting again."""
-    pod = admitted.until_rows("responses", 0)
-    before = len(admitted.run.attempts("responses"))
+    pod = admitted.until_rows("generate-dialogues", 0)
+    before = len(admitted.run.attempts("generate-dialogues"))
     assert suite.kube.delete(f"{PODS.format(suite.namespace)}/{pod['metadata']['name']}")
-    _as_predicted(admitted.goes_on("responses", before), suite.retry_rules().lost)
-    again = admitted.run.until_step_runs("responses", seconds=420)
+    _as_predicted(admitted.goes_on("generate-dialogues", before), suite.retry_rules().lost)
+    again = admitted.run.until_step_runs("generate-dialogues", seconds=420)
     assert again["metadata"]["uid"] != pod["metadata"]["uid"]
 
 
@@ -238,16 +238,18 @@ def test_store_away(suite: Suite, admitted: Interrupted, store: Store) -> None:
     """With the object store away for a minute, a step waits or ends with one clear error; the run goes on after it."""
     if store.lack:
         pytest.skip(store.lack)
-    pod = admitted.run.until_step_runs("responses", seconds=420)
-    before, run = admitted.run.attempts("responses"), admitted.run
+    pod = admitted.run.until_step_runs("generate-dialogues", seconds=420)
+    before, run = admitted.run.attempts("generate-dialogues"), admitted.run
     store.scale(0)
     since = time.monotonic()
     try:
         suite.deadline.until("the store is away for a minute", lambda: time.monotonic() - since > _AWAY_S, seconds=90)
     finally:
         store.scale(1)
-    admitted.until_ended("responses")
-    [node] = [each for each in run.attempts("responses") if each.get("startedAt") == before[-1].get("startedAt")]
+    admitted.until_ended("generate-dialogues")
+    [node] = [
+        each for each in run.attempts("generate-dialogues") if each.get("startedAt") == before[-1].get("startedAt")
+    ]
     log = run.log(pod)
     errors = [line for line in log.splitlines() if line.startswith("error: ")]
     if node["phase"] == "Succeeded":
@@ -259,7 +261,7 @@ def test_store_away(suite: Suite, admitted: Interrupted, store: Store) -> None:
 
 def test_no_row_twice(suite: Suite, admitted: Interrupted) -> None:
     """After a kill, a lost pod and an absent store no row is there twice, and none is missing."""
-    admitted.until_ended("dialogues")
+    admitted.until_ended("collect-dialogues")
     suite.terminate(admitted.run)
     place = Workspace(admitted.workspace)
     [characters], [dialogues] = place.list("characters"), place.list("dialogues")

@@ -30,14 +30,14 @@ def green(ended: Run) -> Run:
 
 def test_green(suite: Suite, green: Run) -> None:
     """The compiled pipeline goes green from end to end."""
-    steps = {"champion", "evaluate", "register", "gate", "report"}
+    steps = {"get-champion", "evaluate", "register", "gate", "report"}
     assert workflows.steps_that_ran(green.workflow or {}) >= HEAVY_STEPS | steps
     suite.deadline.until("KFP says SUCCEEDED, too", lambda: suite.kfp_state(green) == "SUCCEEDED", seconds=90)
 
 
 def test_loops(ended: Run, workspace: str) -> None:
     """ParallelFor: each shard has a pod, and each its own share of the rows."""
-    for step, kind in (("profiles", "profiles_rows"), ("responses", "responses_rows")):
+    for step, kind in (("generate-profiles", "profiles_rows"), ("generate-dialogues", "responses_rows")):
         good = [node for node in ended.attempts(step) if node["phase"] == "Succeeded"]
         assert len(good) == SHARDS, f"{step}: {len(good)} pods"
         assert len(Workspace(workspace).list(kind)) == SHARDS
@@ -47,7 +47,9 @@ def test_vllm(ended: Run, workspace: str) -> None:
     """Synthesis asks a vLLM that its own pod has started."""
     [characters] = Workspace(workspace).list("characters")
     assert characters.counts["ok"] > 0, characters.counts
-    tokens = [line["tokens"] for pod in ended.pods("profiles") for line in progress_of(ended.log(pod), "profiles")]
+    tokens = [
+        line["tokens"] for pod in ended.pods("generate-profiles") for line in progress_of(ended.log(pod), "profiles")
+    ]
     assert max(tokens, default=0) > 0, "no progress line with tokens in the logs of profiles"
 
 

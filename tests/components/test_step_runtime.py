@@ -241,6 +241,8 @@ def test_debugging_stays_on(tmp_path: Path, as_in_a_pod: pytest.LogCaptureFixtur
 
 @pytest.mark.parametrize("step", STEPS)
 def test_no_component_writes_metadata_past_the_guard(step: str) -> None:
-    source = (resources.files("opencharacter.components") / step / "component.py").read_text(encoding="utf-8")
+    source = (resources.files("opencharacter.components") / step.replace("-", "_") / "component.py").read_text(
+        encoding="utf-8"
+    )
     reads = re.findall(r'\.metadata(?!\["\w+"\][,)\n]|:$)', source, re.MULTILINE)
     assert reads == [], "publish through Step or point, which refuse what KFP would change"

@@ -16,8 +16,8 @@ SECRETS = [
 ]
 POOL = {"accelerator": {"count": 4}, "shm": "8Gi"}
 STEPS = {
-    "profiles": POOL,
-    "responses": POOL,
+    "generate-profiles": POOL,
+    "generate-dialogues": POOL,
     "evaluate": {"accelerator": {"count": 1}},
     "sft": {"accelerator": {"count": 8}, "shm": "64Gi"},
 }
@@ -40,9 +40,13 @@ def test_a_cluster_that_fits_lacks_nothing() -> None:
         ({"sft": {"accelerator": {"count": 16}, "shm": "8Gi"}}, "run: sft.processes", False),
         ({"sft": {**POOL, "nodes": 2}}, "steps.sft.queue", False),
         ({"evaluate": {"shm": "1Gi"}}, "steps.evaluate.accelerator.count", False),
-        ({"responses": {}}, "steps.responses.accelerator.count", True),
-        ({"responses": {"accelerator": {"count": 2}, "shm": "8Gi"}}, "steps.responses.accelerator.count", True),
-        ({"responses": {"accelerator": {"count": 4}}}, "steps.responses.shm", False),
+        ({"generate-dialogues": {}}, "steps.generate-dialogues.accelerator.count", True),
+        (
+            {"generate-dialogues": {"accelerator": {"count": 2}, "shm": "8Gi"}},
+            "steps.generate-dialogues.accelerator.count",
+            True,
+        ),
+        ({"generate-dialogues": {"accelerator": {"count": 4}}}, "steps.generate-dialogues.shm", False),
     ],
 )
 def test_what_a_step_lacks_names_the_key(steps: dict[str, Any], key: str, impossible: bool) -> None:
@@ -54,10 +58,10 @@ def test_what_a_step_lacks_names_the_key(steps: dict[str, Any], key: str, imposs
 def test_gpus_that_only_wait_for_an_api_are_told() -> None:
     found = lacks(preset="a1")
     assert {(lack.step, lack.key) for lack in found} == {
-        ("profiles", "steps.profiles.accelerator"),
-        ("responses", "steps.responses.accelerator"),
+        ("generate-profiles", "steps.generate-profiles.accelerator"),
+        ("generate-dialogues", "steps.generate-dialogues.accelerator"),
     }
-    assert lacks(preset="a1", steps={"profiles": {}, "responses": {}}) == []
+    assert lacks(preset="a1", steps={"generate-profiles": {}, "generate-dialogues": {}}) == []
 
 
 def test_gpus_of_all_nodes_count() -> None:
@@ -66,13 +70,13 @@ def test_gpus_of_all_nodes_count() -> None:
 
 def test_spot_needs_retries() -> None:
     nodes = {"node_selector": {"pool": "spot"}}
-    [lack] = lacks(steps={"responses": {**POOL, "spot": True}}, spot=nodes)
-    assert lack.key == "steps.responses.retries.count"
-    assert lacks(steps={"responses": {**POOL, "spot": True, "retries": {"count": 3}}}, spot=nodes) == []
+    [lack] = lacks(steps={"generate-dialogues": {**POOL, "spot": True}}, spot=nodes)
+    assert lack.key == "steps.generate-dialogues.retries.count"
+    assert lacks(steps={"generate-dialogues": {**POOL, "spot": True, "retries": {"count": 3}}}, spot=nodes) == []
 
 
 def test_a_secret_counts_for_the_steps_that_it_names() -> None:
-    elsewhere = [*SECRETS[:1], {**SECRETS[1], "steps": ["profiles"]}, SECRETS[2]]
+    elsewhere = [*SECRETS[:1], {**SECRETS[1], "steps": ["generate-profiles"]}, SECRETS[2]]
     [lack] = lacks(secrets=elsewhere)
     assert (lack.step, lack.key, lack.impossible) == ("evaluate", "secrets", True)
     assert "OPENAI_API_KEY" in lack.message
@@ -80,14 +84,21 @@ def test_a_secret_counts_for_the_steps_that_it_names() -> None:
 
 def test_gated_weights_and_data_need_a_token() -> None:
     found = lacks(secrets=SECRETS[1:])
-    assert {lack.step for lack in found} == {"ingest", "profiles", "responses", "mix", "sft", "evaluate"}
+    assert {lack.step for lack in found} == {
+        "ingest",
+        "generate-profiles",
+        "generate-dialogues",
+        "mix",
+        "sft",
+        "evaluate",
+    }
     assert not any(lack.impossible for lack in found)
 
 
 def test_registry_and_object_store() -> None:
     found = lacks(env={}, secrets=SECRETS[:2])
     assert [(lack.step, lack.key) for lack in found] == [
-        ("champion", "env.MLFLOW_TRACKING_URI"),
+        ("get-champion", "env.MLFLOW_TRACKING_URI"),
         ("register", "env.MLFLOW_TRACKING_URI"),
         ("promote", "env.MLFLOW_TRACKING_URI"),
         (None, "secrets"),
@@ -100,14 +111,14 @@ def test_vllm_on_a_cpu_needs_room_in_dev_shm() -> None:
         return {lack.step: lack.message for lack in found if lack.key.endswith(".shm")}
 
     assert short("1Gi") == short("241Mi") == {}
-    assert set(short(None)) == set(short("240Mi")) == {"profiles", "responses", "evaluate"}
+    assert set(short(None)) == set(short("240Mi")) == {"generate-profiles", "generate-dialogues", "evaluate"}
     assert "vLLM on a CPU needs 241 MiB of /dev/shm; 240Mi are asked for" in short("240Mi")["evaluate"]
 
 
 def test_the_demo_on_cpus_lacks_gpus_for_nothing_but_speed() -> None:
     """float32 is what a CPU does anyway; served weights are told."""
     found = lacks(preset="demo", steps={step: {} for step in STEPS})
-    assert {lack.step for lack in found if lack.step} == {"profiles", "responses", "evaluate"}
+    assert {lack.step for lack in found if lack.step} == {"generate-profiles", "generate-dialogues", "evaluate"}
     packaged = ["engines.judge.weights", "engines.teacher.weights", "sft.base_model"]
     assert sorted(lack.key for lack in found if not lack.step) == [f"run: {key}" for key in packaged]
     assert not any(lack.impossible for lack in found)

@@ -9,7 +9,7 @@ from opencharacter.cluster.quantities import byte_count, cores, seconds
 from opencharacter.cluster.spec import Cluster
 from opencharacter.errors import UserError
 
-STEPS_LISTED = r"'ingest', 'release', .*'promote' or 'deploy'"
+STEPS_LISTED = r"'ingest', 'import-dataset', .*'promote' or 'deploy'"
 
 
 def test_three_clusters_are_shipped() -> None:
@@ -44,7 +44,7 @@ def test_three_clusters_are_shipped() -> None:
         ("steps.sft.cpu_limit=4", r"steps\.sft: cpu_limit 4 is less than cpu, which is 32"),
         (
             "defaults.cpu_limit=4000m",
-            r"steps\.profiles: with the defaults, cpu_limit 4000m is less than cpu, which is 24",
+            r"steps\.generate-profiles: with the defaults, cpu_limit 4000m is less than cpu, which is 24",
         ),
         ("steps.sft.shm=400Gi", r"steps\.sft: shm 400Gi is part of memory, which is 400Gi"),
         ("steps.mix={shm: 8Gi}", r"steps\.mix: with the defaults, shm 8Gi is part of memory, which is 8Gi"),
@@ -52,9 +52,9 @@ def test_three_clusters_are_shipped() -> None:
         ("steps.sft.priority=Fast", r"steps\.sft\.priority: expected a Kubernetes name: .* {namespace} stands for"),
         (
             f"namespace={'n' * 41}",
-            r"steps\.profiles\.priority: 'opencharacter-synthesis-n+' is longer than the 63 characters",
+            r"steps\.generate-profiles\.priority: 'opencharacter-synthesis-n+' is longer than the 63 characters",
         ),
-        ("spot={}", r"steps\.profiles\.spot: the section `spot` does not say which nodes these are"),
+        ("spot={}", r"steps\.generate-profiles\.spot: the section `spot` does not say which nodes these are"),
         ("steps.mix.tolerations=[{key: a, operator: Exists, value: b}]", r"tolerations\.0: .*Exists has no value"),
         ("steps.mix.tolerations=[{value: b}]", r"tolerations\.0: a toleration without a key needs operator Exists"),
         ("steps.mix.affinity=[{key: zone}]", r"affinity\.0: operator In needs values"),
@@ -99,9 +99,9 @@ def test_a_shipped_cluster_is_a_start_for_one_s_own(tmp_path: Path) -> None:
 
 
 def test_an_override_changes_one_step_although_the_file_shares_the_section() -> None:
-    cluster = load_cluster("pool", ["steps.profiles.cpu=4"])
-    assert cluster.placement("profiles").cpu == "4"
-    assert cluster.placement("responses").cpu == "24"
+    cluster = load_cluster("pool", ["steps.generate-profiles.cpu=4"])
+    assert cluster.placement("generate-profiles").cpu == "4"
+    assert cluster.placement("generate-dialogues").cpu == "24"
 
 
 def test_a_priority_of_the_cluster_may_hold_the_namespace() -> None:
@@ -124,7 +124,7 @@ def test_a_step_overrides_the_defaults_key_by_key_and_null_takes_back() -> None:
 
 
 def test_spot_adds_the_nodes_selector_and_tolerations() -> None:
-    worker = load_cluster("pool").placement("responses")
+    worker = load_cluster("pool").placement("generate-dialogues")
     assert worker.node_selector == {"opencharacter/pool": "synthesis", "opencharacter/spot": "true"}
     assert [toleration.key for toleration in worker.tolerations or []] == ["nvidia.com/gpu", "opencharacter/spot"]
 

@@ -10,8 +10,8 @@ from opencharacter.config.loading import load_run_config, presets
 from opencharacter.errors import UserError
 from opencharacter.pipelines.compile import compile_pipeline, read_ir
 
-STAGES = {"mix", "sft", "champion", "evaluate", "register", "gate", "report"}
-SYNTHESIS = {"ingest", "characters", "dialogues"}
+STAGES = {"mix", "sft", "get-champion", "evaluate", "register", "gate", "report"}
+SYNTHESIS = {"ingest", "collect-profiles", "collect-dialogues"}
 
 
 def compiled(tmp_path: Path, preset: str, *overrides: str, workspace: str | None = None) -> dict[str, Any]:
@@ -24,7 +24,7 @@ def test_every_recipe_compiles_with_all_stages(tmp_path: Path, preset: str) -> N
     spec = compiled(tmp_path, preset)
     assert set(spec["root"]["dag"]["tasks"]) >= STAGES | SYNTHESIS
     steps = {name.removeprefix("exec-") for name in spec["deploymentSpec"]["executors"]}
-    assert steps == STAGES | SYNTHESIS | {"profiles", "responses", "promote", "deploy"}
+    assert steps == STAGES | SYNTHESIS | {"generate-profiles", "generate-dialogues", "promote", "deploy"}
 
 
 def test_synthesis_is_sharded_by_parallel_for(tmp_path: Path) -> None:
@@ -32,7 +32,7 @@ def test_synthesis_is_sharded_by_parallel_for(tmp_path: Path) -> None:
     loops = [task for task in spec["root"]["dag"]["tasks"].values() if "parameterIterator" in task]
     assert len(loops) == 2
     inner = {name for loop in loops for name in spec["components"][loop["componentRef"]["name"]]["dag"]["tasks"]}
-    assert inner == {"profiles", "responses"}
+    assert inner == {"generate-profiles", "generate-dialogues"}
 
 
 def test_promotion_hangs_on_the_gate(tmp_path: Path) -> None:
@@ -54,7 +54,7 @@ def test_what_decides_a_result_is_an_argument(tmp_path: Path) -> None:
 def test_registry_lookups_are_never_cached(tmp_path: Path) -> None:
     tasks = compiled(tmp_path, "demo")["root"]["dag"]["tasks"]
     uncached = {name for name, task in tasks.items() if not task.get("cachingOptions", {}).get("enableCache")}
-    assert {"champion", "register"} <= uncached
+    assert {"get-champion", "register"} <= uncached
     assert not uncached & {"ingest", "mix", "sft", "evaluate", "gate"}
 
 
@@ -65,7 +65,7 @@ def test_a_release_stands_in_place_of_synthesis(tmp_path: Path) -> None:
         "inputs={release: {characters: synthetic_character.jsonl, dialogues: synthetic_dialogue.jsonl}}",
     )
     tasks = set(spec["root"]["dag"]["tasks"])
-    assert "release" in tasks
+    assert "import-dataset" in tasks
     assert not tasks & SYNTHESIS
 
 

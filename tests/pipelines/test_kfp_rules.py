@@ -29,9 +29,9 @@ from opencharacter.pipelines.dag import build_pipeline
 
 RELEASE = "inputs={release: {characters: c.jsonl, dialogues: d.jsonl}}"
 WORKSPACE = "s3://models/opencharacter"
-SYNTHESIS = {"ingest", "profiles", "characters", "responses", "dialogues"}
+SYNTHESIS = {"ingest", "generate-profiles", "collect-profiles", "generate-dialogues", "collect-dialogues"}
 PROMOTION = {"promote", "deploy"}
-ALL = SYNTHESIS | PROMOTION | {"mix", "sft", "champion", "evaluate", "register", "gate", "report"}
+ALL = SYNTHESIS | PROMOTION | {"mix", "sft", "get-champion", "evaluate", "register", "gate", "report"}
 
 
 def compiled(folder: Path, pipeline: Any) -> Compiled:
@@ -58,17 +58,17 @@ def test_every_recipe_runs_on_every_cluster_as_the_driver_walks_it(
     walk = Walk(compile_recipe(tmp_path, preset, cluster), tmp_path / "run")
     steps = [ran.step for ran in walk.run(workspace=WORKSPACE)]
     assert set(steps) == ALL
-    for stage in ("profiles", "responses"):
+    for stage in ("generate-profiles", "generate-dialogues"):
         workers = [(ran.parameters["shard"], ran.parameters["of"]) for ran in walk.of(stage)]
         assert workers == [(shard, config.shards) for shard in range(config.shards)]
-    for collector in ("characters", "dialogues"):
+    for collector in ("collect-profiles", "collect-dialogues"):
         [gathered] = walk.of(collector)
         assert len(gathered.artifacts["rows"]) == config.shards
 
 
 def test_a_release_runs_as_the_driver_walks_it(tmp_path: Path) -> None:
     walk = Walk(compile_recipe(tmp_path, "demo", None, RELEASE), tmp_path / "run")
-    assert {ran.step for ran in walk.run(workspace=WORKSPACE)} == ALL - SYNTHESIS | {"release"}
+    assert {ran.step for ran in walk.run(workspace=WORKSPACE)} == ALL - SYNTHESIS | {"import-dataset"}
 
 
 def test_a_gate_that_says_no_ends_the_run_with_its_report(tmp_path: Path) -> None:

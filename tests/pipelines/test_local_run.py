@@ -97,7 +97,7 @@ def test_a_run_ends_in_a_registered_model_and_a_second_one_asks_nothing(tmp_path
 
 def test_a_teacher_that_is_down_fails_the_run_with_its_message(tmp_path: Path) -> None:
     config = load_run_config(write_run(tmp_path, save_tiny_llama(tmp_path / "base"), "http://127.0.0.1:9/v1"))
-    with pytest.raises(OpenCharacterError, match=r"step 'profiles': .*127\.0\.0\.1:9"):
+    with pytest.raises(OpenCharacterError, match=r"step 'generate-profiles': .*127\.0\.0\.1:9"):
         run_local(config, tmp_path / "work", on_line=lambda line: None)
 
 

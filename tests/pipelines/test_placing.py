@@ -27,7 +27,7 @@ from opencharacter.templates import OVERRIDE_VARIABLE, packaged_templates
 
 GOLDEN = Path(__file__).parent / "golden"
 RECIPE = {"cpu": "demo", "node8": "final", "pool": "final"}
-PLACED: list[StepName] = [step for step in STEPS if step != "release"]
+PLACED: list[StepName] = [step for step in STEPS if step != "import-dataset"]
 
 
 @pytest.fixture(scope="module")
@@ -184,8 +184,8 @@ def test_a_cpu_limit_is_set_only_where_the_cluster_says_so(tmp_path: Path) -> No
 def test_the_import_of_a_release_is_placed_too(tmp_path: Path) -> None:
     release = "inputs={release: {characters: s3://data/characters.jsonl, dialogues: s3://data/dialogues.jsonl}}"
     placed = placed_by(tmp_path, mine(defaults={"memory": "4Gi"}), release)
-    assert placed.container("release")["resources"]["resourceMemoryLimit"] == "4Gi"
-    assert placed.kubernetes("release")["securityContext"]["runAsNonRoot"] is True
+    assert placed.container("import-dataset")["resources"]["resourceMemoryLimit"] == "4Gi"
+    assert placed.kubernetes("import-dataset")["securityContext"]["runAsNonRoot"] is True
 
 
 def test_rules_of_node_affinity_hold_together_and_preferences_are_weighed(tmp_path: Path) -> None:
@@ -203,7 +203,7 @@ def test_rules_of_node_affinity_hold_together_and_preferences_are_weighed(tmp_pa
 def test_caching_can_be_turned_off_and_never_on_for_the_registry(tmp_path: Path) -> None:
     placed = placed_by(tmp_path, mine(defaults={"caching": True}, steps={"mix": {"caching": False}}))
     cached = {step for step, task in placed.tasks.items() if task.get("cachingOptions", {}).get("enableCache")}
-    assert not cached & {"mix", "champion", "register", "promote"}
+    assert not cached & {"mix", "get-champion", "register", "promote"}
     assert "sft" in cached
 
 
@@ -217,9 +217,9 @@ def test_a_step_that_is_told_nothing_asks_for_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("keys", "run", "told"),
     [
-        ({"env": {}}, (), r"env\.MLFLOW_TRACKING_URI: step champion: no address"),
+        ({"env": {}}, (), r"env\.MLFLOW_TRACKING_URI: step get-champion: no address"),
         ({}, ("engines.judge.api_key_env=JUDGE_KEY",), r"secrets: step evaluate: no Secret gives the step JUDGE_KEY"),
-        ({}, ("engines.teacher.tensor_parallel=2",), r"steps\.profiles\.accelerator\.count: .* takes 2"),
+        ({}, ("engines.teacher.tensor_parallel=2",), r"steps\.generate-profiles\.accelerator\.count: .* takes 2"),
         ({}, ("sft.base_model=/home/me/model",), r"run: sft\.base_model: /home/me/model is on this machine"),
         (
             {},
@@ -266,7 +266,7 @@ def test_overridden_prompts_are_mounted_and_their_hashes_are_arguments(
 
 def test_without_an_override_no_config_map_is_mounted(compiled: Callable[[str], Compiled]) -> None:
     assert load_cluster("pool").prompts_config_map
-    assert "configMapAsVolume" not in compiled("pool").kubernetes("responses")
+    assert "configMapAsVolume" not in compiled("pool").kubernetes("generate-dialogues")
 
 
 def test_overridden_prompts_need_a_config_map(tmp_path: Path, own_prompts: Path) -> None:

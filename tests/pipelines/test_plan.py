@@ -59,22 +59,22 @@ def test_the_demo_s_calls_are_those_that_a_server_counts(tmp_path: Path, fake_ll
     overrides.append("responses.generate_sampling.max_tokens=2000")
     planned = stages(plan("demo", *overrides))
     rows = synthesise(load_run_config(preset="demo", overrides=overrides), fake_llm.base_url, tmp_path)
-    assert len(rows) == planned["dialogues"].rows == planned["responses"].rows
-    assert planned["profiles"].calls + planned["responses"].calls == len(fake_llm.calls)
+    assert len(rows) == planned["collect-dialogues"].rows == planned["generate-dialogues"].rows
+    assert planned["generate-profiles"].calls + planned["generate-dialogues"].calls == len(fake_llm.calls)
     profile_calls = sum("birth_place" in str(call.request.get("response_format")) for call in fake_llm.calls)
-    assert planned["profiles"].calls == profile_calls
+    assert planned["generate-profiles"].calls == profile_calls
 
 
 def test_the_final_recipe_is_the_paper_s_arithmetic() -> None:
     """arXiv 2501.15427: 102,084 sessions of LIMA, Alpaca and Persona Hub, three of 20,000 characters for each."""
     made = plan("final")
     of = stages(made)
-    assert of["characters"].rows == 20_000
-    assert of["dialogues"].rows == 3 * (1_074 + 51_010 + 50_000) == 306_252
+    assert of["collect-profiles"].rows == 20_000
+    assert of["collect-dialogues"].rows == 3 * (1_074 + 51_010 + 50_000) == 306_252
     # One call a turn, of which LIMA's sessions have a little more than one.
-    assert 306_252 <= of["responses"].calls < 307_000
+    assert 306_252 <= of["generate-dialogues"].calls < 307_000
     # 300 to 450 tokens an answer.
-    assert 300 <= of["responses"].tokens_out / of["responses"].calls <= 450
+    assert 300 <= of["generate-dialogues"].tokens_out / of["generate-dialogues"].calls <= 450
     # 600 to 950 tokens a dialogue, of which the default split trains on 0.95 x 0.95.
     trained = of["sft"].trained_tokens / 0.95**2
     assert 600 * 306_252 <= trained <= 950 * 306_252
@@ -82,7 +82,7 @@ def test_the_final_recipe_is_the_paper_s_arithmetic() -> None:
     # 8 GPUs at 5.8 to 8.5 thousand tokens a second; 29 to 43 GPU-hours of synthesis with a 70B model.
     assert 0.75 <= of["sft"].hours <= 1.75
     assert of["sft"].gpu_hours == pytest.approx(8 * of["sft"].hours)
-    assert 29 <= of["responses"].gpu_hours <= 43
+    assert 29 <= of["generate-dialogues"].gpu_hours <= 43
     # "About one day of one 8-GPU node."
     assert made.totals.gpu_hours < 24 * 8
 
@@ -90,9 +90,9 @@ def test_the_final_recipe_is_the_paper_s_arithmetic() -> None:
 @pytest.mark.parametrize("preset", ["a1", "a2"])
 def test_r_asks_once_a_session_and_needs_answers(preset: str) -> None:
     of = stages(plan(preset))
-    assert of["responses"].calls == of["responses"].rows == 3 * (1_074 + 51_010)
+    assert of["generate-dialogues"].calls == of["generate-dialogues"].rows == 3 * (1_074 + 51_010)
     instructions = "inputs.corpora.1.uri=hf://proj-persona/PersonaHub/instruction.jsonl"
-    assert stages(plan(preset, instructions))["responses"].rows == 3 * 1_074
+    assert stages(plan(preset, instructions))["generate-dialogues"].rows == 3 * 1_074
 
 
 @pytest.mark.parametrize("preset", presets())
@@ -146,8 +146,8 @@ def test_evaluation_counts_questions_answers_and_judgements() -> None:
 
 def test_attempts_bound_the_calls() -> None:
     of = stages(plan("demo", "profiles.attempts=4", "responses.attempts=2"))
-    assert of["profiles"].calls_at_most == 28 * 4 * 2, "each attempt may be repaired once"
-    assert of["responses"].calls_at_most == 2 * of["responses"].calls
+    assert of["generate-profiles"].calls_at_most == 28 * 4 * 2, "each attempt may be repaired once"
+    assert of["generate-dialogues"].calls_at_most == 2 * of["generate-dialogues"].calls
 
 
 def test_weights_and_general_instructions_enter_training(tmp_path: Path) -> None:
@@ -166,8 +166,8 @@ def test_a_release_is_counted_in_place_of_synthesis() -> None:
     hub = "hf://xywang1/OpenCharacter/synthetic_"
     release = f"inputs={{release: {{characters: {hub}character.jsonl, dialogues: {hub}dialogue.jsonl}}}}"
     made = plan("final", release)
-    assert stages(made)["release"].rows == 306_140
-    assert "responses" not in stages(made)
+    assert stages(made)["import-dataset"].rows == 306_140
+    assert "generate-dialogues" not in stages(made)
     assert not any(count.read for count in made.inputs)
 
 

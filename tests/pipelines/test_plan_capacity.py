@@ -10,8 +10,8 @@ from opencharacter.planning import Plan, load_figures, make_plan
 
 ROOM = {"memory": "1000Gi", "scratch": "1000Gi", "shm": "8Gi"}
 STEPS: dict[str, Any] = {
-    "profiles": {**ROOM, "accelerator": {"count": 4}},
-    "responses": {**ROOM, "accelerator": {"count": 4}},
+    "generate-profiles": {**ROOM, "accelerator": {"count": 4}},
+    "generate-dialogues": {**ROOM, "accelerator": {"count": 4}},
     "sft": {**ROOM, "accelerator": {"count": 8}},
     "evaluate": {**ROOM, "accelerator": {"count": 1}},
 }
@@ -41,7 +41,7 @@ def test_a_cluster_with_room_lacks_nothing() -> None:
 @pytest.mark.parametrize(
     ("step", "changed", "key"),
     [
-        ("responses", {"scratch": "100Gi"}, "steps.responses.scratch"),
+        ("generate-dialogues", {"scratch": "100Gi"}, "steps.generate-dialogues.scratch"),
         ("sft", {"scratch": "200Gi"}, "steps.sft.scratch"),
         ("evaluate", {"scratch": "20Gi"}, "steps.evaluate.scratch"),
         ("mix", {"scratch": "1Gi"}, "steps.mix.scratch"),
@@ -55,8 +55,8 @@ def test_what_is_too_small_is_named(step: str, changed: dict[str, Any], key: str
 
 def test_a_model_that_no_gpu_holds_is_told() -> None:
     assert keys(plan("final", "engines.teacher.tensor_parallel=1")) >= {
-        ("responses", "run: engines.teacher.tensor_parallel"),
-        ("profiles", "run: engines.teacher.tensor_parallel"),
+        ("generate-dialogues", "run: engines.teacher.tensor_parallel"),
+        ("generate-profiles", "run: engines.teacher.tensor_parallel"),
     }
     single = plan("final", "sft.processes=1", sft={"accelerator": {"count": 1}})
     assert ("sft", "steps.sft.accelerator.count") in keys(single)
@@ -66,11 +66,11 @@ def test_a_model_that_no_gpu_holds_is_told() -> None:
 
 def test_few_requests_at_once_leave_gpus_idle() -> None:
     idle = plan("final", "engines.teacher.concurrency=16")
-    assert ("responses", "run: engines.teacher.concurrency") in keys(idle)
+    assert ("generate-dialogues", "run: engines.teacher.concurrency") in keys(idle)
 
 
 def test_what_cannot_run_comes_first() -> None:
-    made = plan("final", sft={"accelerator": {"count": 4}}, responses={"scratch": "1Gi"})
+    made = plan("final", sft={"accelerator": {"count": 4}}, **{"generate-dialogues": {"scratch": "1Gi"}})
     assert made.lacks[0].impossible
     assert not made.lacks[-1].impossible
 

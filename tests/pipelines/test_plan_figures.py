@@ -52,26 +52,26 @@ def test_gpus_and_apis_are_priced(tmp_path: Path) -> None:
     of = {stage.step: stage for stage in made.stages}
     assert made.unpriced == []
     assert of["sft"].cost == pytest.approx(3 * of["sft"].gpu_hours)
-    asked = of["responses"]
+    asked = of["generate-dialogues"]
     assert asked.cost == pytest.approx(4 * asked.tokens_in / 1e6 + 16 * asked.tokens_out / 1e6, rel=1e-5)
     assert of["gate"].cost == 0
 
 
 def test_spot_gpus_cost_a_share_that_the_user_names(tmp_path: Path) -> None:
-    spot = {"spot": {"node_selector": {"pool": "spot"}}, "steps": {"responses": {**WORKERS, "spot": True}}}
+    spot = {"spot": {"node_selector": {"pool": "spot"}}, "steps": {"generate-dialogues": {**WORKERS, "spot": True}}}
     assert "spot_factor" in plan(tmp_path, PRICES, "final", **spot).unpriced
     made = plan(tmp_path, {**PRICES, "spot_factor": 0.25}, "final", **spot)
-    [stage] = [stage for stage in made.stages if stage.step == "responses"]
+    [stage] = [stage for stage in made.stages if stage.step == "generate-dialogues"]
     assert stage.cost == pytest.approx(2 * 0.25 * stage.gpu_hours)
 
 
 def test_the_node_selector_names_the_gpu_whose_figures_count(tmp_path: Path) -> None:
-    slower = plan(tmp_path, PRICES, "final", steps={"responses": WORKERS})
-    default = plan(tmp_path, PRICES, "final", steps={"responses": {"accelerator": {"count": 4}}})
-    [a100], [h100] = ([one for one in made.stages if one.step == "responses"] for made in (slower, default))
+    slower = plan(tmp_path, PRICES, "final", steps={"generate-dialogues": WORKERS})
+    default = plan(tmp_path, PRICES, "final", steps={"generate-dialogues": {"accelerator": {"count": 4}}})
+    [a100], [h100] = ([one for one in made.stages if one.step == "generate-dialogues"] for made in (slower, default))
     assert (a100.where.gpu, h100.where.gpu) == ("A100", "H100")
     assert a100.hours > 1.4 * h100.hours
-    assert "responses" in next(one.source for one in default.assumptions if one.name == "default_gpu")
+    assert "generate-dialogues" in next(one.source for one in default.assumptions if one.name == "default_gpu")
 
 
 def test_own_figures_need_no_source_and_change_the_plan(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def test_the_server_gets_the_very_pipeline_that_runs_locally(api: KfpApi, tmp_pa
 def test_a_submission_leaves_caching_as_compiled(api: KfpApi) -> None:
     submit_pipeline(load_run_config(preset="demo"), host=api.url, workspace=WORKSPACE)
     spec = api.runs[0]["pipeline_spec"].get("pipeline_spec", api.runs[0]["pipeline_spec"])
-    assert not spec["root"]["dag"]["tasks"]["champion"]["cachingOptions"].get("enableCache")
+    assert not spec["root"]["dag"]["tasks"]["get-champion"]["cachingOptions"].get("enableCache")
 
 
 def test_a_local_workspace_is_refused_before_anything_is_sent(api: KfpApi) -> None:

@@ -20,7 +20,11 @@ CLUSTER: dict[str, Any] = {
     "env": {"AWS_ENDPOINT_URL": "https://s3"},
     "secrets": [
         {"secret": "opencharacter-s3", "keys": {"AWS_ACCESS_KEY_ID": "AWS_ACCESS_KEY_ID"}},
-        {"secret": "opencharacter-teacher", "keys": {"OPENAI_API_KEY": "OPENAI_API_KEY"}, "steps": ["responses"]},
+        {
+            "secret": "opencharacter-teacher",
+            "keys": {"OPENAI_API_KEY": "OPENAI_API_KEY"},
+            "steps": ["generate-dialogues"],
+        },
     ],
     "prompts_config_map": "prompts",
     "scratch_storage_class": "fast",

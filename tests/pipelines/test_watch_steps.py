@@ -28,10 +28,22 @@ def step(run: Run, label: str) -> Step:
 def test_all_steps_are_shown_from_the_start_in_the_pipeline_s_order(spec: dict[str, Any]) -> None:
     order = list(states(Run(spec=spec)))
     assert set(order) == {
-        *("ingest", "profiles", "characters", "responses", "dialogues", "mix", "sft", "champion", "evaluate"),
+        *(
+            "ingest",
+            "generate-profiles",
+            "collect-profiles",
+            "generate-dialogues",
+            "collect-dialogues",
+            "mix",
+            "sft",
+            "get-champion",
+            "evaluate",
+        ),
         *("register", "gate", "report", "promote", "deploy"),
     }
-    assert order.index("ingest") < order.index("profiles") < order.index("dialogues") < order.index("sft")
+    assert (
+        order.index("ingest") < order.index("generate-profiles") < order.index("collect-dialogues") < order.index("sft")
+    )
     assert order.index("evaluate") < order.index("register") < order.index("report")
     assert set(states(Run(spec=spec)).values()) == {"waiting"}
 
@@ -81,12 +93,16 @@ def test_each_shard_is_a_step_of_its_own(spec: dict[str, Any]) -> None:
     last = run.step("ingest")
     ends = []
     for number, (path, body) in reversed(list(enumerate(run.loop("profile-shards", 3, after=last)))):
-        ends += run.step("profiles", "RUNNING" if number == 1 else "SUCCEEDED", path=path, after=body)
-    run.step("characters", "RUNNING", after=ends)
+        ends += run.step("generate-profiles", "RUNNING" if number == 1 else "SUCCEEDED", path=path, after=body)
+    run.step("collect-profiles", "RUNNING", after=ends)
     found = states(run)
-    assert [label for label in found if label.startswith("prof")] == ["profiles[0]", "profiles[1]", "profiles[2]"]
-    assert [found[f"profiles[{number}]"] for number in range(3)] == ["succeeded", "running", "succeeded"]
-    assert found["characters"] == "running"
+    assert [label for label in found if label.startswith("generate-prof")] == [
+        "generate-profiles[0]",
+        "generate-profiles[1]",
+        "generate-profiles[2]",
+    ]
+    assert [found[f"generate-profiles[{number}]"] for number in range(3)] == ["succeeded", "running", "succeeded"]
+    assert found["collect-profiles"] == "running"
 
 
 def test_entries_without_a_name_and_second_entries_change_nothing(spec: dict[str, Any]) -> None:

@@ -20,9 +20,9 @@ from support.registry_models import make_evaluation, make_model
 from support.small_run import OutputMaker
 
 from opencharacter import evaluation, reporting
-from opencharacter.components.champion.component import champion
 from opencharacter.components.deploy.component import deploy
 from opencharacter.components.evaluate.component import evaluate
+from opencharacter.components.get_champion.component import get_champion
 from opencharacter.components.promote.component import promote
 from opencharacter.components.register.component import register
 from opencharacter.components.report.component import report
@@ -31,7 +31,7 @@ from opencharacter.config.loading import load_run_config
 from opencharacter.pipelines.dag import build_pipeline
 from opencharacter.registry import RegisteredModel, RegistryConfig, current_champion, resolve
 
-REAL = {each.name: each.python_func for each in (champion, evaluate, register, report, promote, deploy)}
+REAL = {each.name: each.python_func for each in (get_champion, evaluate, register, report, promote, deploy)}
 VERSION = RegisteredModel(
     name="bard", version=3, uri="/models/bard", digest="d" * 64, aliases=("challenger",), tags={"base_model": "b"}
 )

@@ -93,12 +93,12 @@ def make_grid(
 
 
 def commit_characters(workspace: Workspace, characters: Iterable[CharacterProfile]) -> Artifact:
-    """The output of the characters step."""
+    """The output of the step `collect-profiles`."""
     return _commit(workspace, "characters", list(characters))
 
 
 def commit_dialogues(workspace: Workspace, dialogues: Iterable[DialogueRow]) -> Artifact:
-    """The output of the dialogues step."""
+    """The output of the step `collect-dialogues`."""
     return _commit(workspace, "dialogues", list(dialogues))
 
 

@@ -7,12 +7,13 @@ import yaml
 from support.acceptance.suite import Suite
 
 SHARDS = 2
-HEAVY_STEPS = {"ingest", "profiles", "characters", "responses", "dialogues", "mix", "sft"}
-"""What a second submission must not do again. What follows `champion` may: the first run has changed the champion."""
+_SYNTHESIS = {"ingest", "generate-profiles", "collect-profiles", "generate-dialogues", "collect-dialogues"}
+HEAVY_STEPS = _SYNTHESIS | {"mix", "sft"}
+"""What a second submission must not do again. What follows `get-champion` may: the first run changed the champion."""
 
 _SIZES: dict[str, dict[str, Any]] = {
-    "profiles": {"cpu": "1", "memory": "5Gi", "shm": "256Mi"},
-    "responses": {"cpu": "1", "memory": "5Gi", "shm": "256Mi"},
+    "generate-profiles": {"cpu": "1", "memory": "5Gi", "shm": "256Mi"},
+    "generate-dialogues": {"cpu": "1", "memory": "5Gi", "shm": "256Mi"},
     "mix": {"cpu": "250m", "memory": "2Gi"},
     "sft": {"cpu": "2", "memory": "12Gi", "shm": "256Mi"},
     "evaluate": {"cpu": "1", "memory": "5Gi", "shm": "256Mi"},

@@ -5,8 +5,8 @@ from kfp import dsl
 from opencharacter.cluster.images import step_image
 
 
-@dsl.component(base_image=step_image("profiles"), install_kfp_package=False)
-def profiles(
+@dsl.component(base_image=step_image("generate-profiles"), install_kfp_package=False)
+def generate_profiles(
     workspace: str,
     run: dict,
     profiles: dict,
@@ -22,7 +22,7 @@ def profiles(
     from opencharacter.generation.shards import Shard
     from opencharacter.synthesis import ProfilesConfig, synthesise_profiles
 
-    with Step("profiles", workspace, run) as step:
+    with Step("generate-profiles", workspace, run) as step:
         config = ProfilesConfig.model_validate(profiles)
         engine = EngineConfig.model_validate(engines[config.teacher])
         ref = synthesise_profiles(

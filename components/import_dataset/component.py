@@ -5,8 +5,8 @@ from kfp import dsl
 from opencharacter.cluster.images import step_image
 
 
-@dsl.component(base_image=step_image("release"), install_kfp_package=False)
-def release(
+@dsl.component(base_image=step_image("import-dataset"), install_kfp_package=False)
+def import_dataset(
     workspace: str,
     run: dict,
     inputs: dict,
@@ -17,7 +17,7 @@ def release(
     from opencharacter.components.runtime import Step
     from opencharacter.synthesis import InputsConfig, ReleaseSource, import_release
 
-    with Step("release", workspace, run) as step:
+    with Step("import-dataset", workspace, run) as step:
         config = InputsConfig.model_validate(inputs)
         source = ReleaseSource.model_validate(config.release)
         released = import_release(source, workspace=step.workspace, max_bad_share=config.max_bad_share)

@@ -5,8 +5,8 @@ from kfp import dsl
 from opencharacter.cluster.images import step_image
 
 
-@dsl.component(base_image=step_image("responses"), install_kfp_package=False)
-def responses(
+@dsl.component(base_image=step_image("generate-dialogues"), install_kfp_package=False)
+def generate_dialogues(
     workspace: str,
     run: dict,
     responses: dict,
@@ -24,7 +24,7 @@ def responses(
     from opencharacter.generation.shards import Shard
     from opencharacter.synthesis import InputsConfig, ResponsesConfig, synthesise_responses
 
-    with Step("responses", workspace, run) as step:
+    with Step("generate-dialogues", workspace, run) as step:
         config = ResponsesConfig.model_validate(responses)
         corpora = InputsConfig.model_validate(inputs).corpora
         teachers = {name: EngineConfig.model_validate(engine) for name, engine in engines.items()}

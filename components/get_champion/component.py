@@ -5,8 +5,8 @@ from kfp import dsl
 from opencharacter.cluster.images import step_image
 
 
-@dsl.component(base_image=step_image("champion"), install_kfp_package=False)
-def champion(
+@dsl.component(base_image=step_image("get-champion"), install_kfp_package=False)
+def get_champion(
     workspace: str,
     run: dict,
     registry: dict,
@@ -16,7 +16,7 @@ def champion(
     from opencharacter.components.runtime import Step, point
     from opencharacter.registry import RegistryConfig, current_champion
 
-    with Step("champion", workspace, run):
+    with Step("get-champion", workspace, run):
         found = current_champion(RegistryConfig.model_validate(registry))
         if found is not None:
             point(champion, found.uri, name=found.name, version=found.version, digest=found.digest)

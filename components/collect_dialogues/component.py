@@ -5,8 +5,8 @@ from kfp import dsl
 from opencharacter.cluster.images import step_image
 
 
-@dsl.component(base_image=step_image("dialogues"), install_kfp_package=False)
-def dialogues(
+@dsl.component(base_image=step_image("collect-dialogues"), install_kfp_package=False)
+def collect_dialogues(
     workspace: str,
     run: dict,
     responses: dict,
@@ -22,7 +22,7 @@ def dialogues(
     from opencharacter.engines import EngineConfig
     from opencharacter.synthesis import InputsConfig, ResponsesConfig, collect_dialogues
 
-    with Step("dialogues", workspace, run) as step:
+    with Step("collect-dialogues", workspace, run) as step:
         config = ResponsesConfig.model_validate(responses)
         corpora = InputsConfig.model_validate(inputs).corpora
         teachers = {name: EngineConfig.model_validate(engine) for name, engine in engines.items()}

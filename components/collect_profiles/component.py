@@ -5,8 +5,8 @@ from kfp import dsl
 from opencharacter.cluster.images import step_image
 
 
-@dsl.component(base_image=step_image("characters"), install_kfp_package=False)
-def characters(
+@dsl.component(base_image=step_image("collect-profiles"), install_kfp_package=False)
+def collect_profiles(
     workspace: str,
     run: dict,
     profiles: dict,
@@ -20,7 +20,7 @@ def characters(
     from opencharacter.engines import EngineConfig
     from opencharacter.synthesis import ProfilesConfig, collect_characters
 
-    with Step("characters", workspace, run) as step:
+    with Step("collect-profiles", workspace, run) as step:
         config = ProfilesConfig.model_validate(profiles)
         engine = EngineConfig.model_validate(engines[config.teacher])
         ref = collect_characters(config, engine, step.ref(personas), workspace=step.workspace, seed=step.seed)
