@@ -4,7 +4,8 @@
 class OpenCharacterError(Exception):
     """A failure that is not the user's mistake (a server went away, a disk is full).
 
-    `hint` says what to do next; the CLI prints it under the message.
+    `hint` says what to do next. The CLI prints it under the message, and so does a traceback. A notebook shows message
+    and hint alone; `%debug` still reaches the frames.
     """
 
     exit_code = 1
@@ -12,6 +13,12 @@ class OpenCharacterError(Exception):
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
         self.hint = hint
+        if hint:
+            self.add_note(f"hint: {hint}")
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows in place of a traceback."""
+        return [f"{type(self).__name__}: {self}", *getattr(self, "__notes__", [])]
 
 
 class UserError(OpenCharacterError):

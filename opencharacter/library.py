@@ -11,6 +11,7 @@ LIBRARY_LABEL = "io.opencharacter.library"
 
 # What these decide is in a step's arguments; prompts have hashes of their own.
 _NOT_IN_RESULTS = {
+    "api",
     "cluster",
     "clusters",
     "components",

@@ -11,11 +11,19 @@ from opencharacter.characters.text import parse_profile
 from opencharacter.errors import UserError
 
 
-def load_profile(path: Path) -> CharacterProfile:
+def load_profile(path: str | Path) -> CharacterProfile:
     """Read a profile: a JSON object, or the published text form that starts with `Name:`.
 
-    Raises `UserError` naming the file and the line or key at fault.
+    Args:
+        path: The file.
+
+    Raises:
+        UserError: The message names the file and the line or key at fault.
+
+    Example:
+        >>> profile = load_profile("profile.json")
     """
+    path = Path(path)
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:

@@ -12,6 +12,7 @@ from pydantic import (
     model_validator,
 )
 
+from opencharacter import html
 from opencharacter.hashing import digest
 
 
@@ -69,3 +70,9 @@ class CharacterProfile(BaseModel):
     def missing(self) -> list[str]:
         """The attributes of the eight that the profile lacks."""
         return [name for name in ATTRIBUTES if getattr(self, name) is None]
+
+    def _repr_html_(self) -> str:
+        """How a notebook shows the character."""
+        values = {name: getattr(self, name) for name in (*ATTRIBUTES[1:], "persona")}
+        pairs = ((name.replace("_", " "), text) for name, text in values.items() if text is not None)
+        return html.card(self.name, html.fields(pairs), subtitle=self.id)

@@ -1,6 +1,5 @@
 """The evaluation step: a mixture and models by role in, one row per measurement and their summary out."""
 
-import asyncio
 import json
 import time
 from collections import Counter
@@ -22,6 +21,7 @@ from opencharacter.records.evaluation import Role, is_final
 from opencharacter.storage.jsonl import write_jsonl
 from opencharacter.storage.rowstore import open_rows
 from opencharacter.storage.workspace import Artifact, ArtifactDraft, Workspace
+from opencharacter.system.event_loop import run_coroutine
 from opencharacter.templates import packaged_templates
 
 
@@ -68,7 +68,7 @@ def evaluate(
         measures.append(Judging(config, config.judge, judge, seed))
     distinct = list({subject.digest: subject for subject in reversed(subjects.values())}.values())[::-1]
     questions = pick_questions(config, mixture, seed)
-    measured = asyncio.run(_measure(measures, questions, distinct, workspace))
+    measured = run_coroutine(_measure(measures, questions, distinct, workspace))
     with workspace.create("evaluation", key) as draft:
         _write(draft, measured, weights)
         if (asked := pick_smoke_question(questions)) is not None:

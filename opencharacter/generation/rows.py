@@ -4,6 +4,7 @@ A row has a content address and is kept in the row store with a label. A row tha
 and a call that the journal holds is never repeated.
 """
 
+import asyncio
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
+from weakref import WeakKeyDictionary
 
 from pydantic import BaseModel
 
@@ -22,7 +24,7 @@ from opencharacter.generation.errors import Unusable
 from opencharacter.progress import progress
 from opencharacter.records.models import Usage
 from opencharacter.storage.rowfiles import RowFiles
-from opencharacter.storage.rowstore import RowStore, open_rows
+from opencharacter.storage.rowstore import BUCKETS, RowStore, bucket_of, open_rows
 
 _ENOUGH_TO_JUDGE = 100
 OK = "ok"
@@ -193,7 +195,12 @@ async def make_row(
     if rows is None:
         with tempfile.TemporaryDirectory(prefix="opencharacter-rows-") as folder:
             return await make_row(task, engine, policy, rows=Path(folder))
-    async with open_rows(rows, is_final=policy.is_final) as store:
+    # The row's bucket alone is held, so that other rows can be made at the same time.
+    bucket = bucket_of(task.row_id)
+    async with (
+        _bucket_lock(rows, bucket),
+        open_rows(rows, shard=bucket, shards=BUCKETS, is_final=policy.is_final) as store,
+    ):
         report = await make_rows(store, [task], {task.engine: engine}, seed=policy.seed)
         if report.unanswered:
             raise OpenCharacterError(f"the engine gave no answer: {report.last_error}")
@@ -204,6 +211,14 @@ async def make_row(
             hint="try another model or sampling, or allow more `attempts`",
         )
     return outcome
+
+
+_locks: "WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, int], asyncio.Lock]]" = WeakKeyDictionary()
+
+
+def _bucket_lock(rows: RowFiles | Path, bucket: int) -> asyncio.Lock:
+    """Rows of one bucket that are asked for at the same time are made one after the other: a bucket has one writer."""
+    return _locks.setdefault(asyncio.get_running_loop(), {}).setdefault((str(rows), bucket), asyncio.Lock())
 
 
 def _left_to_make(store: RowStore, tasks: Iterable[RowTask], report: RowsReport) -> dict[str, list[RowTask]]:

@@ -1,6 +1,5 @@
 """The two halves of a sharded stage: shards make rows in the row store, then one task collects them."""
 
-import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -19,6 +18,7 @@ from opencharacter.storage.jsonl import write_jsonl
 from opencharacter.storage.rowfiles import RowFiles
 from opencharacter.storage.rowstore import BUCKETS, open_rows, read_rows
 from opencharacter.storage.workspace import Artifact, ArtifactDraft, Workspace
+from opencharacter.system.event_loop import run_coroutine
 
 Item = TypeVar("Item")
 
@@ -65,7 +65,7 @@ def make_shard(
     if ref and _count_rows(files, shard) >= ref.stats["stored_rows"]:
         return ref
     started = time.monotonic()
-    report = asyncio.run(_make_rows(files, what, tasks(), engines, shard, policy))
+    report = run_coroutine(_make_rows(files, what, tasks(), engines, shard, policy))
     wall_s = time.monotonic() - started
     if report.unanswered:
         raise OpenCharacterError(

@@ -1,8 +1,11 @@
 """The rows that the steps pass to each other. All are JSON objects in JSONL files, one a line."""
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from opencharacter import html
 
 Role = Literal["system", "user", "assistant"]
 Strategy = Literal["R", "G", "general"]
@@ -96,6 +99,12 @@ class DialogueRow(BaseModel):
     usage: Usage = Usage()
     extra: dict[str, Any] = Field(default_factory=dict, description="unknown keys of imported rows")
 
+    def _repr_html_(self) -> str:
+        """How a notebook shows the dialogue."""
+        status = f"{self.status}: {self.reason}" if self.reason else self.status
+        subtitle = f"{status} · character {self.character_id} · {self.corpus} · {self.model}"
+        return _conversation_card(self.strategy, self.turns, subtitle)
+
 
 class TrainingRow(BaseModel):
     """A row of the mixture, in chat `messages` form; what TRL reads and what evaluation asks."""
@@ -113,3 +122,12 @@ class TrainingRow(BaseModel):
     prompt_view: Literal["persona_and_profile", "profile", "persona", "none"] = Field(
         description="what of the character the system message holds"
     )
+
+    def _repr_html_(self) -> str:
+        """How a notebook shows the row."""
+        return _conversation_card(self.strategy, self.messages, f"{self.cell} · {self.source} · {self.licence}")
+
+
+def _conversation_card(strategy: Strategy, turns: Sequence[Turn], subtitle: str) -> str:
+    title = {"R": "R (rewritten)", "G": "G (generated)", "general": "general instruction"}[strategy]
+    return html.card(title, html.conversation((turn.role, turn.content) for turn in turns), subtitle=subtitle)
