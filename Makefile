@@ -12,7 +12,7 @@ help:  ## show this list
 	@echo "Usage: make TARGET [VARIABLE=VALUE...]"
 	@sed -nE 's/^([a-z-]+):([^=].*)?## (.*)/  \1\t\3/p' $(MAKEFILE_LIST) | expand -t 20
 
-demo: install  ## run the whole pipeline here on a small model; ends with an answer of the tuned model
+demo: install  ## run the whole pipeline here on a small model; ends with the answers of the base and the tuned model
 	$(BIN)/opencharacter demo --workdir $(WORK)
 
 images:  ## build the container images (docs/images.md): [IMAGES=...] [PUSH=FILE] [BUILD_FLAGS=...]

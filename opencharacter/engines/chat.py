@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -96,8 +96,9 @@ class ChatEngine:
         *,
         seed: int,
         json_schema: dict[str, Any] | None = None,
+        extra: Mapping[str, Any] | None = None,
     ) -> ChatReply:
-        """Ask for one answer.
+        """Ask for one answer. `extra` holds fields of the request that the server is known to take.
 
         `seed` may be any integer; it is folded to 31 bits, which every server takes. Raises `ChatFailed` if this call
         failed for good, `EngineDown` if the server counts as down.
@@ -108,6 +109,8 @@ class ChatEngine:
             "seed": seed % _SEED_RANGE,
             **sampling.model_dump(),
         }
+        if extra:
+            request["extra_body"] = dict(extra)
         async with self._limit.slot():
             self._raise_if_down()
             client = await self._ready_client()

@@ -176,9 +176,14 @@ async def _ask_all(
     row of status `engine_failure`. Raises `EngineDown` if the server is gone.
     """
 
+    # A penalty that only one of the models has by default would make the comparison unfair. Our own servers take this.
+    extra = {"repetition_penalty": 1.0} if engine.base_url is None else None
+
     def task(call: _Call) -> RowTask:
         async def make(calls: RowCalls) -> StoredRow:
-            content = await calls.record("reply", call.messages, seed=call.seed, schema=call.schema, read=read)
+            content = await calls.record(
+                "reply", call.messages, seed=call.seed, schema=call.schema, extra=extra, read=read
+            )
             return StoredRow(content, content["status"])
 
         return RowTask(call.row_id, engine.model, call.sampling, make, _failed)

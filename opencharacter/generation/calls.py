@@ -1,6 +1,6 @@
 """The LLM calls of one row: made once, recorded in the journal, and read back from then on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pydantic import BaseModel
@@ -67,13 +67,17 @@ class RowCalls:
         *,
         seed: int,
         schema: dict[str, object] | None = None,
+        extra: Mapping[str, Any] | None = None,
         read: Callable[[ChatReply], dict[str, Any]],
     ) -> dict[str, Any]:
-        """What the journal keeps of the call `key`: `read` of its reply. Raises `ChatFailed` and `EngineDown`."""
+        """What the journal keeps of the call `key`: `read` of its reply. Raises `ChatFailed` and `EngineDown`.
+
+        `extra` holds fields of the request that the server is known to take.
+        """
         if key in self._recorded:
             self.reused += 1
             return self._recorded[key]
-        reply = await self._engine.chat(messages, self._sampling, seed=seed, json_schema=schema)
+        reply = await self._engine.chat(messages, self._sampling, seed=seed, json_schema=schema, extra=extra)
         payload = read(reply)
         await self._store.record(self._row_id, key, payload)
         self.made += reply.usage

@@ -1,8 +1,16 @@
 """The report of a run: one HTML file that needs no network."""
 
-from opencharacter.reporting.inputs import ReportInputs, ServedAnswer
+from opencharacter.reporting.inputs import ModelAnswer, ReportInputs, ServedAnswer
 from opencharacter.reporting.report import write_report
 from opencharacter.reporting.scores import verdict
 from opencharacter.reporting.step import REPORT_FILE, make_report
 
-__all__ = ["REPORT_FILE", "ReportInputs", "ServedAnswer", "make_report", "verdict", "write_report"]
+__all__ = [
+    "REPORT_FILE",
+    "ModelAnswer",
+    "ReportInputs",
+    "ServedAnswer",
+    "make_report",
+    "verdict",
+    "write_report",
+]

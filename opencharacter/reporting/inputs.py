@@ -2,21 +2,43 @@
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from opencharacter.characters.profile import CharacterProfile
 from opencharacter.storage.workspace import Artifact
 
 
+class ModelAnswer(BaseModel):
+    """What a model answered."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: str | None = Field(default=None, description="the model's address, such as models:/NAME@champion")
+    text: str
+    fault: str | None = Field(default=None, description="why the text counts as incoherent, and is not shown at once")
+    cut: bool = Field(default=False, description="the model had not ended it; the text is its whole sentences")
+    draws: int = Field(default=1, description="how often the model was asked until a text was coherent")
+
+
 class ServedAnswer(BaseModel):
-    """What the served model said at the end of a run, as a character that it never saw."""
+    """One question to a character that training never saw, as the tuned model and the base model answer it."""
 
     model_config = ConfigDict(extra="forbid")
 
     profile: CharacterProfile
     question: str
-    answer: str
-    model: str | None = Field(default=None, description="the model's address, such as models:/NAME@champion")
+    tuned: ModelAnswer
+    base: ModelAnswer | None = Field(default=None, description="the same question, prompt and sampling")
+    notes: list[str] = Field(default=[], description="how the answers were drawn, and what to expect of them")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_an_older_report(cls, fields: Any) -> Any:
+        """Reports of version 0.1 hold one answer."""
+        if not isinstance(fields, dict) or "answer" not in fields:
+            return fields
+        kept = {name: fields[name] for name in fields if name not in ("answer", "model")}
+        return kept | {"tuned": {"text": fields["answer"], "model": fields.get("model")}}
 
 
 class ReportInputs(BaseModel):

@@ -1,6 +1,6 @@
 """Serving: the KServe transformer, a server on this machine, a terminal chat, and versions rolled out on KServe."""
 
-from opencharacter.serving.chat import Conversation, chat_in_terminal
+from opencharacter.serving.chat import Conversation, chat_in_terminal, printable
 from opencharacter.serving.config import DeployConfig
 from opencharacter.serving.deployment import DeployableModel, deployment_manifest
 from opencharacter.serving.local_server import Endpoint, Server, run_transformer, serve, serve_until_interrupted
@@ -33,6 +33,7 @@ __all__ = [
     "deploy",
     "deployment_manifest",
     "inference_service",
+    "printable",
     "roll_out",
     "run_transformer",
     "serve",

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -45,29 +45,35 @@ class Conversation:
             timeout=openai.Timeout(_READ_TIMEOUT_S, connect=_CONNECT_TIMEOUT_S),
         )
         self._messages: list[Any] = []
+        self.finish_reason: str | None = None
+        """Why the last answer ended: `stop` where the model ended it, `length` where it was cut."""
         with self._told():
             self.model = model or self._client.models.list().data[0].id
 
-    def ask(self, message: str) -> Iterator[str]:
+    def ask(self, message: str, *, sampling: Mapping[str, Any] | None = None) -> Iterator[str]:
         """Send a message and yield the answer piece by piece.
 
+        `sampling` holds fields of the request, such as `temperature`; the server has defaults for the rest.
         The turn joins the conversation once the answer is complete; an interrupted or failed one leaves no trace.
         Raises `UserError` where the endpoint refuses the request, `OpenCharacterError` where it fails.
         """
         turn: Any = {"role": "user", "content": message}
+        self.finish_reason = None
         pieces: list[str] = []
         with self._told():
             stream = self._client.chat.completions.create(
                 model=self.model,
                 messages=[*self._messages, turn],
                 stream=True,
-                extra_body={"character": self._character},
+                extra_body={**(sampling or {}), "character": self._character},
             )
             with stream:
                 for chunk in stream:
-                    if chunk.choices and (piece := chunk.choices[0].delta.content):
-                        pieces.append(piece)
-                        yield piece
+                    for choice in chunk.choices[:1]:
+                        self.finish_reason = choice.finish_reason or self.finish_reason
+                        if piece := choice.delta.content:
+                            pieces.append(piece)
+                            yield piece
         self._messages += [turn, {"role": "assistant", "content": "".join(pieces)}]
 
     def reset(self) -> None:
@@ -94,6 +100,11 @@ class Conversation:
             raise OpenCharacterError(f"{self._url}: {error.message}") from error
         except httpx.HTTPError as error:
             raise OpenCharacterError(f"{self._url}: the connection broke in mid-answer") from error
+
+
+def printable(text: str) -> str:
+    """A model's text without control characters, which must not steer the terminal."""
+    return _CONTROL.sub("", text)
 
 
 def chat_in_terminal(
@@ -150,8 +161,7 @@ def _read_line(console: "Console") -> str | None:
 
 def _print_answer(console: "Console", pieces: Iterator[str]) -> None:
     for piece in pieces:
-        # A model's text must not steer the terminal.
-        console.print(_CONTROL.sub("", piece), end="", markup=False, soft_wrap=True)
+        console.print(printable(piece), end="", markup=False, soft_wrap=True)
     console.print()
 
 

@@ -16,6 +16,16 @@ class LoraSettings(BaseModel):
     target_modules: str | list[str] = "all-linear"
 
 
+class GenerationDefaults(BaseModel):
+    """Sampling that a server uses where a request sets none. The evaluation sets all of these by itself."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    temperature: float = Field(gt=0, le=2)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    repetition_penalty: float = Field(default=1.0, gt=0, le=2, description="above 1: against repetitions")
+
+
 class SftConfig(BaseModel):
     """SFT with TRL. Defaults are the paper's where it gives them (Adam 0.9/0.95, lr 1e-5 falling linearly to 1e-6)."""
 
@@ -42,6 +52,9 @@ class SftConfig(BaseModel):
     gradient_checkpointing: bool = True
     processes: int = Field(default=1, ge=1, description="training processes (GPUs), over all nodes")
     zero_stage: Literal[0, 2, 3] = Field(default=3, description="DeepSpeed ZeRO; used when processes > 1")
+    generation_config: GenerationDefaults | None = Field(
+        default=None, description="written to the model's generation_config.json; none: as the base model has it"
+    )
     save_steps: int = Field(default=200, ge=1, description="optimiser steps between checkpoints")
     logging_steps: int = Field(default=5, ge=1)
 

@@ -1,10 +1,11 @@
 import asyncio
+import contextlib
 import json
 
 import pytest
 from support.fake_llm import Fault, default_answer
 
-from opencharacter.engines import EngineConfig
+from opencharacter.engines import EngineConfig, VllmServer
 from opencharacter.evaluation import EvaluateConfig, JudgeConfig, Subject
 from opencharacter.evaluation.judging import Judging
 from opencharacter.evaluation.questions import pick_questions
@@ -59,6 +60,20 @@ async def test_models_get_the_system_prompt_of_training_and_the_judge_sees_quest
     for answer in found.answers:
         about = [text for text in prompts if answer.answer in text and answer.conversation[-1].content in text]
         assert len(about) >= DIMENSIONS
+
+
+async def test_no_model_answers_under_a_penalty_of_its_own(judge_with, fake_llm, tmp_path, monkeypatch) -> None:
+    @contextlib.contextmanager
+    def serve(*_, **__):
+        yield VllmServer(fake_llm.base_url, 0, tmp_path / "log")
+
+    monkeypatch.setattr("opencharacter.engines.opening.serve_vllm", serve)
+    (tmp_path / "config.json").write_text("{}")
+    await judge_with(base_url=None, weights=str(tmp_path))
+    assert {call.request["repetition_penalty"] for call in fake_llm.calls} == {1.0}
+    fake_llm.calls.clear()
+    await judge_with(model="elsewhere")
+    assert not any("repetition_penalty" in call.request for call in fake_llm.calls), "not all servers take it"
 
 
 async def test_a_second_run_makes_no_call(judge_with, fake_llm) -> None:

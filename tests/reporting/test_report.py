@@ -12,7 +12,7 @@ from support.small_run import OutputMaker, answer, dialogue, profile, session, s
 from opencharacter.characters.profile import CharacterProfile
 from opencharacter.mixing.statistics import Figures
 from opencharacter.records.evaluation import AnswerRow, GateDecision, Summary
-from opencharacter.reporting import REPORT_FILE, ReportInputs, ServedAnswer, make_report, write_report
+from opencharacter.reporting import REPORT_FILE, ModelAnswer, ReportInputs, ServedAnswer, make_report, write_report
 from opencharacter.storage.workspace import Workspace
 
 ROSA = profile("Rosa Quispe")
@@ -106,7 +106,13 @@ def whole(make_output: OutputMaker) -> ReportInputs:
         ),
         decision=GATE,
         registered={"name": "opencharacter", "version": 3, "uri": "/weights", "digest": "c" * 64, "tags": {}},
-        served=ServedAnswer(profile=ROSA, question="Are you there?", answer="Where else <b>would</b> I be?"),
+        served=ServedAnswer(
+            profile=ROSA,
+            question="Are you there?",
+            base=ModelAnswer(text="As a baker, yes.", model="org/base", draws=2),
+            tuned=ModelAnswer(text="Where else <b>would</b> I be?", model="models:/opencharacter@champion"),
+            notes=["Both got the same prompt."],
+        ),
     )
 
 
@@ -141,9 +147,24 @@ def test_the_whole_run_is_shown(whole: ReportInputs, tmp_path: Path) -> None:
         "A lively answer.",
         "near duplicate answer",
         "Where else <b>would</b> I be?",
+        "Base model · org/base As a baker, yes. Draw 2;",
+        "Both got the same prompt.",
         "Grew ninety kinds of potato.",
     ):
         assert expected in text
+
+
+def test_an_answer_that_is_not_coherent_is_named_and_folded_away(whole: ReportInputs, tmp_path: Path) -> None:
+    assert whole.served is not None
+    noise = ModelAnswer(text="E** Site any mistakes?", fault="1 of its 4 words are unreadable", draws=3)
+    page = Page(render(whole.model_copy(update={"served": whole.served.model_copy(update={"tuned": noise})}), tmp_path))
+    named = "No coherent answer in 3 draws: in the last one, 1 of its 4 words are unreadable. Show it E** Site"
+    assert named in page.text
+
+
+def test_a_report_of_the_version_that_held_one_answer_is_still_read() -> None:
+    old = {"profile": ROSA.model_dump(), "question": "Are you there?", "answer": "Yes.", "model": "models:/m@champion"}
+    assert ServedAnswer.model_validate(old).tuned == ModelAnswer(text="Yes.", model="models:/m@champion")
 
 
 def test_text_is_data(whole: ReportInputs, tmp_path: Path) -> None:

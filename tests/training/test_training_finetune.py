@@ -1,5 +1,6 @@
 """The training process from inside: packing, LoRA, base models without a chat template."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,15 @@ def test_lora_ends_as_plain_weights(base: Path, tmp_path: Path) -> None:
     assert changed == {name for name in before if "_proj" in name}
     result = Result.model_validate_json(job.result.read_text())
     assert [point.step for point in result.losses] == [1, 2, 3], "the curve reaches the last step"
+
+
+def test_the_model_folder_holds_the_sampling_that_servers_use_by_default(base: Path, tmp_path: Path) -> None:
+    sampling = {"temperature": 0.6, "top_p": 0.9, "repetition_penalty": 1.1}
+    trainer = _trainer(_job(tmp_path, base, generation_config=sampling))
+    trainer.save_model(str(tmp_path / "saved"))
+    saved = json.loads((tmp_path / "saved" / "generation_config.json").read_text())
+    assert saved.items() >= (sampling | {"do_sample": True}).items()
+    assert "eos_token_id" in saved
 
 
 def test_a_base_model_without_a_chat_template_gets_one_or_is_refused(base: Path, tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ def load_base(job: Job, precision: Precision) -> tuple[Any, Any]:
     """The base model and its tokenizer, ready to be trained.
 
     A model without a chat template is given one. The end-of-turn token that will be learned is among those that end a
-    generation. Raises `UserError` for a folder without safetensors or with a chat template that can't be trained with.
+    generation, and sampling has the configured defaults. Raises `UserError` for a folder without safetensors or with a
+    chat template that can't be trained with.
     """
     from transformers import AutoTokenizer
 
@@ -24,6 +25,8 @@ def load_base(job: Job, precision: Precision) -> tuple[Any, Any]:
     if not tokenizer.chat_template:
         _add_chat_template(job, model, tokenizer)
     _stop_at(model, end_of_turn(tokenizer))
+    if job.config.generation_config:
+        model.generation_config.update(do_sample=True, **job.config.generation_config.model_dump())
     return model, tokenizer
 
 
