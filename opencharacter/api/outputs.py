@@ -14,10 +14,10 @@ from opencharacter.characters.profile import CharacterProfile
 from opencharacter.errors import UserError
 from opencharacter.records.evaluation import ScoreRow, Summary
 from opencharacter.records.models import DialogueRow, Persona, Session, TrainingRow
+from opencharacter.records.training import LossPoint
 from opencharacter.storage import workspace as storage
 from opencharacter.storage.artifacts import Artifact
 from opencharacter.storage.jsonl import read_models
-from opencharacter.training.job import LossPoint
 
 if TYPE_CHECKING:
     import pandas

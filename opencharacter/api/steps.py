@@ -18,10 +18,10 @@ from opencharacter.errors import UserError
 from opencharacter.hashing import digest
 from opencharacter.records.evaluation import ScoreRow
 from opencharacter.records.models import DialogueRow, TrainingRow
+from opencharacter.records.training import LossPoint
 from opencharacter.storage.artifacts import Artifact
 from opencharacter.storage.jsonl import write_jsonl
 from opencharacter.storage.workspace import Workspace
-from opencharacter.training.job import LossPoint
 
 
 @public

@@ -3,7 +3,7 @@
 from pydantic import ValidationError
 
 from opencharacter.registry.client import is_missing, mlflow_client
-from opencharacter.registry.models import DEPLOYMENT_TAG, Deployment, RegisteredModel
+from opencharacter.registry.models import DEPLOYMENT_TAG, Deployment, RegisteredModel, registered_model
 from opencharacter.registry.versions import find_aliases
 
 
@@ -24,7 +24,7 @@ def find_alias(name: str, alias: str) -> RegisteredModel | None:
             if is_missing(error):  # deleted in between
                 return None
             raise
-        return RegisteredModel.of(version, tuple(sorted(key for key in aliases if aliases[key] == aliases[alias])))
+        return registered_model(version, tuple(sorted(key for key in aliases if aliases[key] == aliases[alias])))
 
 
 def read_deployment(version: RegisteredModel) -> Deployment | None:
@@ -56,7 +56,7 @@ def record_replaced(name: str, version: int, deployment: Deployment) -> None:
 
     with mlflow_client() as client:
         try:
-            before = read_deployment(RegisteredModel.of(client.get_model_version(name, str(version)), ()))
+            before = read_deployment(registered_model(client.get_model_version(name, str(version)), ()))
         except MlflowException as error:
             if is_missing(error):
                 return

@@ -5,6 +5,8 @@ from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from opencharacter.records.registry import RegisteredModel
+
 CHALLENGER = "challenger"
 """Alias of the version that was registered last."""
 CHAMPION = "champion"
@@ -28,30 +30,17 @@ FORCED, GATED = "forced: ", "gate: "
 """How `REASON_TAG` starts."""
 
 
-class RegisteredModel(BaseModel):
-    """A version of a registered model."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
-    version: int
-    uri: str = Field(description="the folder of the weights: a local path or s3:// prefix")
-    digest: str = Field(description="`hashing.tree_digest` of that folder")
-    aliases: tuple[str, ...] = ()
-    tags: dict[str, str] = Field(default_factory=dict, description="prompt hash, data set digest, licences, base model")
-
-    @classmethod
-    def of(cls, version: Any, aliases: tuple[str, ...]) -> "RegisteredModel":
-        """From MLflow's model version, which does not always know its aliases."""
-        tags = dict(version.tags)
-        return cls(
-            name=version.name,
-            version=int(version.version),
-            uri=tags.get(URI_TAG, version.source),
-            digest=tags.get(DIGEST_TAG, ""),
-            aliases=aliases,
-            tags=tags,
-        )
+def registered_model(version: Any, aliases: tuple[str, ...]) -> RegisteredModel:
+    """A version as MLflow describes it; MLflow's model version does not always know its aliases."""
+    tags = dict(version.tags)
+    return RegisteredModel(
+        name=version.name,
+        version=int(version.version),
+        uri=tags.get(URI_TAG, version.source),
+        digest=tags.get(DIGEST_TAG, ""),
+        aliases=aliases,
+        tags=tags,
+    )
 
 
 class Verdict(Protocol):

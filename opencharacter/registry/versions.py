@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from opencharacter.errors import UserError
 from opencharacter.registry.client import is_missing, mlflow_client
 from opencharacter.registry.config import RegistryConfig
-from opencharacter.registry.models import CHAMPION, RegisteredModel
+from opencharacter.registry.models import CHAMPION, RegisteredModel, registered_model
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -67,7 +67,7 @@ def _versions(client: "MlflowClient", name: str) -> list[RegisteredModel]:
         raise _unknown_model(client, name)
     found = client.search_model_versions(f"name='{name}'", order_by=["version_number DESC"], max_results=10_000)
     return [
-        RegisteredModel.of(
+        registered_model(
             version, tuple(sorted(alias for alias, number in aliases.items() if number == int(version.version)))
         )
         for version in found

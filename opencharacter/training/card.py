@@ -4,36 +4,20 @@ import re
 from typing import Any
 
 import yaml
-from pydantic import BaseModel
 
+from opencharacter.records.training import Lineage, LossPoint
 from opencharacter.training.config import SftConfig
-from opencharacter.training.job import LossPoint, Result
+from opencharacter.training.job import Result
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 
 
-class Lineage(BaseModel):
-    """Where a model comes from; kept in the model folder as `opencharacter/model.json`."""
-
-    base_model: str
-    mixture_uri: str
-    mixture_digest: str
-    licences: dict[str, int]
-    """Licence → rows of the training data under it. The base model's own is not among them."""
-    prompt_hash: str
-    """Content hash of `system.md` beside it, the template of every system prompt that it was trained on."""
-    library: str
-    seed: int
-    config: SftConfig
-
-
-def model_card(lineage: Lineage, result: Result) -> str:
+def model_card(lineage: Lineage, config: SftConfig, result: Result) -> str:
     """Markdown with the hub's YAML header."""
     header: dict[str, Any] = {"library_name": "transformers", "pipeline_tag": "text-generation"}
     if _HUB_ID.fullmatch(lineage.base_model):
         header["base_model"] = lineage.base_model
     header["tags"] = ["opencharacter", "role-play", "trl", "sft"]
-    config = lineage.config
     method = f"LoRA (rank {config.lora.rank}, alpha {config.lora.alpha}), merged" if config.lora else "full fine-tuning"
     spread = f"{result.world_size} process(es)" + (f", ZeRO-{config.deepspeed_stage}" if config.deepspeed_stage else "")
     hyperparameters = config.model_dump(exclude={"base_model", "lora"}, exclude_none=True)

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from opencharacter.errors import OpenCharacterError, UserError
+from opencharacter.records.training import LossPoint
 from opencharacter.storage.workspace import Artifact
 from opencharacter.training.config import SftConfig
 
@@ -103,18 +104,6 @@ class Job(BaseModel):
     result: Path
     seed: int
     tracking: Tracking
-
-
-class LossPoint(BaseModel):
-    """The training loss over the optimiser steps since the point before."""
-
-    step: int
-    epoch: float
-    loss: float
-    """Mean over response tokens, nats."""
-    learning_rate: float
-    grad_norm: float
-    tokens_per_s: float
 
 
 class RowCounts(BaseModel):

@@ -8,11 +8,12 @@ from typing import Any
 from opencharacter import library
 from opencharacter.engines import localize_model
 from opencharacter.errors import UserError
+from opencharacter.records.training import Lineage
 from opencharacter.storage.jsonl import write_jsonl
 from opencharacter.storage.workspace import Artifact, ArtifactDraft, Workspace
 from opencharacter.system.hardware import visible_gpus
 from opencharacter.templates import Template, load_template
-from opencharacter.training.card import Lineage, model_card
+from opencharacter.training.card import model_card
 from opencharacter.training.job import Job, NodeArguments, Nodes, Result, Tracking
 from opencharacter.training.launch import exclusive, run_workers
 
@@ -104,11 +105,11 @@ def _describe(draft: ArtifactDraft, result: Result, task: NodeArguments) -> None
         prompt_hash=prompt.hash,
         library=library.fingerprint(),
         seed=task.seed,
-        config=task.config,
+        config=task.config.model_dump(mode="json"),
     )
     _write_model_folder(draft, lineage, prompt)
     write_jsonl(draft.path / "loss.jsonl", result.losses)
-    (draft.path / "README.md").write_text(model_card(lineage, result), encoding="utf-8")
+    (draft.path / "README.md").write_text(model_card(lineage, task.config, result), encoding="utf-8")
     draft.counts |= result.rows.model_dump()
     draft.stats |= result.model_dump(exclude={"rows", "losses"}) | {"final_loss": result.losses[-1].loss}
 

@@ -18,12 +18,13 @@ from support.small_mixture import make_mixture, small_rows
 from support.tiny_llama import save_tiny_llama
 
 from opencharacter.errors import UserError
+from opencharacter.records.training import LossPoint
 from opencharacter.storage.jsonl import read_models
 from opencharacter.storage.workspace import Artifact, Workspace
 from opencharacter.system.cache import CACHE_VARIABLE
 from opencharacter.templates import load_template
 from opencharacter.training import SftConfig, train
-from opencharacter.training.job import LossPoint, NodeArguments
+from opencharacter.training.job import NodeArguments
 from opencharacter.training.sft import output_key
 from opencharacter.training.trainjob import TrainJobSettings
 from opencharacter.training.trainjob.manifest import train_job

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from opencharacter.errors import OpenCharacterError
-from opencharacter.training.job import Job, LossPoint, Result
+from opencharacter.records.training import LossPoint
+from opencharacter.training.job import Job, Result
 
 _log = logging.getLogger(__name__)
 

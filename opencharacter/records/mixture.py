@@ -1,0 +1,57 @@
+"""The statistics of a mixture, as its `statistics.json` holds them."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from opencharacter.records.models import Cell
+
+
+class HistogramBin(BaseModel):
+    """Rows of up to so many tokens, and more than the bin before."""
+
+    up_to: int
+    rows: int
+
+
+class TokenStatistics(BaseModel):
+    """Row lengths in tokens; only the total is known of an empty cell."""
+
+    total: int
+    mean: float | None = None
+    percentiles: dict[str, int] = Field(default_factory=dict, description="p5, p25, ... p100 → tokens")
+    histogram: list[HistogramBin] = []
+
+
+class CellStatistics(BaseModel):
+    """One cell of the split grid; dictionaries hold rows by name."""
+
+    rows: int
+    characters: int
+    sessions: int
+    strategies: dict[str, int]
+    corpora: dict[str, int]
+    licences: dict[str, int]
+    prompt_views: dict[str, int]
+    teachers: dict[str, int]
+    tokens: TokenStatistics
+
+
+class SourceStatistics(BaseModel):
+    """Rows that come from a data set."""
+
+    part: str = Field(description="`sessions` or `characters`")
+    source: str
+    licence: str
+    rows: int
+
+
+class MixtureStatistics(BaseModel):
+    """The file `statistics.json`."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    cells: dict[Cell, CellStatistics]
+    duplicate_personas: int
+    dropped: dict[str, int] = Field(description="rows left out, by reason")
+    licences: dict[str, int] = Field(description="rows by licence that binds them")
+    sources: list[SourceStatistics]
+    warnings: list[str]

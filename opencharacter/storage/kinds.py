@@ -1,0 +1,232 @@
+"""The kinds of output: the files that each one holds, and the model of what is in them.
+
+Steps use the files below: `CHARACTERS.write(draft.path, profiles)`, `CHARACTERS.read(artifact)`. Names and models of
+files are in this module only. `KINDS` lists the files by kind, and `rows(artifact)` reads the rows of any output.
+"""
+
+import difflib
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar, get_args
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from opencharacter.characters.profile import CharacterProfile
+from opencharacter.errors import OpenCharacterError, UserError
+from opencharacter.records.evaluation import AnswerRow, ScoreRow, Summary
+from opencharacter.records.mixture import MixtureStatistics
+from opencharacter.records.models import Cell, DialogueRow, Persona, Session, TrainingRow
+from opencharacter.records.registry import RegisteredModel
+from opencharacter.records.rows import BadRow
+from opencharacter.records.training import Lineage, LossPoint
+from opencharacter.storage.artifacts import Artifact
+from opencharacter.storage.jsonl import read_jsonl, read_models, write_jsonl
+from opencharacter.storage.workspace import Workspace
+
+M = TypeVar("M", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class OutputFile:
+    """A file of an output; `name` is its path inside the output's folder."""
+
+    name: str
+
+    def exists(self, artifact: Artifact) -> bool:
+        """Whether the output has the file."""
+        return artifact.file(self.name).is_file()
+
+    def path(self, artifact: Artifact) -> Path:
+        """The file on this machine, fetched if needed. Raises `UserError` if the output does not have it."""
+        path = artifact.file(self.name)
+        if not path.is_file():
+            kinds = " or ".join(kind.name for kind in KINDS.values() if self in (*kind.rows, *kind.files))
+            raise UserError(
+                f"{artifact.uri}: the output has no file {self.name}",
+                hint=f"it is of kind {artifact.kind}; expected one of kind {kinds}",
+            )
+        return path
+
+
+@dataclass(frozen=True)
+class RowsFile(OutputFile, Generic[M]):
+    """A JSONL file of rows."""
+
+    model: type[M]
+
+    def read(self, artifact: Artifact) -> Iterator[M]:
+        """The rows, one after the other. Raises `UserError` if the file is absent or damaged."""
+        return read_models(self.path(artifact), self.model)
+
+    def read_raw(self, artifact: Artifact) -> Iterator[dict[str, Any]]:
+        """The rows as dictionaries, which takes half the time: the step that wrote them has validated them."""
+        return read_jsonl(self.path(artifact))
+
+    def write(self, folder: Path, rows: Iterable[M | dict[str, Any]]) -> int:
+        """Write the rows into the folder of a draft. Returns their number."""
+        return write_jsonl(folder / self.name, rows)
+
+
+@dataclass(frozen=True)
+class JsonFile(OutputFile, Generic[M]):
+    """A file that holds one JSON object."""
+
+    model: type[M]
+
+    def read(self, artifact: Artifact) -> M:
+        """The object. Raises `UserError` if the file is absent, `OpenCharacterError` if it is damaged."""
+        path = self.path(artifact)
+        try:
+            return self.model.model_validate_json(path.read_bytes())
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"])) or "the file"
+            raise OpenCharacterError(f"{artifact.uri}/{self.name}: {place}: {first['msg']}") from error
+
+    def write(self, folder: Path, value: M) -> None:
+        """Write the object into the folder of a draft."""
+        text = json.dumps(value.model_dump(mode="json", exclude_unset=True), ensure_ascii=False, indent=2)
+        (folder / self.name).write_text(text + "\n", encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class TextFile(OutputFile):
+    """A file of text."""
+
+    def read(self, artifact: Artifact) -> str:
+        """The text. Raises `UserError` if the file is absent."""
+        return self.path(artifact).read_text(encoding="utf-8")
+
+    def write(self, folder: Path, text: str) -> None:
+        """Write the text into the folder of a draft."""
+        (folder / self.name).write_text(text, encoding="utf-8", newline="\n")
+
+
+class RejectedRow(BaseModel):
+    """A row that is not in the output, and why; the other keys are those of the step that rejected it."""
+
+    model_config = ConfigDict(extra="allow")
+
+    reason: str
+
+
+class DatasetCharacter(BaseModel):
+    """The id that a published data set gives a character, and ours. Equal characters have one id of ours."""
+
+    release_id: str
+    character_id: str
+
+
+PERSONAS = RowsFile("personas.jsonl.zst", Persona)
+SESSIONS = RowsFile("sessions.jsonl.zst", Session)
+QUARANTINE = RowsFile("quarantine.jsonl", BadRow)
+CHARACTERS = RowsFile("characters.jsonl.zst", CharacterProfile)
+DIALOGUES = RowsFile("dialogues.jsonl.zst", DialogueRow)
+REJECTED = RowsFile("rejected.jsonl", RejectedRow)
+DATASET_CHARACTERS = RowsFile("release_ids.jsonl", DatasetCharacter)
+
+CELLS: dict[Cell, RowsFile[TrainingRow]] = {cell: RowsFile(f"{cell}.jsonl.zst", TrainingRow) for cell in get_args(Cell)}
+"""The rows of a mixture: a file for each cell of the split grid."""
+STATISTICS = JsonFile("statistics.json", MixtureStatistics)
+CARD = TextFile("README.md")
+"""The card of a data set or model, in the hub's form."""
+
+WEIGHTS = "model"
+"""The folder of a `model` output that holds weights and tokenizer."""
+LOSS = RowsFile("loss.jsonl", LossPoint)
+LINEAGE = JsonFile(f"{WEIGHTS}/opencharacter/model.json", Lineage)
+SYSTEM_PROMPT = TextFile(f"{WEIGHTS}/opencharacter/system.md")
+
+SCORES = RowsFile("rows.jsonl.zst", ScoreRow)
+ANSWERS = RowsFile("answers.jsonl.zst", AnswerRow)
+SUMMARY = JsonFile("summary.json", Summary)
+SMOKE_QUESTION = TextFile("smoke_question.json")
+
+VERSION = JsonFile("version.json", RegisteredModel)
+SERVICE = TextFile("inferenceservice.yaml")
+REPORT = TextFile("report.html")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of output.
+
+    `rows` are the files that hold its rows, which are read one after the other; empty for a kind without rows.
+    `files` are the other ones.
+    """
+
+    name: str
+    rows: tuple[RowsFile[Any], ...] = ()
+    files: tuple[OutputFile, ...] = ()
+
+    @property
+    def model(self) -> type[BaseModel] | None:
+        """The model of its rows."""
+        return self.rows[0].model if self.rows else None
+
+    def read(self, artifact: Artifact) -> Iterator[Any]:
+        """All rows of an output of this kind. Raises `UserError` if the kind has none, or a file is absent."""
+        if not self.rows:
+            known = ", ".join(kind.name for kind in KINDS.values() if kind.rows)
+            raise UserError(f"{artifact.uri}: an output of kind {self.name} has no rows", hint=f"rows are in: {known}")
+        return (row for file in self.rows for row in file.read(artifact))
+
+
+KINDS: dict[str, Kind] = {
+    kind.name: kind
+    for kind in (
+        Kind("personas", (PERSONAS,), (QUARANTINE,)),
+        Kind("sessions", (SESSIONS,), (QUARANTINE,)),
+        Kind("profiles_rows"),
+        Kind("characters", (CHARACTERS,), (REJECTED, DATASET_CHARACTERS)),
+        Kind("responses_rows"),
+        Kind("dialogues", (DIALOGUES,), (REJECTED,)),
+        Kind("mixture", tuple(CELLS.values()), (CHARACTERS, STATISTICS, QUARANTINE, CARD)),
+        Kind("model", (LOSS,), (LINEAGE, SYSTEM_PROMPT, CARD)),
+        Kind("evaluation", (SCORES,), (ANSWERS, SUMMARY, SMOKE_QUESTION)),
+        Kind("version", files=(VERSION,)),
+        Kind("deployment", files=(SERVICE,)),
+        Kind("report", files=(REPORT,)),
+    )
+}
+"""Every kind of output by name. A kind that ends in `_rows` marks a finished shard; its rows are in the row store."""
+
+
+def kind_of(name: str) -> Kind:
+    """The kind of that name. Raises `UserError` naming the nearest one."""
+    if kind := KINDS.get(name):
+        return kind
+    nearest = difflib.get_close_matches(name, KINDS, n=1)
+    hint = f"did you mean '{nearest[0]}'?" if nearest else f"one of: {', '.join(KINDS)}"
+    raise UserError(f"unknown kind of output '{name}'", hint=hint)
+
+
+def rows(artifact: Artifact, file: str | None = None) -> Iterator[Any]:
+    """The rows of an output as their models: those of its kind, or of one of its files, such as `rejected.jsonl`.
+
+    Raises `UserError` if the kind has no rows or no such file of rows.
+    """
+    kind = kind_of(artifact.kind)
+    if file is None:
+        return kind.read(artifact)
+    tables = {each.name: each for each in (*kind.rows, *kind.files) if isinstance(each, RowsFile)}
+    if file not in tables:
+        raise UserError(f"{artifact.uri}: no file of rows '{file}'", hint=f"one of: {', '.join(tables) or 'none'}")
+    return tables[file].read(artifact)
+
+
+def open_output(workspace: Workspace, kind: str, key: str = "") -> Artifact:
+    """The workspace's output of a kind whose key begins with `key`.
+
+    Raises `UserError` if there is none, or more than one.
+    """
+    found = [each for each in workspace.list(kind_of(kind).name) if each.key.startswith(key)]
+    if len(found) == 1:
+        return found[0]
+    wanted = f"of kind {kind}" + (f" whose key begins with '{key}'" if key else "")
+    if not found:
+        raise UserError(f"{workspace.uri}: no output {wanted}")
+    keys = ", ".join(sorted(each.key[:12] for each in found))
+    raise UserError(f"{workspace.uri}: {len(found)} outputs {wanted}", hint=f"name one by its key: {keys}")
