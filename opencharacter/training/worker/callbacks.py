@@ -7,7 +7,8 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from opencharacter.training.job import Event, LossPoint
+from opencharacter.records.training import LossPoint
+from opencharacter.training.job import Event
 from opencharacter.training.worker.checkpoints import (
     Layout,
     Uploader,
