@@ -10,10 +10,17 @@ from opencharacter.generation.errors import Unusable
 _AI = r"(?:ai|artificial intelligence|(?:large |ai )*language model)\b(?! \w*(?:er|or|ist|ian)\b)"
 """Not when a profession follows: an AI researcher may say what she is."""
 _UNABLE = r"(?:can(?:not|['’]t)|(?:am|['’]m) (?:not able|unable) to)"
+_DECLINED = (
+    r"(?:assist|comply|fulfil|help (?:you )?with th"
+    r"|(?:judge|rate|score|grade|evaluate|assess) (?:this|that|these|the|any|such)\b"
+    r"|(?:give|provide|assign) (?:a|an|any|the) (?:score|rating|grade|judge?ment|evaluation)\b"
+    r"|(?:generate|create|write|produce|provide) (?:this|that|such|any) (?:content|text|response|answer|material)\b)"
+)
+"""What a model declines. A character may say that she cannot swim, or cannot judge a man by his coat."""
 _REFUSALS = re.compile(
     rf"\b(?:as|i am|i['’]m) (?:just |only )?an? {_AI}"
-    rf"|^(?:i(?: am|['’]m) )?(?:so |very )?sorry,? (?:but )?i ?{_UNABLE}"
-    rf"|^i ?(?:{_UNABLE}|won['’]t) (?:assist|comply|fulfil|help (?:you )?with th)",
+    rf"|^\W*(?:i(?: am|['’]m) )?(?:so |very )?sorry,? (?:but )?i ?{_UNABLE}"
+    rf"|^\W*i ?(?:{_UNABLE}|won['’]t) {_DECLINED}",
     re.IGNORECASE,
 )
 _SENTENCE_END = re.compile(r"[.!?…。！？][\"'”’)\]*]*(?=\s|$)")
@@ -66,8 +73,8 @@ def read_object(text: str) -> dict[str, Any]:
         # Text around the object (a greeting, a code fence) is passed over; of several objects the first counts.
         start = text.find("{")
         value = repair_json(text[start:], return_objects=True) if start >= 0 else None
-        if isinstance(value, list):
-            value = next((item for item in value if isinstance(item, dict)), None)
+    if isinstance(value, list):
+        value = next((item for item in value if isinstance(item, dict)), None)
     if isinstance(value, dict) and value:
         return value
     raise Unusable("refusal" if is_refusal(text) else "invalid_json", "it is not a JSON object")
