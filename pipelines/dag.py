@@ -70,22 +70,22 @@ def build_pipeline(config: RunConfig, cluster: Cluster | None = None) -> Any:
             evaluation=scores.outputs["evaluation"],
         )
         version.set_caching_options(False)
-        verdict = gate_step(**common, gate=gate, evaluation=scores.outputs["evaluation"])
+        gated = gate_step(**common, gate=gate, evaluation=scores.outputs["evaluation"])
         report = report_step(
             **common,
             name=config.name,
-            decision=verdict.outputs["decision"],
+            decision=gated.outputs["decision"],
             **data,
             mixture=mixture.outputs["mixture"],
             model=model.outputs["model"],
             evaluation=scores.outputs["evaluation"],
             registered=version.outputs["registered"],
         )
-        with dsl.If(verdict.outputs["Output"] == True, name="promotion"):  # noqa: E712 (KFP builds the condition)
+        with dsl.If(gated.outputs["Output"] == True, name="promotion"):  # noqa: E712 (KFP builds the condition)
             champion = promote_step(
                 **common,
                 registry=registry,
-                decision=verdict.outputs["decision"],
+                decision=gated.outputs["decision"],
                 registered=version.outputs["registered"],
             )
             champion.set_caching_options(False)

@@ -22,7 +22,7 @@ def gate(
     from opencharacter.evaluation import gate as decide
 
     with Step("gate", workspace, run) as step:
-        outcome = decide(GateConfig.model_validate(gate), step.ref(evaluation))
+        gate_decision = decide(GateConfig.model_validate(gate), step.ref(evaluation))
         # A parameter cannot hold null; what may be null in a decision is so by default.
-        Path(decision).write_text(json.dumps(outcome.model_dump(mode="json", exclude_none=True)))
-        return outcome.passed
+        Path(decision).write_text(json.dumps(gate_decision.model_dump(mode="json", exclude_none=True)))
+        return gate_decision.passed

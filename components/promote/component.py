@@ -21,6 +21,6 @@ def promote(
 
     with Step("promote", workspace, run) as step:
         config = RegistryConfig.model_validate(registry)
-        verdict = GateDecision.model_validate(decision)
-        champion = promote(config, version=step.version(registered).version, decision=verdict)
+        gate_decision = GateDecision.model_validate(decision)
+        champion = promote(config, version=step.version(registered).version, decision=gate_decision)
         step.publish_version(champion, promoted)

@@ -55,14 +55,14 @@ def run_and_tell(
 
 
 def outcome(run: "ReportInputs") -> Iterator[str]:
-    """The registered version, and the gate's verdict with its reason."""
-    from opencharacter.reporting import verdict
+    """The registered version, and the gate's decision with its reason."""
+    from opencharacter.reporting import describe_decision
 
     if run.registered:
         yield f"model:  models:/{run.registered['name']}/{run.registered['version']}"
     if run.decision:
-        told = verdict(run.decision)
-        yield f"gate:   {told.headline} ({told.text})"
+        decision = describe_decision(run.decision)
+        yield f"gate:   {decision.headline} ({decision.text})"
 
 
 def report(workdir: Workdir = Path("work")) -> None:

@@ -3,21 +3,21 @@
 from opencharacter.evaluation.evaluating import evaluate
 from opencharacter.evaluation.evaluation_config import EvaluateConfig, GateConfig, JudgeConfig
 from opencharacter.evaluation.gate import gate
-from opencharacter.evaluation.scorers import Measure, Measurement, Subject
+from opencharacter.evaluation.scorers import EvalModel, Scorer, ScorerResult
 from opencharacter.records.evaluation import AnswerRow, Difference, GateDecision, Score, ScoreRow, Summary
 
 __all__ = [
     "AnswerRow",
     "Difference",
+    "EvalModel",
     "EvaluateConfig",
     "GateConfig",
     "GateDecision",
     "JudgeConfig",
-    "Measure",
-    "Measurement",
     "Score",
     "ScoreRow",
-    "Subject",
+    "Scorer",
+    "ScorerResult",
     "Summary",
     "evaluate",
     "gate",

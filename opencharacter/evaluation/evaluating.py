@@ -10,10 +10,10 @@ from typing import get_args
 from opencharacter.engines import EngineConfig, localize_model
 from opencharacter.errors import UserError
 from opencharacter.evaluation.evaluation_config import EvaluateConfig
-from opencharacter.evaluation.judging import Judging
-from opencharacter.evaluation.likelihood import Likelihood
+from opencharacter.evaluation.judging import JudgeScorer
+from opencharacter.evaluation.likelihood import LikelihoodScorer
 from opencharacter.evaluation.questions import Question, pick_questions, pick_smoke_question
-from opencharacter.evaluation.scorers import Measure, Measurement, Subject
+from opencharacter.evaluation.scorers import EvalModel, Scorer, ScorerResult
 from opencharacter.evaluation.summary import summarise
 from opencharacter.hashing import digest, tree_digest
 from opencharacter.library import fingerprint
@@ -36,7 +36,7 @@ def evaluate(
 ) -> Artifact:
     """Measure base, challenger and (if there is one) champion on every cell of the split grid.
 
-    `models` maps roles to folders or other references that engines know; weights that stand under two roles are
+    `models` maps roles to folders or other references that engines know; weights under two roles are
     measured once. The output (kind `evaluation`) holds `rows.jsonl.zst` (`ScoreRow`), `answers.jsonl.zst`
     (`AnswerRow`, empty without a judge), `summary.json` (`Summary`) and `smoke_question.json` (see
     `pick_smoke_question`; absent where no row fits). Finished measurements are kept in the
@@ -47,8 +47,8 @@ def evaluate(
     roles = _check_roles(models)
     if config.judge is not None and judge is None:
         raise UserError("evaluate.judge is set, but no engine was given for it")
-    subjects = {role: _subject(role, models[role]) for role in roles}
-    weights = {role: subject.digest for role, subject in subjects.items()}
+    eval_models = {role: _eval_model(role, models[role]) for role in roles}
+    weights = {role: eval_model.digest for role, eval_model in eval_models.items()}
     key = digest(
         {
             "step": "evaluate",
@@ -61,23 +61,23 @@ def evaluate(
             "library": fingerprint(),
         }
     )
-    if found := workspace.lookup("evaluation", key):
-        return found
-    measures: list[Measure] = [Likelihood(config, _chat_template(subjects["challenger"].folder))]
+    if artifact := workspace.lookup("evaluation", key):
+        return artifact
+    scorers: list[Scorer] = [LikelihoodScorer(config, _chat_template(eval_models["challenger"].folder))]
     if config.judge is not None and judge is not None:
-        measures.append(Judging(config, config.judge, judge, seed))
-    distinct = list({subject.digest: subject for subject in reversed(subjects.values())}.values())[::-1]
+        scorers.append(JudgeScorer(config, config.judge, judge, seed))
+    distinct = list({eval_model.digest: eval_model for eval_model in reversed(eval_models.values())}.values())[::-1]
     questions = pick_questions(config, mixture, seed)
-    measured = run_coroutine(_measure(measures, questions, distinct, workspace))
+    measured = run_coroutine(_score_all(scorers, questions, distinct, workspace))
     with workspace.create("evaluation", key) as draft:
         _write(draft, measured, weights)
-        if (asked := pick_smoke_question(questions)) is not None:
-            (draft.path / "smoke_question.json").write_text(json.dumps(asked, ensure_ascii=False), encoding="utf-8")
+        if (smoke_question := pick_smoke_question(questions)) is not None:
+            (draft.path / "smoke_question.json").write_text(
+                json.dumps(smoke_question, ensure_ascii=False), encoding="utf-8"
+            )
         draft.counts |= {"questions": len(questions)} | Counter(row.status for row in measured.rows)
         draft.stats |= {"wall_s": round(time.monotonic() - began, 3), "usage": measured.usage.model_dump()}
-    ref = workspace.lookup("evaluation", key)
-    assert ref is not None
-    return ref
+    return draft.committed()
 
 
 def _check_roles(models: Mapping[str, str]) -> list[Role]:
@@ -88,9 +88,9 @@ def _check_roles(models: Mapping[str, str]) -> list[Role]:
     return [role for role in known if role in models]
 
 
-def _subject(role: Role, reference: str) -> Subject:
+def _eval_model(role: Role, reference: str) -> EvalModel:
     folder = localize_model(reference)
-    return Subject(role, reference, folder, tree_digest(folder))
+    return EvalModel(role, reference, folder, tree_digest(folder))
 
 
 def _chat_template(folder: Path) -> str:
@@ -99,20 +99,20 @@ def _chat_template(folder: Path) -> str:
     return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
-async def _measure(
-    measures: Sequence[Measure], questions: Sequence[Question], subjects: Sequence[Subject], workspace: Workspace
-) -> Measurement:
-    total = Measurement()
+async def _score_all(
+    scorers: Sequence[Scorer], questions: Sequence[Question], eval_models: Sequence[EvalModel], workspace: Workspace
+) -> ScorerResult:
+    total = ScorerResult()
     async with open_rows(workspace.rows("evaluation"), is_final=is_final) as store:
-        for measure in measures:
-            part = await measure.measure(questions, subjects, store)
+        for scorer in scorers:
+            part = await scorer.score(questions, eval_models, store)
             total.rows += part.rows
             total.answers += part.answers
             total.usage += part.usage
     return total
 
 
-def _write(draft: ArtifactDraft, measured: Measurement, weights: Mapping[Role, str]) -> None:
+def _write(draft: ArtifactDraft, measured: ScorerResult, weights: Mapping[Role, str]) -> None:
     write_jsonl(draft.path / "rows.jsonl.zst", measured.rows)
     write_jsonl(draft.path / "answers.jsonl.zst", measured.answers)
     summary = summarise(measured.rows, weights)

@@ -12,7 +12,7 @@ Dimension = Literal[
 
 
 class JudgeConfig(BaseModel):
-    """Judging of sample answers on the paper's five dimensions, 1 to 5."""
+    """How sample answers are judged: on the paper's five dimensions, 1 to 5."""
 
     model_config = ConfigDict(extra="forbid")
 

@@ -34,9 +34,9 @@ def gate(config: GateConfig, evaluation: Artifact) -> GateDecision:
     )
     if challenger == champion:
         return decide(passed=True, n=0, reason="the challenger is the champion already")
-    wanted = _JUDGED if config.metric == "judge" else (config.metric,)
+    metrics = _JUDGED if config.metric == "judge" else (config.metric,)
     rows = read_models(evaluation.file("rows.jsonl.zst"), ScoreRow)
-    held_out = [row for row in rows if row.metric in wanted and row.cell in HELD_OUT_CELLS]
+    held_out = [row for row in rows if row.metric in metrics and row.cell in HELD_OUT_CELLS]
     differences = paired(held_out, challenger, models[against])
     estimate = bootstrap(differences, confidence=config.confidence, resamples=config.resamples)
     name = config.metric.replace("_", " ")
@@ -48,7 +48,7 @@ def gate(config: GateConfig, evaluation: Artifact) -> GateDecision:
     passed = estimate.high < 0 if config.metric == "loss" else estimate.low > 0
     reason = (
         f"{name} {estimate.mean:+.4f} against {against} ({config.confidence:.0%} interval {estimate.low:+.4f} to"
-        f" {estimate.high:+.4f}, {estimate.n} held-out questions): {_verdict(passed, config.metric)}"
+        f" {estimate.high:+.4f}, {estimate.n} held-out questions): {_describe(passed, config.metric)}"
     )
     return decide(
         passed=passed,
@@ -59,6 +59,6 @@ def gate(config: GateConfig, evaluation: Artifact) -> GateDecision:
     )
 
 
-def _verdict(passed: bool, metric: str) -> str:
+def _describe(passed: bool, metric: str) -> str:
     better = "lower" if metric == "loss" else "higher"
-    return f"{better}, as it must be" if passed else f"not {better} beyond doubt"
+    return f"{better}, as required" if passed else f"not {better} with confidence"

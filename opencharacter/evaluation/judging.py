@@ -10,7 +10,7 @@ from opencharacter.characters import render_profile
 from opencharacter.engines import ChatFailed, ChatReply, EngineConfig, Sampling
 from opencharacter.evaluation.evaluation_config import Dimension, EvaluateConfig, JudgeConfig
 from opencharacter.evaluation.questions import Question
-from opencharacter.evaluation.scorers import Measurement, Subject, identity
+from opencharacter.evaluation.scorers import EvalModel, ScorerResult, identity
 from opencharacter.generation.calls import Message, RowCalls
 from opencharacter.generation.errors import Unusable
 from opencharacter.generation.replies import read_object
@@ -57,7 +57,7 @@ class _Call:
         )
 
 
-class Judging:
+class JudgeScorer:
     """Rows of the five dimensions, and the answers that they are about."""
 
     def __init__(self, config: EvaluateConfig, settings: JudgeConfig, judge: EngineConfig, seed: int) -> None:
@@ -68,18 +68,24 @@ class Judging:
         self._prompt = load_template("judge.md")
         self._aspects = {name: load_template(f"judge_{name}.md").text for name in settings.dimensions}
 
-    async def measure(self, questions: Sequence[Question], subjects: Sequence[Subject], store: RowStore) -> Measurement:
+    async def score(
+        self, questions: Sequence[Question], eval_models: Sequence[EvalModel], store: RowStore
+    ) -> ScorerResult:
         """Ask every model the same questions of the held-out cells, and the judge about each answer.
 
         Raises `EngineDown` if a model or the judge can't be reached; what is finished is kept.
         """
         usage = Usage()
         chosen = self._choose(questions)
-        for subject in subjects:
-            asked = [self._answer_call(subject, question) for question in chosen]
-            usage += await _ask_all(f"answers of {subject.name}", self._engine_of(subject), asked, store, _read_answer)
+        for eval_model in eval_models:
+            asked = [self._answer_call(eval_model, question) for question in chosen]
+            usage += await _ask_all(
+                f"answers of {eval_model.name}", self._engine_of(eval_model), asked, store, _read_answer
+            )
         answered = [
-            (question, self._answer_row(subject, question, store)) for subject in subjects for question in chosen
+            (question, self._answer_row(eval_model, question, store))
+            for eval_model in eval_models
+            for question in chosen
         ]
         judged = [
             self._judge_call(question, answer.answer, dimension)
@@ -93,7 +99,7 @@ class Judging:
             for question, answer in answered
             for dimension in self._settings.dimensions
         ]
-        return Measurement(rows, [answer for _, answer in answered], usage)
+        return ScorerResult(rows, [answer for _, answer in answered], usage)
 
     def _choose(self, questions: Sequence[Question]) -> list[Question]:
         """The first questions of each held-out cell; a session and character that stand in R and in G count once."""
@@ -107,19 +113,19 @@ class Judging:
                 room[row.cell] -= 1
         return list(chosen.values())
 
-    def _engine_of(self, subject: Subject) -> EngineConfig:
-        if self._judge.weights == subject.reference:
+    def _engine_of(self, eval_model: EvalModel) -> EngineConfig:
+        if self._judge.weights == eval_model.reference:
             return self._judge  # one server less
         return EngineConfig(
-            model=f"opencharacter-{subject.digest[:12]}",
-            weights=str(subject.folder),
+            model=f"opencharacter-{eval_model.digest[:12]}",
+            weights=str(eval_model.folder),
             concurrency=self._judge.concurrency,
             max_model_len=self._config.max_length + self._settings.answer_sampling.max_tokens,
         )
 
-    def _answer_call(self, subject: Subject, question: Question) -> _Call:
+    def _answer_call(self, eval_model: EvalModel, question: Question) -> _Call:
         return _Call(
-            model=subject.digest,
+            model=eval_model.digest,
             messages=[turn.model_dump() for turn in question.conversation],
             sampling=self._settings.answer_sampling,
             seed=seed64(self._seed, "answer", question.row.row_id),
@@ -142,11 +148,11 @@ class Judging:
             schema=_Judgement.model_json_schema(),
         )
 
-    def _answer_row(self, subject: Subject, question: Question, store: RowStore) -> AnswerRow:
-        content = store.read(self._answer_call(subject, question).row_id)
+    def _answer_row(self, eval_model: EvalModel, question: Question, store: RowStore) -> AnswerRow:
+        content = store.read(self._answer_call(eval_model, question).row_id)
         return AnswerRow(
             **identity(question),
-            model=subject.digest,
+            model=eval_model.digest,
             status=content["status"],
             conversation=[turn for turn in question.conversation if turn.role != "system"],
             answer=content.get("answer"),

@@ -11,7 +11,7 @@ from opencharacter import tokenization as conversations
 from opencharacter.errors import OpenCharacterError, UserError
 from opencharacter.evaluation.evaluation_config import EvaluateConfig
 from opencharacter.evaluation.questions import Question
-from opencharacter.evaluation.scorers import Measurement, Subject, identity
+from opencharacter.evaluation.scorers import EvalModel, ScorerResult, identity
 from opencharacter.hashing import digest
 from opencharacter.library import fingerprint
 from opencharacter.progress import Progress, progress
@@ -21,7 +21,7 @@ from opencharacter.storage.rowstore import RowStore
 
 
 class Encoded(NamedTuple):
-    """A conversation's token ids, and for each whether the model is to say it (answers, end-of-turn token included)."""
+    """A conversation's token ids, and for each whether it belongs to an answer (end-of-turn token included)."""
 
     ids: list[int]
     answer: list[bool]
@@ -33,14 +33,14 @@ class _Task(NamedTuple):
 
 
 class _Loss(BaseModel):
-    """What the store keeps of a conversation."""
+    """The score of a conversation as the store keeps it."""
 
     status: Status
     loss: float | None = None
     tokens: int | None = None
 
 
-class Likelihood:
+class LikelihoodScorer:
     """Rows `loss` and, where the question has a character, `profile_swap_gap`."""
 
     def __init__(self, config: EvaluateConfig, chat_template: str) -> None:
@@ -48,35 +48,37 @@ class Likelihood:
         self._config = config
         self._chat_template = chat_template
 
-    async def measure(self, questions: Sequence[Question], subjects: Sequence[Subject], store: RowStore) -> Measurement:
+    async def score(
+        self, questions: Sequence[Question], eval_models: Sequence[EvalModel], store: RowStore
+    ) -> ScorerResult:
         """Score every question under its own and under the wrong profile, with every model.
 
         Raises `UserError` if a model can't be loaded or its chat template can't be evaluated.
         """
-        for subject in subjects:
-            await self._score(subject, questions, store)
-        return Measurement([row for subject in subjects for row in self._rows(subject, questions, store)])
+        for eval_model in eval_models:
+            await self._score(eval_model, questions, store)
+        return ScorerResult([row for eval_model in eval_models for row in self._rows(eval_model, questions, store)])
 
-    async def _score(self, subject: Subject, questions: Sequence[Question], store: RowStore) -> None:
-        wanted = {self._row_id(subject, messages): messages for messages in _variants(questions)}
-        for row_id in wanted:
+    async def _score(self, eval_model: EvalModel, questions: Sequence[Question], store: RowStore) -> None:
+        by_row = {self._row_id(eval_model, messages): messages for messages in _variants(questions)}
+        for row_id in by_row:
             # A run that was broken off left these in the journal.
             if (kept := store.calls(row_id).get("loss")) is not None:
                 await store.finish(row_id, kept, label=kept["status"])
-        todo = {row_id: messages for row_id, messages in wanted.items() if not store.finished(row_id)}
+        todo = {row_id: messages for row_id, messages in by_row.items() if not store.finished(row_id)}
         if not todo:
             return
-        tokenizer = self._load_tokenizer(subject)
+        tokenizer = self._load_tokenizer(eval_model)
         encoded = [_Task(row_id, encode(tokenizer, messages)) for row_id, messages in todo.items()]
         fitting = [task for task in encoded if len(task.tokens.ids) <= self._config.max_length]
         for task in encoded:
             if len(task.tokens.ids) > self._config.max_length:
                 await store.finish(task.row_id, _Loss(status="too_long").model_dump(), label="too_long")
-        with progress(f"loss of {subject.name}", total=len(fitting)) as bar:
-            model = self._load_model(subject)
+        with progress(f"loss of {eval_model.name}", total=len(fitting)) as bar:
+            model = self._load_model(eval_model)
             for batch in _batches(fitting, self._config.batch_size):
                 await self._keep(batch, _losses(model, [task.tokens for task in batch]), store, bar)
-        # The memory is needed by the next model, or by vLLM.
+        # The next model, or vLLM, needs the memory.
         del model
         _free_memory()
 
@@ -84,35 +86,35 @@ class Likelihood:
         for task, loss in zip(batch, losses, strict=True):
             finite = math.isfinite(loss)
             status: Status = "ok" if finite else "not_finite"
-            found = _Loss(status=status, loss=loss if finite else None, tokens=sum(task.tokens.answer))
-            await store.record(task.row_id, "loss", found.model_dump())
-            await store.finish(task.row_id, found.model_dump(), label=status)
+            scored = _Loss(status=status, loss=loss if finite else None, tokens=sum(task.tokens.answer))
+            await store.record(task.row_id, "loss", scored.model_dump())
+            await store.finish(task.row_id, scored.model_dump(), label=status)
         bar.advance(rows=len(batch), tokens=sum(len(task.tokens.ids) for task in batch))
 
-    def _rows(self, subject: Subject, questions: Sequence[Question], store: RowStore) -> Iterator[ScoreRow]:
+    def _rows(self, eval_model: EvalModel, questions: Sequence[Question], store: RowStore) -> Iterator[ScoreRow]:
         for question in questions:
-            common = identity(question) | {"model": subject.digest}
-            own = self._read(subject, question.row.messages, store)
+            common = identity(question) | {"model": eval_model.digest}
+            own = self._read(eval_model, question.row.messages, store)
             yield ScoreRow(metric="loss", status=own.status, score=own.loss, tokens=own.tokens, **common)
             if question.character is None:
                 continue
             if question.swapped is None:
                 yield ScoreRow(metric="profile_swap_gap", status="no_other_character", **common)
                 continue
-            wrong = self._read(subject, question.swapped, store)
+            wrong = self._read(eval_model, question.swapped, store)
             gap = None if wrong.loss is None or own.loss is None else wrong.loss - own.loss
             status = wrong.status if own.status == "ok" else own.status
             yield ScoreRow(metric="profile_swap_gap", status=status, score=gap, tokens=own.tokens, **common)
 
-    def _read(self, subject: Subject, messages: Sequence[Turn], store: RowStore) -> _Loss:
-        return _Loss.model_validate(store.read(self._row_id(subject, messages)))
+    def _read(self, eval_model: EvalModel, messages: Sequence[Turn], store: RowStore) -> _Loss:
+        return _Loss.model_validate(store.read(self._row_id(eval_model, messages)))
 
-    def _row_id(self, subject: Subject, messages: Sequence[Turn]) -> str:
-        # Unlike LLM calls these are cheap, so an edit of the library makes them anew.
+    def _row_id(self, eval_model: EvalModel, messages: Sequence[Turn]) -> str:
+        # Unlike LLM calls these are cheap, so an edit of the library repeats them.
         return digest(
             {
                 "measure": "loss",
-                "model": subject.digest,
+                "model": eval_model.digest,
                 "messages": [turn.model_dump() for turn in messages],
                 "chat_template": self._chat_template,
                 "dtype": self._config.dtype,
@@ -121,15 +123,15 @@ class Likelihood:
             }
         )
 
-    def _load_tokenizer(self, subject: Subject) -> Any:
+    def _load_tokenizer(self, eval_model: EvalModel) -> Any:
         from transformers import AutoTokenizer
 
-        tokenizer = AutoTokenizer.from_pretrained(subject.folder, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(eval_model.folder, trust_remote_code=False)
         if not tokenizer.chat_template:
             tokenizer.chat_template = self._chat_template
         return tokenizer
 
-    def _load_model(self, subject: Subject) -> Any:
+    def _load_model(self, eval_model: EvalModel) -> Any:
         import torch
         from transformers import AutoModelForCausalLM
         from transformers.utils import logging
@@ -139,10 +141,10 @@ class Likelihood:
         dtype = getattr(torch, self._config.dtype) if on_gpu else torch.float32
         try:
             model = AutoModelForCausalLM.from_pretrained(
-                subject.folder, dtype=dtype, use_safetensors=True, trust_remote_code=False
+                eval_model.folder, dtype=dtype, use_safetensors=True, trust_remote_code=False
             )
         except (OSError, ValueError) as error:
-            raise UserError(f"{subject.name} model {subject.reference} can't be loaded: {error}") from error
+            raise UserError(f"{eval_model.name} model {eval_model.reference} can't be loaded: {error}") from error
         return model.eval().to(torch.device("cuda" if on_gpu else "cpu"))
 
 
@@ -174,8 +176,8 @@ def _losses(model: Any, batch: list[Encoded]) -> list[float]:
         answer[place, : len(encoded.ids)] = torch.tensor(encoded.answer)
     # The token at t is predicted from t - 1; logits before the first answer of the batch are not computed at all.
     first = int(answer.any(dim=0).int().argmax()) - 1
-    wanted = answer[:, first + 1 :]
-    targets = ids[:, first + 1 :][wanted]
+    is_answer = answer[:, first + 1 :]
+    targets = ids[:, first + 1 :][is_answer]
     try:
         with torch.inference_mode():
             logits = model(
@@ -184,13 +186,13 @@ def _losses(model: Any, batch: list[Encoded]) -> list[float]:
                 logits_to_keep=longest - first,
                 use_cache=False,
             ).logits
-            spoken = logits[:, :-1][wanted.to(model.device)].float()
+            spoken = logits[:, :-1][is_answer.to(model.device)].float()
             nats = torch.nn.functional.cross_entropy(spoken, targets.to(model.device), reduction="none").cpu()
     except torch.OutOfMemoryError as error:
         raise OpenCharacterError(
             f"out of GPU memory at {len(batch)} x {longest} tokens", hint="lower evaluate.batch_size or max_length"
         ) from error
-    return [float(part.mean()) for part in nats.split(wanted.sum(dim=1).tolist())]
+    return [float(part.mean()) for part in nats.split(is_answer.sum(dim=1).tolist())]
 
 
 def _free_memory() -> None:
@@ -202,6 +204,6 @@ def _free_memory() -> None:
 
 
 def encode(tokenizer: Any, messages: Sequence[Turn]) -> Encoded:
-    """Tokenize with the very mask that training has. Raises `UserError` as `conversations.encode` does."""
+    """Tokenize with the mask of training. Raises `UserError` as `conversations.encode` does."""
     ids, labels = conversations.encode(tokenizer, [turn.model_dump() for turn in messages])
     return Encoded(ids, [label != conversations.IGNORED for label in labels])

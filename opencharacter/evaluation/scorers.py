@@ -1,4 +1,4 @@
-"""The seam for measurements: whatever yields score rows for questions and models can join the evaluation."""
+"""What a scorer is: anything that makes score rows for questions and models can join the evaluation."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,32 +12,34 @@ from opencharacter.storage.rowstore import RowStore
 
 
 @dataclass(frozen=True)
-class Subject:
+class EvalModel:
     """A model under evaluation."""
 
     name: str
     """Its role, for people."""
     reference: str
-    """As the caller named it: a folder or another reference that engines know."""
+    """As the caller gave it: a folder or another reference that engines know."""
     folder: Path
     """The weights on this machine."""
     digest: str
 
 
 @dataclass
-class Measurement:
-    """What a measure found."""
+class ScorerResult:
+    """What a scorer found."""
 
     rows: list[ScoreRow] = field(default_factory=list)
     answers: list[AnswerRow] = field(default_factory=list)
     usage: Usage = field(default_factory=Usage)
 
 
-class Measure(Protocol):
-    """One way of measuring. It keeps finished work in the store, so that a second run repeats nothing."""
+class Scorer(Protocol):
+    """One way to score. It keeps finished work in the store, so that a second run reuses it."""
 
-    async def measure(self, questions: Sequence[Question], subjects: Sequence[Subject], store: RowStore) -> Measurement:
-        """Measure every question with every model."""
+    async def score(
+        self, questions: Sequence[Question], eval_models: Sequence[EvalModel], store: RowStore
+    ) -> ScorerResult:
+        """Score every question with every model."""
         ...
 
 

@@ -2,7 +2,7 @@
 
 from opencharacter.reporting.inputs import ModelAnswer, ReportInputs, ServedAnswer
 from opencharacter.reporting.report import write_report
-from opencharacter.reporting.scores import verdict
+from opencharacter.reporting.scores import describe_decision
 from opencharacter.reporting.step import REPORT_FILE, make_report
 
 __all__ = [
@@ -10,7 +10,7 @@ __all__ = [
     "ModelAnswer",
     "ReportInputs",
     "ServedAnswer",
+    "describe_decision",
     "make_report",
-    "verdict",
     "write_report",
 ]

@@ -14,7 +14,7 @@ from opencharacter.reporting import charts, formats
 from opencharacter.reporting.inputs import ReportInputs
 from opencharacter.reporting.lineage import data_view, models_used, registered_facts
 from opencharacter.reporting.samples import answer_lengths, pick_samples
-from opencharacter.reporting.scores import headline_losses, sample_answers, score_view, verdict
+from opencharacter.reporting.scores import describe_decision, headline_losses, sample_answers, score_view
 from opencharacter.reporting.stages import Stage, stage_table, total_usage
 from opencharacter.reporting.training import training_view
 from opencharacter.storage.jsonl import read_models
@@ -84,7 +84,7 @@ def _view(run: ReportInputs) -> dict[str, Any]:
         "training": training_view(run.model) if run.model else None,
         "scores": score_view(run.evaluation) if run.evaluation else None,
         "answers": sample_answers(run.evaluation) if run.evaluation else [],
-        "verdict": verdict(run.decision) if run.decision else None,
+        "decision": describe_decision(run.decision) if run.decision else None,
         "data": data_view(run.mixture) if run.mixture else None,
         "identity": registered_facts(run.registered) if run.registered else [],
     }

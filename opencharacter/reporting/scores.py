@@ -82,7 +82,7 @@ class ScoreView:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class DecisionText:
     """The gate's decision in plain words."""
 
     passed: bool
@@ -136,7 +136,7 @@ def headline_losses(evaluation: Artifact) -> tuple[float, float] | None:
     return (means["base"], means["challenger"]) if {"base", "challenger"} <= means.keys() else None
 
 
-def verdict(decision: Mapping[str, Any]) -> Verdict:
+def describe_decision(decision: Mapping[str, Any]) -> DecisionText:
     """Put the gate's decision into words."""
     rival = {"base": "the base model", "champion": "the present champion"}[decision["against"]]
     if decision["challenger_digest"] == decision.get("champion_digest"):
@@ -145,7 +145,7 @@ def verdict(decision: Mapping[str, Any]) -> Verdict:
         headline = f"The new model beats {rival} and may become champion"
     else:
         headline = f"The new model is not shown to beat {rival}; it stays challenger"
-    return Verdict(passed=decision["passed"], headline=headline, text=decision["reason"])
+    return DecisionText(passed=decision["passed"], headline=headline, text=decision["reason"])
 
 
 def sample_answers(evaluation: Artifact) -> list[SampleAnswer]:

@@ -35,7 +35,7 @@ def run_with(*, passed: bool, champion: str | None) -> ReportInputs:
         (True, "ours", "is the champion already"),
     ],
 )
-def test_the_model_and_the_gate_s_verdict_are_named(passed: bool, champion: str | None, told: str) -> None:
+def test_the_model_and_the_gate_s_decision_are_named(passed: bool, champion: str | None, told: str) -> None:
     model, gate = outcome(run_with(passed=passed, champion=champion))
     assert model.endswith("models:/mine/3")
     assert told in gate

@@ -6,8 +6,8 @@ import pytest
 from support.fake_llm import Fault, default_answer
 
 from opencharacter.engines import EngineConfig, VllmServer
-from opencharacter.evaluation import EvaluateConfig, JudgeConfig, Subject
-from opencharacter.evaluation.judging import Judging
+from opencharacter.evaluation import EvalModel, EvaluateConfig, JudgeConfig
+from opencharacter.evaluation.judging import JudgeScorer
 from opencharacter.evaluation.questions import pick_questions
 from opencharacter.records.evaluation import is_final
 from opencharacter.storage.rowstore import open_rows
@@ -29,10 +29,10 @@ def judge_with(fake_llm, workspace, mixture, tmp_path):
     async def run(**engine):
         settings = {"model": "fake", "base_url": fake_llm.base_url, "weights": "w", "max_retries": 1} | engine
         config = EvaluateConfig(judge=SETTINGS, train_rows=3)
-        subject = Subject("tuned", "w", tmp_path, "d" * 64)
+        eval_model = EvalModel("tuned", "w", tmp_path, "d" * 64)
         async with open_rows(workspace.rows("rows"), is_final=is_final) as store:
-            judging = Judging(config, SETTINGS, EngineConfig(**settings), seed=5)
-            return await judging.measure(pick_questions(config, mixture, 5), [subject], store)
+            judging = JudgeScorer(config, SETTINGS, EngineConfig(**settings), seed=5)
+            return await judging.score(pick_questions(config, mixture, 5), [eval_model], store)
 
     return run
 

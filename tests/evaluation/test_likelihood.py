@@ -3,8 +3,8 @@ from support.small_mixture import SEEN, make_mixture, make_row
 from support.tiny_llama import CHATML, LLAMA3, byte_tokenizer
 
 from opencharacter.errors import UserError
-from opencharacter.evaluation import EvaluateConfig, Subject
-from opencharacter.evaluation.likelihood import Likelihood, encode
+from opencharacter.evaluation import EvalModel, EvaluateConfig
+from opencharacter.evaluation.likelihood import LikelihoodScorer, encode
 from opencharacter.evaluation.questions import pick_questions
 from opencharacter.records.evaluation import is_final
 from opencharacter.records.models import Turn
@@ -38,10 +38,10 @@ def test_a_template_that_rewrites_earlier_turns_is_refused() -> None:
         encode(tokenizer, CONVERSATION)
 
 
-async def measure(config, workspace, questions, *folders, chat_template: str = ""):
-    subjects = [Subject("tuned", str(folder), folder, str(place) * 64) for place, folder in enumerate(folders)]
+async def score(config, workspace, questions, *folders, chat_template: str = ""):
+    eval_models = [EvalModel("tuned", str(folder), folder, str(place) * 64) for place, folder in enumerate(folders)]
     async with open_rows(workspace.rows("rows"), is_final=is_final) as store:
-        return (await Likelihood(config, chat_template).measure(questions, subjects, store)).rows
+        return (await LikelihoodScorer(config, chat_template).score(questions, eval_models, store)).rows
 
 
 def reference_loss(folder, messages) -> float:
@@ -59,7 +59,7 @@ def reference_loss(folder, messages) -> float:
 
 async def test_loss_and_gap_are_those_of_plain_forward_passes(config, workspace, mixture, tiny_llama) -> None:
     questions = pick_questions(config, mixture, seed=1)
-    rows = await measure(config, workspace, questions, tiny_llama)
+    rows = await score(config, workspace, questions, tiny_llama)
     by_key = {(row.question_id, row.metric): row for row in rows}
     assert len(by_key) == len(rows) == 2 * len(questions)
     for question in questions:
@@ -74,9 +74,9 @@ async def test_batches_do_not_change_the_scores(config, workspace, mixture, tiny
     from opencharacter.storage.workspace import Workspace
 
     questions = pick_questions(config, mixture, seed=1)
-    batched = await measure(config, workspace, questions, tiny_llama)
+    batched = await score(config, workspace, questions, tiny_llama)
     single = config.model_copy(update={"batch_size": 1})
-    alone = await measure(single, Workspace(tmp_path / "other"), questions, tiny_llama)
+    alone = await score(single, Workspace(tmp_path / "other"), questions, tiny_llama)
     assert [row.score for row in batched] == pytest.approx([row.score for row in alone], abs=1e-3)
 
 
@@ -86,7 +86,7 @@ async def test_rows_that_are_too_long_have_no_score(workspace, tiny_llama) -> No
     tokenizer = byte_tokenizer()
     lengths = sorted(len(encode(tokenizer, question.row.messages).ids) for question in questions)
     config = EvaluateConfig(max_length=lengths[1], dtype="float32")
-    measured = await measure(config, workspace, questions, tiny_llama)
+    measured = await score(config, workspace, questions, tiny_llama)
     assert [(row.status, row.score is None) for row in measured].count(("too_long", True)) == 4
     assert {row.status for row in measured} == {"ok", "too_long"}
 
@@ -94,7 +94,7 @@ async def test_rows_that_are_too_long_have_no_score(workspace, tiny_llama) -> No
 async def test_general_rows_have_a_loss_and_no_gap(workspace, config, tiny_llama) -> None:
     rows = [make_row("train", None, 1), make_row("train", SEEN[0], 1)]
     questions = pick_questions(config, make_mixture(workspace, rows), seed=1)
-    measured = await measure(config, workspace, questions, tiny_llama)
+    measured = await score(config, workspace, questions, tiny_llama)
     assert len(measured) == 3
     assert {(row.metric, row.status, row.character_id) for row in measured} == {
         ("loss", "ok", None),
@@ -105,9 +105,9 @@ async def test_general_rows_have_a_loss_and_no_gap(workspace, config, tiny_llama
 
 async def test_finished_rows_are_not_computed_again(config, workspace, mixture, tiny_llama, tmp_path) -> None:
     questions = pick_questions(config, mixture, seed=1)
-    first = await measure(config, workspace, questions, tiny_llama)
+    first = await score(config, workspace, questions, tiny_llama)
     # Without weights there is nothing to compute with.
-    assert await measure(config, workspace, questions, tmp_path) == first
+    assert await score(config, workspace, questions, tmp_path) == first
 
 
 async def test_a_broken_run_keeps_what_it_computed(config, workspace, mixture, tiny_llama, monkeypatch) -> None:
@@ -124,7 +124,7 @@ async def test_a_broken_run_keeps_what_it_computed(config, workspace, mixture, t
 
     monkeypatch.setattr(likelihood, "_losses", compute)
     with pytest.raises(KeyboardInterrupt):
-        await measure(config, workspace, questions, tiny_llama)
+        await score(config, workspace, questions, tiny_llama)
     monkeypatch.undo()
     before = sum(computed)
     again: list[int] = []
@@ -134,7 +134,7 @@ async def test_a_broken_run_keeps_what_it_computed(config, workspace, mixture, t
         return forward(model, batch)
 
     monkeypatch.setattr(likelihood, "_losses", count)
-    rows = await measure(config, workspace, questions, tiny_llama)
+    rows = await score(config, workspace, questions, tiny_llama)
     assert {row.status for row in rows} == {"ok"}
     assert before + sum(again) == 2 * len(questions)
 
@@ -147,7 +147,7 @@ async def test_a_model_without_a_template_is_measured_with_the_tuned_one(
     bare = shutil.copytree(tiny_llama, tmp_path / "bare")
     (bare / "chat_template.jinja").unlink()
     questions = pick_questions(config, mixture, seed=1)
-    rows = await measure(config, workspace, questions, tiny_llama, bare, chat_template=CHATML)
+    rows = await score(config, workspace, questions, tiny_llama, bare, chat_template=CHATML)
     half = len(rows) // 2
     assert [row.score for row in rows[:half]] == pytest.approx([row.score for row in rows[half:]])
 
@@ -161,7 +161,7 @@ async def test_a_diverged_model_has_failures_and_no_scores(config, workspace, mi
         model.model.norm.weight.fill_(float("nan"))
     model.save_pretrained(tmp_path / "diverged")
     AutoTokenizer.from_pretrained(tiny_llama).save_pretrained(tmp_path / "diverged")
-    rows = await measure(config, workspace, pick_questions(config, mixture, seed=1), tmp_path / "diverged")
+    rows = await score(config, workspace, pick_questions(config, mixture, seed=1), tmp_path / "diverged")
     assert {(row.status, row.score) for row in rows} == {("not_finite", None)}
 
 
@@ -170,4 +170,4 @@ async def test_a_folder_without_weights_is_named(config, workspace, mixture, tin
 
     broken = shutil.copytree(tiny_llama, tmp_path / "broken", ignore=shutil.ignore_patterns("*.safetensors"))
     with pytest.raises(UserError, match=f"model {broken} can't be loaded"):
-        await measure(config, workspace, pick_questions(config, mixture, seed=1), broken)
+        await score(config, workspace, pick_questions(config, mixture, seed=1), broken)
