@@ -7,12 +7,13 @@ from typing import Any
 
 import yaml
 
-from opencharacter.cluster.checks import Lack, find_lacks, refuse_misfit
+from opencharacter.cluster.checks import Issue, check_compatibility, fatal_first, require_compatible
 from opencharacter.cluster.spec import Cluster
+from opencharacter.cluster.steps import resolve_steps
 from opencharacter.config.run import RunConfig
 from opencharacter.errors import UserError
 from opencharacter.pipelines.dag import build_pipeline
-from opencharacter.planning.memory import memory_lacks
+from opencharacter.planning.capacity import check_training_memory
 from opencharacter.templates import overridden_prompts
 
 _OBJECT_PREFIX = re.compile(r"s3://[A-Za-z0-9._-]{1,255}(/.*)?")
@@ -50,15 +51,15 @@ def check_workspace(workspace: str) -> None:
         raise UserError(f"--workspace {workspace}: a cluster needs an object store prefix, such as s3://bucket/prefix")
 
 
-def lacks_of(config: RunConfig, cluster: Cluster) -> list[Lack]:
-    """What the cluster lacks for the run, as far as it can be told without reading the run's data."""
-    lacks = [*find_lacks(config, cluster), *memory_lacks(config.sft, cluster)]
-    return sorted(lacks, key=lambda lack: not lack.impossible)
+def find_issues(config: RunConfig, cluster: Cluster) -> list[Issue]:
+    """The issues of a run on a cluster that show without reading the run's data. Fatal ones come first."""
+    steps = resolve_steps(config, cluster)
+    return fatal_first([*check_compatibility(config, cluster, steps), *check_training_memory(steps["sft"])])
 
 
 def check_placement(config: RunConfig, cluster: Cluster) -> None:
-    """Refuse, with a `UserError` that names the keys, what cannot work on that cluster."""
-    refuse_misfit(config, cluster, lacks_of(config, cluster))
+    """Raise a `UserError` that names the keys if the run cannot work on the cluster."""
+    require_compatible(config.name, cluster.name, find_issues(config, cluster))
     if overridden_prompts() and not cluster.prompts_config_map:
         raise UserError(
             f"prompts are overridden, but the cluster '{cluster.name}' names no prompts_config_map",

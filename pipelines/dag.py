@@ -3,6 +3,7 @@
 from typing import Any
 
 from opencharacter.cluster.spec import Cluster
+from opencharacter.cluster.steps import resolve_steps
 from opencharacter.config.run import RunConfig
 from opencharacter.pipelines.placing import place_tasks
 
@@ -93,7 +94,7 @@ def build_pipeline(config: RunConfig, cluster: Cluster | None = None) -> Any:
             service.set_caching_options(False)  # what it applies may have been deleted since
         if cluster:
             # KFP keeps all tasks here, those in loops and branches too: no step can be forgotten.
-            place_tasks(Pipeline.get_default_pipeline().tasks.values(), config, cluster)
+            place_tasks(Pipeline.get_default_pipeline().tasks.values(), resolve_steps(config, cluster), cluster)
         return report.outputs["report"]
 
     return opencharacter_run

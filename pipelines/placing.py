@@ -1,12 +1,11 @@
-"""Applying a cluster to the pipeline's tasks: image, resources, nodes, volumes, environment, retries."""
+"""Gives the pipeline's tasks what their steps ask for: image, resources, nodes, volumes, environment, retries."""
 
 from collections.abc import Iterable
 from typing import Any
 
-from opencharacter.cluster.images import STEP_IMAGES
 from opencharacter.cluster.quantities import seconds
-from opencharacter.cluster.spec import Cluster, Placement, StepName
-from opencharacter.config.run import RunConfig
+from opencharacter.cluster.spec import Cluster, Placement
+from opencharacter.cluster.steps import Step, Steps
 from opencharacter.pipelines.trainjob import trainjob_environment
 from opencharacter.system.cache import CACHE_VARIABLE
 from opencharacter.system.hardware import GPUS_VARIABLE
@@ -23,22 +22,22 @@ _QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 _PRIORITY_LABEL = "kueue.x-k8s.io/priority-class"
 
 
-def place_tasks(tasks: Iterable[Any], config: RunConfig, cluster: Cluster) -> None:
-    """Give each task (`kfp.dsl.PipelineTask`) what the cluster says of its step.
+def place_tasks(tasks: Iterable[Any], steps: Steps, cluster: Cluster) -> None:
+    """Give each task (`kfp.dsl.PipelineTask`) what its step asks for.
 
     Where prompts are overridden here, the pods read the cluster's ConfigMap of prompts.
     """
     for task in tasks:
-        step: StepName = task.component_spec.name
-        placement = cluster.pod(step)
-        task.container_spec.image = cluster.images.reference(STEP_IMAGES[step])
-        _ask_for_resources(task, placement)
-        _choose_nodes(task, placement)
-        _mount(task, cluster, placement)
-        task.container_spec.env = _environment(config, cluster, step, placement)
-        _use_secrets(task, cluster, step)
+        step = steps[task.component_spec.name]
+        pod = step.launcher
+        task.container_spec.image = step.image
+        _ask_for_resources(task, pod)
+        _choose_nodes(task, pod)
+        _mount(task, cluster, pod)
+        task.container_spec.env = _environment(cluster, step)
+        _use_secrets(task, step)
         _secure(task, cluster)
-        _retry(task, placement)
+        _retry(task, pod)
 
 
 def _ask_for_resources(task: Any, placement: Placement) -> None:
@@ -95,30 +94,27 @@ def _mount(task: Any, cluster: Cluster, placement: Placement) -> None:
         kubernetes.use_config_map_as_volume(task, cluster.prompts_config_map, PROMPTS)
 
 
-def _environment(config: RunConfig, cluster: Cluster, step: StepName, placement: Placement) -> dict[str, str]:
+def _environment(cluster: Cluster, step: Step) -> dict[str, str]:
     variables = {
         "HOME": HOME,
-        "USER": "opencharacter",  # torch asks who it is, and a numeric user need not stand in the image's passwd
+        "USER": "opencharacter",  # torch looks the user up, and the image's passwd may not list a numeric user
         "TMPDIR": HOME,
         CACHE_VARIABLE: f"{HOME}/cache",
-        GPUS_VARIABLE: str(placement.gpus),
+        GPUS_VARIABLE: str(step.launcher.gpus),
     }
-    if not placement.gpus:
+    if not step.launcher.gpus:
         # CUDA's images ask for all GPUs of the node, and some nodes give them to a pod that has requested none.
         variables["NVIDIA_VISIBLE_DEVICES"] = "void"
     if overridden_prompts():
         variables[OVERRIDE_VARIABLE] = PROMPTS
-    if step == "sft":
-        variables |= trainjob_environment(cluster, config.sft)
-    return variables | cluster.env
+    return variables | trainjob_environment(step, cluster) | dict(step.env)
 
 
-def _use_secrets(task: Any, cluster: Cluster, step: StepName) -> None:
+def _use_secrets(task: Any, step: Step) -> None:
     from kfp import kubernetes
 
-    for secret in cluster.secrets:
-        if secret.serves(step):
-            kubernetes.use_secret_as_env(task, secret.secret, secret.keys, optional=secret.optional)
+    for secret in step.secrets:
+        kubernetes.use_secret_as_env(task, secret.secret, secret.keys, optional=secret.optional)
 
 
 def _secure(task: Any, cluster: Cluster) -> None:

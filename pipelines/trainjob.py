@@ -1,37 +1,35 @@
-"""From a cluster to the settings of a training over several nodes."""
+"""The settings of training over several nodes, from the step's record and the cluster."""
 
 from typing import Any
 
 from opencharacter.cluster.spec import AffinityTerm, Cluster
+from opencharacter.cluster.steps import Step
 from opencharacter.errors import UserError
-from opencharacter.planning.memory import estimated_memory
+from opencharacter.planning.capacity import estimated_memory
 from opencharacter.templates import overridden_prompts
-from opencharacter.training import SftConfig
 from opencharacter.training.trainjob import TRAINJOB_VARIABLE, SecretVariable, TrainJobSettings
 
 
-def trainjob_environment(cluster: Cluster, config: SftConfig) -> dict[str, str]:
-    """What the sft step's environment needs to train in a TrainJob; empty where its own pod trains.
+def trainjob_environment(step: Step, cluster: Cluster) -> dict[str, str]:
+    """What a step's environment needs to train in a TrainJob; empty where its own pod works.
 
-    Raises `UserError` if the cluster's nodes and GPUs are not the processes that `config` asks for.
+    Raises `UserError` if nodes and GPUs do not match the number of processes.
     """
-    placement = cluster.placement("sft")
-    nodes = placement.nodes or 1
-    if nodes == 1:
+    if step.nodes == 1:
         return {}
-    gpus = placement.accelerator.count if placement.accelerator else 0
-    _check(config, nodes, gpus)
+    _check_processes(step)
+    placement = step.placement
     settings = TrainJobSettings(
-        image=cluster.images.reference("training"),
-        nodes=nodes,
+        image=step.image,
+        nodes=step.nodes,
         runtime=cluster.trainer.runtime,
         runtime_kind=cluster.trainer.runtime_kind,
-        gpus_per_node=gpus,
-        gpu_resource=placement.accelerator.type if placement.accelerator else "nvidia.com/gpu",
+        gpus_per_node=step.gpus,
+        gpu_resource=step.gpu_resource,
         cpu=placement.cpu,
         cpu_limit=placement.cpu_limit,
         memory=placement.memory,
-        memory_needed=estimated_memory(config, cluster),
+        memory_needed=estimated_memory(step),
         shm=placement.shm,
         scratch=placement.scratch,
         scratch_storage_class=cluster.scratch_storage_class,
@@ -40,8 +38,8 @@ def trainjob_environment(cluster: Cluster, config: SftConfig) -> dict[str, str]:
         affinity=_node_affinity(placement.affinity or []),
         queue=placement.queue,
         priority=placement.priority,
-        env=cluster.env,
-        secrets=_secrets(cluster),
+        env=dict(step.env),
+        secrets=_secrets(step),
         prompts_config_map=cluster.prompts_config_map if overridden_prompts() else None,
         pull_secrets=cluster.images.pull_secrets,
         service_account=cluster.service_account,
@@ -50,24 +48,24 @@ def trainjob_environment(cluster: Cluster, config: SftConfig) -> dict[str, str]:
     return {TRAINJOB_VARIABLE: settings.model_dump_json(exclude_defaults=True)}
 
 
-def _check(config: SftConfig, nodes: int, gpus: int) -> None:
-    if gpus and config.processes != nodes * gpus:
+def _check_processes(step: Step) -> None:
+    if step.gpus and step.processes != step.nodes * step.gpus:
         raise UserError(
-            f"sft.processes is {config.processes}, but the cluster trains on {nodes} nodes with {gpus} GPUs each",
-            hint=f"set sft.processes to {nodes * gpus}, one for each GPU",
+            f"sft.processes is {step.processes}, but the cluster trains on {step.nodes} nodes"
+            f" with {step.gpus} GPUs each",
+            hint=f"set sft.processes to {step.nodes * step.gpus}, one for each GPU",
         )
-    if config.processes % nodes:
+    if step.processes % step.nodes:
         raise UserError(
-            f"sft.processes {config.processes} can't be spread evenly over the cluster's {nodes} nodes",
+            f"sft.processes {step.processes} can't be spread evenly over the cluster's {step.nodes} nodes",
             hint="make sft.processes a multiple of steps.sft.nodes",
         )
 
 
-def _secrets(cluster: Cluster) -> list[SecretVariable]:
+def _secrets(step: Step) -> list[SecretVariable]:
     return [
         SecretVariable(name=variable, secret=source.secret, key=key, optional=source.optional)
-        for source in cluster.secrets
-        if source.serves("sft")
+        for source in step.secrets
         for key, variable in source.keys.items()
     ]
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from opencharacter.cli.findings import show_findings, show_lacks
+from opencharacter.cli.issues import show_issues, show_notes
 from opencharacter.cli.options import ConfigFile, Overrides, Preset, ProfileOverrides
 
 app = typer.Typer(help="Cluster profiles, and a look at the cluster itself.", no_args_is_help=True)
@@ -65,7 +65,7 @@ def check(
     run = load_run_config(config, preset=preset, overrides=run_overrides or ())
     check_placement(run, profile)
     typer.echo(f"{profile.name}: valid, and {run.name} fits")
-    show_lacks(run, profile)
+    show_notes(run, profile)
 
 
 @app.command("schema", epilog="Example: opencharacter cluster schema > profile.schema.json")
@@ -141,11 +141,15 @@ def preflight(
     from pydantic import ValidationError
 
     from opencharacter.cluster.loading import load_cluster
+    from opencharacter.cluster.steps import resolve_steps
     from opencharacter.errors import UserError
-    from opencharacter.preflight.check import check_all, refuse_missing
-    from opencharacter.preflight.needs import Needs, needs_of
+    from opencharacter.preflight.checks import check_all, require_present
+    from opencharacter.preflight.requirements import Requirements, requirements_of
 
-    named = needs_of(load_cluster(profile, profile_overrides or ())) if profile else Needs()
+    named = Requirements()
+    if profile:
+        cluster = load_cluster(profile, profile_overrides or ())
+        named = requirements_of(resolve_steps(None, cluster), cluster)
     settings = {
         "namespace": namespace or named.namespace,
         "parts": tuple(dict.fromkeys([*named.parts, *(need or ())])),
@@ -164,14 +168,14 @@ def preflight(
         "bucket": bucket,
     }
     try:
-        needs = Needs.model_validate(settings)
+        required = Requirements.model_validate(settings)
     except ValidationError as error:
         first = error.errors()[0]
         option = {"parts": "need", "secrets": "secret"}.get(str(first["loc"][0]), str(first["loc"][0]))
         raise UserError(f"--{option.replace('_', '-')}: {first['msg']} (got {first['input']!r})") from error
-    findings = show_findings(check_all(needs))
+    issues = show_issues(check_all(required))
     if not warn_only:
-        refuse_missing(findings)
+        require_present(issues)
 
 
 def _secret(text: str) -> dict[str, object]:

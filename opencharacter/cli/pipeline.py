@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from opencharacter.cli.findings import show_findings, show_lacks
+from opencharacter.cli.issues import show_issues, show_notes
 from opencharacter.cli.options import (
     ConfigFile,
     Overrides,
@@ -58,7 +58,7 @@ def compile_(
     placed = chosen_profile(profile, profile_overrides)
     typer.echo(f"wrote {compile_pipeline(loaded, output, workspace=workspace, cluster=placed)}")
     if placed:
-        show_lacks(loaded, placed)
+        show_notes(loaded, placed)
 
 
 @app.command("run", epilog="Example: opencharacter pipeline run --local --preset demo --workdir work/demo")
@@ -125,7 +125,7 @@ def submit(
     check_workspace(workspace)
     if placed:
         check_placement(loaded, placed)
-        show_lacks(loaded, placed)
+        show_notes(loaded, placed)
     if dry_run:
         _show_pods(loaded, placed)
     if preflight:
@@ -173,12 +173,13 @@ def watch(
 
 
 def _look_ahead(config: "RunConfig", profile: "Cluster | None", *, workspace: str, write: bool) -> None:
-    from opencharacter.cluster.checks import steps_of
-    from opencharacter.preflight.check import check_before_run, refuse_missing
+    from opencharacter.cluster.steps import resolve_steps
+    from opencharacter.preflight.checks import check_before_run, require_present
 
-    findings = show_findings(check_before_run(profile, workspace=workspace, steps=steps_of(config), write=write))
-    refuse_missing(
-        findings,
+    steps = resolve_steps(config, profile)
+    issues = show_issues(check_before_run(steps, profile, workspace=workspace, write=write))
+    require_present(
+        issues,
         hint="nothing was sent. Another cluster or namespace? KUBECONFIG, --profile-set namespace=NAME. "
         "--no-preflight submits all the same",
     )
@@ -188,16 +189,25 @@ def _show_pods(config: "RunConfig", profile: "Cluster | None") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from opencharacter.cluster.pods import pods_of
+    from opencharacter.cluster.steps import resolve_steps
 
+    steps = resolve_steps(config, profile)
     table = Table("step", "pods", "GPUs", "cpu", "memory", "queue", "retries")
-    rows = pods_of(config, profile)
-    for pod in rows:
-        counts = [str(count or "") for count in (pod.pods, pod.gpus)]
-        table.add_row(pod.step, *counts, pod.cpu, pod.memory, pod.queue, str(pod.retries or ""))
+    for name, step in steps.items():
+        pod = step.launcher
+        limit = f"(max {pod.cpu_limit})" if pod.cpu_limit else ""
+        table.add_row(
+            name,
+            str(step.workers),
+            str(pod.gpus or ""),
+            f"{pod.cpu or ''} {limit}".strip(),
+            pod.memory or "",
+            pod.queue or "",
+            str(pod.retries.count or "") if pod.retries else "",
+        )
     Console().print(table)
-    for pod in rows:
-        if pod.trains_on:
-            typer.echo(f"{pod.step} starts a TrainJob of {pod.trains_on}")
-    for image in sorted({pod.image for pod in rows}):
-        typer.echo(f"image {image}: {', '.join(pod.step for pod in rows if pod.image == image)}")
+    for name, step in steps.items():
+        if step.nodes > 1:
+            typer.echo(f"{name} starts a TrainJob of {step.nodes} nodes, {step.gpus} GPUs each")
+    for image in sorted({step.image for step in steps.values()}):
+        typer.echo(f"image {image}: {', '.join(name for name, step in steps.items() if step.image == image)}")

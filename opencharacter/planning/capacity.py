@@ -1,18 +1,33 @@
-"""What a cluster lacks in size: memory of GPUs and pods, and scratch space, against the models of a run."""
+"""The bytes that a run keeps and needs, and what of a cluster is too small for them: GPUs, pods' memory, scratch."""
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 
-from opencharacter.cluster.checks import Lack, engines_of, serves_itself
+from pydantic import BaseModel, ConfigDict, Field
+
+from opencharacter.cluster.checks import Issue
 from opencharacter.cluster.quantities import byte_count
-from opencharacter.cluster.spec import Cluster, StepName
-from opencharacter.config.run import RunConfig
-from opencharacter.planning.figures import Figures, Ledger
+from opencharacter.cluster.spec import StepName
+from opencharacter.cluster.steps import Step, Steps
+from opencharacter.errors import UserError
+from opencharacter.planning.cost import StepResources
+from opencharacter.planning.figures import Assumptions, Figures, load_figures, parameters_of
 from opencharacter.planning.formats import size_text
-from opencharacter.planning.memory import memory_lacks
-from opencharacter.planning.result import Stage, Storage, Where
-from opencharacter.planning.sizes import parameters_of
+from opencharacter.planning.workload import StageWorkload
+from opencharacter.training import SftConfig
 
 _GIB = 2**30
+_ADAPTER_SHARE = 0.01
+"""Of the parameters, that LoRA trains: more than rank 16 needs."""
+
+_CHECKPOINTS = 2
+"""The last one is deleted once the next is complete."""
+_ENCODED_BYTES = 16
+"""Of a training token: its id and its label, as 64-bit integers."""
+_GENERATING: tuple[StepName, ...] = ("generate-profiles", "generate-dialogues")
+"""Stages that keep rows in the row store, which does not compress, and may serve models."""
+
 _SERVING_HEADROOM = 1.2
 """Weights, and a fifth more for activations and the smallest useful cache."""
 _TRAINING_ACTIVATIONS = 8 * _GIB
@@ -20,95 +35,239 @@ _TRAINING_ACTIVATIONS = 8 * _GIB
 _FULL_BATCH = 64
 """Requests at once that keep one copy of a model busy: below it the throughput figures do not hold."""
 
-
-def capacity_lacks(
-    config: RunConfig, cluster: Cluster, stages: Sequence[Stage], storage: Sequence[Storage], assumed: Ledger
-) -> list[Lack]:
-    """What is too small. Sizes are estimates, so only a training that can't even be loaded is called impossible."""
-    figures = assumed.figures
-    lacks = memory_lacks(config.sft, cluster, assumed)
-    for stage in stages:
-        lacks += _serving(config, stage.step, stage.where, figures)
-    where = {stage.step: stage.where for stage in stages}
-    lacks += [*_training(config, where["sft"], figures), *_memory(config, cluster, where, figures)]
-    return lacks + list(_scratch(cluster, storage))
+_SMALL = 0.135e9
+"""Parameters of the model that the figures of training on a CPU were measured with."""
+_HOST_HEADROOM = 1.1
+"""For memory that the allocator cannot reuse, and for mapped files."""
 
 
-def _serving(config: RunConfig, step: StepName, where: Where, figures: Figures) -> Iterator[Lack]:
-    if where.gpu is None:
+class Storage(BaseModel):
+    """Bytes in one place."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    what: str
+    place: str = Field(description="`workspace`, or `scratch of STEP`, for one pod")
+    bytes: int
+
+
+def storage(steps: Steps, workloads: Mapping[StepName, StageWorkload], assumptions: Assumptions) -> list[Storage]:
+    """Bytes in the workspace, and in the scratch volume of each pod that holds a model."""
+    figures, sft = assumptions.figures, steps["sft"].training
+    assert sft is not None, "every run trains"
+    generated = sum(work.stored_bytes for step, work in workloads.items() if step in _GENERATING)
+    files = sum(work.stored_bytes for step, work in workloads.items() if step not in _GENERATING)
+    model, checkpoints = _model_bytes(sft, figures), _CHECKPOINTS * _checkpoint_bytes(sft, figures)
+    kept = [
+        ("rows of profiles and responses", generated),
+        ("data sets", files * assumptions("compression")),
+        (f"checkpoints, {_CHECKPOINTS} at most", checkpoints),
+        ("tuned model", model),
+    ]
+    encoded = workloads["sft"].trained_tokens / sft.epochs * _ENCODED_BYTES
+    base = parameters_of(figures, sft.base_model) * 2
+    scratch: dict[StepName, float] = {
+        # The rows on their way, written twice.
+        "mix": 2 * workloads["mix"].stored_bytes,
+        # Each node holds its processes' parts of a checkpoint.
+        "sft": base + encoded + checkpoints / steps["sft"].nodes + model,
+        "evaluate": base + model + _served_bytes(steps["evaluate"], figures),
+    }
+    for name in _GENERATING:
+        if name in steps and (weights := _served_bytes(steps[name], figures)):
+            scratch[name] = weights
+    return [Storage(what=what, place="workspace", bytes=round(size)) for what, size in kept if size] + [
+        Storage(what="weights and working files", place=f"scratch of {name}", bytes=round(scratch[name]))
+        for name in workloads
+        if name in scratch
+    ]
+
+
+def _model_bytes(sft: SftConfig, figures: Figures) -> float:
+    """The tuned model's folder."""
+    return parameters_of(figures, sft.base_model) * (4 if sft.dtype == "float32" else 2)
+
+
+def _checkpoint_bytes(sft: SftConfig, figures: Figures) -> float:
+    """One checkpoint: weights, master copy and Adam's two moments of every trained parameter."""
+    parameters = parameters_of(figures, sft.base_model)
+    if sft.lora is not None:
+        return parameters * _ADAPTER_SHARE * 12
+    # ZeRO keeps the 16-bit weights next to their float32 masters.
+    sixteen_bit = sft.deepspeed_stage > 0 and sft.dtype == "bfloat16"
+    return parameters * (14 if sixteen_bit else 12)
+
+
+def _served_bytes(step: Step, figures: Figures) -> float:
+    """Weights that the step's pod serves."""
+    served = {(engine.weights, engine.model) for engine in step.served.values()}
+    return sum(2 * parameters_of(figures, *names) for names in served)
+
+
+def check_capacity(
+    steps: Steps, resources: Mapping[StepName, StepResources], kept: list[Storage], assumptions: Assumptions
+) -> list[Issue]:
+    """Find what is too small. Sizes are estimates: only training that cannot even be loaded is fatal."""
+    figures = assumptions.figures
+    issues = check_training_memory(steps["sft"], assumptions)
+    for name, step in steps.items():
+        issues += _serving(step, resources[name], figures)
+    issues += [*_gpu_memory(steps["sft"], resources["sft"], figures), *_host_memory(steps, resources, figures)]
+    return issues + list(_scratch(steps, kept))
+
+
+def _serving(step: Step, resources: StepResources, figures: Figures) -> Iterator[Issue]:
+    if resources.gpu is None:
         return
-    memory = figures.gpus[where.gpu].memory_gib * _GIB
-    for name, engine in engines_of(config, step).items():
-        if not serves_itself(engine):
-            continue
+    memory = figures.gpus[resources.gpu].memory_gib * _GIB
+    for name, engine in step.served.items():
         needed = 2 * parameters_of(figures, engine.weights, engine.model) * _SERVING_HEADROOM
         if needed > memory * engine.tensor_parallel:
-            yield Lack(
-                step=step,
-                key=f"run: engines.{name}.tensor_parallel",
-                message=f"{engine.weights} needs some {size_text(needed)}, but {engine.tensor_parallel} x {where.gpu}"
-                f" hold {size_text(memory * engine.tensor_parallel)}",
+            yield Issue(
+                step=step.name,
+                subject=f"run: engines.{name}.tensor_parallel",
+                state="warning",
+                message=f"{engine.weights} needs some {size_text(needed)}, but {engine.tensor_parallel} x"
+                f" {resources.gpu} hold {size_text(memory * engine.tensor_parallel)}",
             )
-        copies = max(1, where.gpus // engine.tensor_parallel)
+        copies = max(1, step.gpus // engine.tensor_parallel)
         if engine.concurrency < _FULL_BATCH * copies:
-            yield Lack(
-                step=step,
-                key=f"run: engines.{name}.concurrency",
+            yield Issue(
+                step=step.name,
+                subject=f"run: engines.{name}.concurrency",
+                state="warning",
                 message=f"{engine.concurrency} requests at once leave {copies} copies of {engine.weights} idle"
                 f" for much of the time; {_FULL_BATCH * copies} or more fill them",
             )
 
 
-def _training(config: RunConfig, where: Where, figures: Figures) -> Iterator[Lack]:
-    sft = config.sft
-    if where.gpu is None:
+def _gpu_memory(step: Step, resources: StepResources, figures: Figures) -> Iterator[Issue]:
+    sft = step.training
+    if resources.gpu is None or sft is None:
         return
-    parameters, memory = parameters_of(figures, sft.base_model), figures.gpus[where.gpu].memory_gib * _GIB
-    trained = parameters * 0.01 if sft.lora else parameters
+    parameters, memory = parameters_of(figures, sft.base_model), figures.gpus[resources.gpu].memory_gib * _GIB
+    trained = parameters * _ADAPTER_SHARE if sft.lora else parameters
     # 16-bit weights and gradients, float32 masters and Adam's moments; ZeRO-2 spreads the last, ZeRO-3 all.
     weights, states = 2 * parameters, 14 * trained
     if sft.deepspeed_stage == 3:
-        weights /= sft.processes
+        weights /= step.processes
     if sft.deepspeed_stage >= 2:
-        states /= sft.processes
+        states /= step.processes
     needed = weights + states + _TRAINING_ACTIVATIONS
     if needed > memory:
-        yield Lack(
+        yield Issue(
             step="sft",
-            key="steps.sft.accelerator.count",
-            message=f"training takes some {size_text(needed)} of each GPU, but the {where.gpu} has {size_text(memory)};"
-            " more GPUs with run: sft.zero_stage=3, or run: sft.lora",
+            subject="steps.sft.accelerator.count",
+            state="warning",
+            message=f"training takes some {size_text(needed)} of each GPU, but the {resources.gpu} has"
+            f" {size_text(memory)}; more GPUs with run: sft.zero_stage=3, or run: sft.lora",
         )
 
 
-def _memory(config: RunConfig, cluster: Cluster, where: dict[StepName, Where], figures: Figures) -> Iterator[Lack]:
-    student = parameters_of(figures, config.sft.base_model)
-    # On a CPU all is float32.
-    needed: dict[StepName, float] = {"evaluate": student * 4}
-    for step in ("generate-profiles", "generate-dialogues", "evaluate"):
-        for engine in engines_of(config, step).values() if step in where else ():
-            if serves_itself(engine):
-                served = 4 * parameters_of(figures, engine.weights, engine.model)
-                needed[step] = max(needed.get(step, 0), served)
-    for step, size in needed.items():
-        given = cluster.placement(step).memory
-        if where[step].gpu is None and given and byte_count(given) < size * _SERVING_HEADROOM:
-            yield Lack(
-                step=step,
-                key=f"steps.{step}.memory",
-                message=f"{given} of memory, but its models take some {size_text(size * _SERVING_HEADROOM)} on a CPU",
+def _host_memory(steps: Steps, resources: Mapping[StepName, StepResources], figures: Figures) -> Iterator[Issue]:
+    """Memory of pods that hold models without a GPU. On a CPU every number is float32."""
+    for name, step in steps.items():
+        sizes = [4 * parameters_of(figures, engine.weights, engine.model) for engine in step.served.values()]
+        if name == "evaluate":
+            sizes.append(4 * parameters_of(figures, step.base_model))
+        given = step.placement.memory
+        if resources[name].gpu is None and sizes and given and byte_count(given) < max(sizes) * _SERVING_HEADROOM:
+            yield Issue(
+                step=name,
+                subject=f"steps.{name}.memory",
+                state="warning",
+                message=f"{given} of memory, but its models take some {size_text(max(sizes) * _SERVING_HEADROOM)} on a"
+                " CPU",
             )
 
 
-def _scratch(cluster: Cluster, storage: Sequence[Storage]) -> Iterator[Lack]:
-    for item in storage:
-        _, _, step = item.place.partition("scratch of ")
-        if not step:
-            continue
-        given = cluster.placement(step).scratch  # type: ignore[arg-type]
-        if given and byte_count(given) < item.bytes:
-            yield Lack(
-                step=step,  # type: ignore[arg-type]
-                key=f"steps.{step}.scratch",
-                message=f"{given} of scratch, but weights and working files take some {size_text(item.bytes)}",
+def _scratch(steps: Steps, kept: list[Storage]) -> Iterator[Issue]:
+    needed = {item.place.removeprefix("scratch of "): item.bytes for item in kept}
+    for name, step in steps.items():
+        given = step.placement.scratch
+        if given and byte_count(given) < needed.get(name, 0):
+            yield Issue(
+                step=name,
+                subject=f"steps.{name}.scratch",
+                state="warning",
+                message=f"{given} of scratch, but weights and working files take some {size_text(needed[name])}",
             )
+
+
+@dataclass(frozen=True)
+class HostMemory:
+    """Bytes of host memory on each node that trains."""
+
+    least: float
+    """Weights, gradients and optimizer states: with less, the training is killed."""
+    expected: float
+    """With activations and the processes themselves."""
+
+    @property
+    def quantity(self) -> str:
+        """`expected` as a Kubernetes quantity, rounded up."""
+        return f"{math.ceil(self.expected / _GIB)}Gi"
+
+
+def training_memory(step: Step, assumptions: Assumptions) -> HostMemory:
+    """Host memory that training takes. Raises `UserError` if the base model's size is not known."""
+    sft = step.training
+    assert sft is not None, "only the step sft trains"
+    parameters = parameters_of(assumptions.figures, sft.base_model)
+    here = step.processes_per_node
+    if step.gpus:
+        # Without ZeRO-3 each process loads the weights on its own; at the end the first gathers them.
+        weights = parameters * (4 if sft.dtype == "float32" else 2)
+        copies = 1 if sft.deepspeed_stage == 3 else here
+        processes = here * assumptions("train_gpu_process_gib") * _GIB
+        return HostMemory(0, _HOST_HEADROOM * (processes + copies * weights))
+    trained = parameters * (_ADAPTER_SHARE if sft.lora else 1)
+    # All float32: weights, gradients, Adam's two moments, and DeepSpeed's own copy of what it updates. ZeRO-2 spreads
+    # gradients and states over the processes, ZeRO-3 the weights, too.
+    weights = 4 * parameters / (step.processes if sft.deepspeed_stage == 3 else 1)
+    states = (16 if sft.deepspeed_stage else 12) * trained / (step.processes if sft.deepspeed_stage else 1)
+    tokens = sft.per_device_batch_size * sft.max_length
+    name = "train_cpu_token_checkpointed_mib" if sft.gradient_checkpointing else "train_cpu_token_mib"
+    activations = tokens * assumptions(name) * 2**20 * math.sqrt(parameters / _SMALL)
+    process = assumptions("train_cpu_process_gib") * _GIB
+    least = here * (weights + states)
+    return HostMemory(least, _HOST_HEADROOM * (least + here * (activations + process)))
+
+
+def check_training_memory(step: Step, assumptions: Assumptions | None = None) -> list[Issue]:
+    """Find whether the step's memory is too small; fatal where it cannot even hold weights and optimizer.
+
+    Without `assumptions` the shipped figures count, and a base model of unknown size is not judged.
+    """
+    given = step.placement.memory
+    if given is None:
+        return []
+    needed = _or_none(lambda: training_memory(step, assumptions or Assumptions(load_figures())))
+    if needed is None or byte_count(given) >= needed.expected:
+        return []
+    fatal = byte_count(given) < needed.least
+    reason = (
+        f"weights, gradients and optimizer states alone take {_gib(needed.least)} on each node: it would be killed"
+        if fatal
+        else f"training takes some {_gib(needed.expected)} on each node, of which weights, gradients and optimizer"
+        f" states {_gib(needed.least)}; {needed.quantity} would do"
+    )
+    message = f"{given} of memory, but {reason}"
+    return [Issue(step="sft", subject="steps.sft.memory", state="fatal" if fatal else "warning", message=message)]
+
+
+def estimated_memory(step: Step) -> str | None:
+    """The expected memory of each node as a quantity, by the shipped figures; none if the model's size is not known."""
+    memory = _or_none(lambda: training_memory(step, Assumptions(load_figures())))
+    return memory.quantity if memory else None
+
+
+def _or_none(estimate: Callable[[], HostMemory]) -> HostMemory | None:
+    try:
+        return estimate()
+    except UserError:
+        return None
+
+
+def _gib(size: float) -> str:
+    return f"{size / _GIB:.2g} GiB" if size < 10 * _GIB else f"{size / _GIB:,.0f} GiB"

@@ -1,6 +1,8 @@
-"""Prices, throughput and sizes: the shipped file `prices.yaml`, under a user's own."""
+"""Prices, throughput and sizes: the shipped file `prices.yaml`, a user's file over it, and the sizes of models."""
 
 import datetime
+import json
+import re
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +14,8 @@ from opencharacter.config.yaml_files import compose, explain, read_text
 from opencharacter.errors import UserError
 
 _HINT = "opencharacter plan --show-prices prints the shipped file, with every key"
+
+_SIZE_IN_NAME = re.compile(r"(?<![A-Za-z0-9.])(\d+(?:\.\d+)?)([bm])(?![A-Za-z0-9])", re.IGNORECASE)
 
 _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -69,7 +73,7 @@ class Share(_Sourced):
     value: _Share
 
 
-class Assumed(_Strict):
+class AssumedFigures(_Strict):
     """The figures that a plan rests on; see `prices.yaml` for units."""
 
     chars_per_token: Amount
@@ -108,7 +112,7 @@ class Figures(_Strict):
     spot_factor: Annotated[float, Field(gt=0, le=1)] | None = None
     models: dict[str, ModelFigures]
     datasets: dict[str, DataSet]
-    figures: Assumed
+    figures: AssumedFigures
 
     @model_validator(mode="after")
     def _default_gpu_is_known(self) -> "Figures":
@@ -121,8 +125,8 @@ class Figures(_Strict):
         return next((self.models[name] for name in names if name in self.models), ModelFigures())
 
 
-class Ledger:
-    """The figures of one plan; it notes which of the assumed ones were used."""
+class Assumptions:
+    """The figures of one plan. It records which of the assumed ones are used, so that each has its source."""
 
     def __init__(self, figures: Figures) -> None:
         self.figures = figures
@@ -160,3 +164,36 @@ def _over(base: Any, own: Any) -> Any:
     if not (isinstance(base, dict) and isinstance(own, dict)) or "value" in own:
         return own
     return base | {key: _over(base.get(key), value) for key, value in own.items()}
+
+
+def parameters_of(figures: Figures, *names: str | None) -> float:
+    """Parameters of a model, from any of its names: figures first, then a local folder's files, then the name itself.
+
+    Raises `UserError` if none of these says it.
+    """
+    given = [name for name in names if name]
+    known = figures.model(*given).parameters_b
+    if known:
+        return known * 1e9
+    for name in given:
+        if (found := _parameters_in_folder(Path(name).expanduser())) or (found := _parameters_in_name(name)):
+            return found
+    raise UserError(
+        f"the size of the model '{given[0]}' is not known: neither its name nor a local folder says it",
+        hint=f"give it in a --prices file, in billions of parameters: models: {{{given[0]}: {{parameters_b: 8}}}}",
+    )
+
+
+def _parameters_in_name(name: str) -> float | None:
+    found = _SIZE_IN_NAME.findall(name)
+    return float(found[-1][0]) * (1e9 if found[-1][1].lower() == "b" else 1e6) if found else None
+
+
+def _parameters_in_folder(folder: Path) -> float | None:
+    files = list(folder.glob("*.safetensors"))
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    wide = (config.get("dtype") or config.get("torch_dtype")) == "float32"
+    return sum(path.stat().st_size for path in files) / (4 if wide else 2) or None

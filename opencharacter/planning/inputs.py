@@ -1,4 +1,4 @@
-"""How much a run reads: files that are here are counted, others taken from the table of known data sets."""
+"""How much a run reads: local files are counted, the sizes of others come from the table of known data sets."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal
@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from opencharacter.config.run import RunConfig
 from opencharacter.errors import UserError
 from opencharacter.mixing.config import GeneralSource
-from opencharacter.planning.figures import DataSet, Ledger
+from opencharacter.planning.figures import Assumptions, DataSet
 from opencharacter.planning.tokens import TextLengths
 from opencharacter.records import BadRow, Persona, RawRow, Session, read_personas, read_raw_rows, read_sessions
 from opencharacter.sources.inputs import fetch
@@ -40,32 +40,39 @@ class InputCount(BaseModel):
     answered_turns: float = 0
 
 
-def count_inputs(config: RunConfig, ledger: Ledger, lengths: TextLengths) -> list[InputCount]:
+def count_inputs(config: RunConfig, assumptions: Assumptions, lengths: TextLengths) -> list[InputCount]:
     """All sources of a run.
 
     Raises `UserError` if a local file is absent or cannot be read, or if the size of a remote one is not known.
     """
-    counter = _Counter(ledger, lengths)
+    counter = _Counter(assumptions, lengths)
     inputs = config.inputs
     counts = [counter.personas(f"inputs.personas.{i}", source) for i, source in enumerate(inputs.personas)]
     counts += [counter.sessions(f"inputs.corpora.{i}", corpus, "sessions") for i, corpus in enumerate(inputs.corpora)]
     if release := inputs.release:
         counts.append(counter.released("inputs.release.characters", release.characters, "characters", None))
         counts.append(counter.released("inputs.release.dialogues", release.dialogues, "dialogues", release.limit))
-    counts += [counter.sessions(f"mix.general.{i}", one, "general") for i, one in enumerate(config.mix.general)]
+    counts += [counter.sessions(f"mix.general.{i}", source, "general") for i, source in enumerate(config.mix.general)]
     return counts
 
 
+def mean_persona_tokens(inputs: Iterable[InputCount]) -> float | None:
+    """Mean length of a persona; none without personas."""
+    personas = [count for count in inputs if count.what == "personas"]
+    rows = sum(count.rows for count in personas)
+    return sum(count.user_tokens for count in personas) / rows if rows else None
+
+
 class _Counter:
-    def __init__(self, ledger: Ledger, lengths: TextLengths) -> None:
-        self._ledger = ledger
+    def __init__(self, assumptions: Assumptions, lengths: TextLengths) -> None:
+        self._assumptions = assumptions
         self._lengths = lengths
         self._seen: set[tuple[str, str]] = set()
 
     def personas(self, key: str, source: PersonaSource) -> InputCount:
         if source.uri.startswith(_ELSEWHERE):
             count = self._assumed(key, source.uri, "personas", source.limit)
-            count.user_tokens = count.rows * self._ledger("persona_tokens")
+            count.user_tokens = count.rows * self._assumptions("persona_tokens")
             return count
         count = self._read(key, source.uri, "personas")
         rows = read_personas(
@@ -145,7 +152,9 @@ class _Counter:
         )
 
     def _assumed(self, key: str, uri: str, what: What, limit: int | None) -> InputCount:
-        known = next((data for start, data in self._ledger.figures.datasets.items() if uri.startswith(start)), None)
+        known = next(
+            (data for start, data in self._assumptions.figures.datasets.items() if uri.startswith(start)), None
+        )
         if known is None and limit is None:
             raise UserError(
                 f"{key}: {uri} is not read for a plan, and its size is not known",
@@ -154,7 +163,7 @@ class _Counter:
         if known is None:
             known = DataSet(rows=limit or 1, source="the run's limit; one answered turn each")
         rows = min(limit or known.rows, known.rows)
-        turns, of_turn = rows * known.turns, self._ledger("question_tokens")
+        turns, of_turn = rows * known.turns, self._assumptions("question_tokens")
         return InputCount(
             key=key,
             uri=uri,

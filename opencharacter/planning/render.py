@@ -1,10 +1,11 @@
-"""A plan as a table, with what it rests on and what is lacking below it."""
+"""A plan as a table, with its assumptions and issues below it."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from opencharacter.planning.formats import amount_text, hours_text, money_text, size_text
-from opencharacter.planning.result import InputCount, Plan, Stage
+from opencharacter.planning.inputs import InputCount
+from opencharacter.planning.plan import Plan, Stage
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,16 +29,18 @@ def show_plan(plan: Plan, console: "Console") -> None:
         ("Where", [] if wide else [f"{stage.step}: {_where(stage, plan)}" for stage in _shown(plan)]),
         ("Inputs", list(_inputs(plan.inputs))),
         ("Storage", list(_storage(plan))),
-        ("Assumed", [f"{one.name} {one.value}: {one.source}" for one in plan.assumptions]),
+        ("Assumed", [f"{assumed.name} {assumed.value}: {assumed.source}" for assumed in plan.assumptions]),
         ("Without a price", _unpriced(plan)),
-        ("Lacking", list(_lacks(plan))),
+        ("Issues", list(_issues(plan))),
     ):
         if lines:
             console.print(Text(f"\n{title}", style="bold"))
         for line in lines:
             console.print(Text(f"  {line}", style="dim" if title == "Assumed" else ""))
-    if plan.cluster and not plan.lacks:
-        console.print(Text(f"\nThe cluster {plan.cluster} lacks nothing that can be told from here.", style="green"))
+    if plan.cluster and not plan.issues:
+        console.print(
+            Text(f"\nThe run fits the cluster {plan.cluster}, as far as can be checked from here.", style="green")
+        )
 
 
 def _shown(plan: Plan) -> list[Stage]:
@@ -88,14 +91,14 @@ def _references_only(plan: Plan) -> str:
 
 def _row(stage: Stage) -> tuple[list[str], list[str]]:
     """The cells before and after the column `where`."""
-    asks = stage.calls > 0
+    calls = stage.calls > 0
     tokens = stage.tokens_in or stage.trained_tokens
     before = [
         stage.step,
         f"{stage.rows:,}",
-        f"{stage.calls:,}" if asks else "–",
+        f"{stage.calls:,}" if calls else "–",
         amount_text(tokens) if tokens else "–",
-        amount_text(stage.tokens_out) if asks else "–",
+        amount_text(stage.tokens_out) if calls else "–",
     ]
     after = [
         hours_text(stage.hours),
@@ -117,11 +120,11 @@ def _where(stage: Stage, plan: Plan) -> str:
 
 
 def _inputs(inputs: list[InputCount]) -> Iterator[str]:
-    for one in inputs:
-        faults = [f"{count:,} {name}" for name, count in (("bad", one.bad), ("double", one.duplicates)) if count]
+    for count in inputs:
+        faults = [f"{number:,} {name}" for name, number in (("bad", count.bad), ("double", count.duplicates)) if number]
         marks = f" ({', '.join(faults)})" if faults else ""
-        how = one.source if one.read else f"ASSUMED, {one.source}"
-        yield f"{one.rows:,} {one.what}{marks}  {one.uri}  {how}"
+        how = count.source if count.read else f"ASSUMED, {count.source}"
+        yield f"{count.rows:,} {count.what}{marks}  {count.uri}  {how}"
 
 
 def _storage(plan: Plan) -> Iterator[str]:
@@ -140,7 +143,7 @@ def _unpriced(plan: Plan) -> list[str]:
     ]
 
 
-def _lacks(plan: Plan) -> Iterator[str]:
-    for lack in plan.lacks:
-        mark = "cannot run" if lack.impossible else "lacks"
-        yield f"{mark}  {lack.key}  {lack.step or 'all steps'}: {lack.message}"
+def _issues(plan: Plan) -> Iterator[str]:
+    for issue in plan.issues:
+        mark = "cannot run" if issue.fatal else "warning"
+        yield f"{mark}  {issue.subject}  {issue.step or 'all steps'}: {issue.message}"

@@ -1,1 +1,1 @@
-"""What a run would miss on a cluster, told in plain words before anything is installed or submitted."""
+"""Checks before anything is installed or submitted: what a run would miss on a cluster, in plain words."""

@@ -1,15 +1,16 @@
-"""What the Kubernetes API tells: platform parts, room on nodes, Secrets, the serving runtime."""
+"""Checks that ask the Kubernetes API: platform parts, room on nodes, Secrets, retries, the serving runtime."""
 
 import base64
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from opencharacter.cluster.checks import Issue
+from opencharacter.cluster.workflow_defaults import CONFIG_MAP, retry_rules
+from opencharacter.errors import UserError
 from opencharacter.kube import API_TIMEOUT_S, cluster_client
-from opencharacter.preflight.findings import Finding
-from opencharacter.preflight.needs import Needs, Part, SecretNeed
-from opencharacter.preflight.nodes import find_room
-from opencharacter.preflight.retries import RETRIES, find_retries
+from opencharacter.preflight.nodes import check_room
+from opencharacter.preflight.requirements import Part, Requirements, SecretRequirement
 from opencharacter.serving import DeployConfig
 from opencharacter.serving.manifest import MODEL_FORMAT, model_spec
 from opencharacter.serving.rollout.selection import select_runtime
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from kubernetes.client import ApiClient, ApiException
 
 PIPELINES = "Kubeflow Pipelines"
+_RETRIES = "Retries"
+_PLATFORM = "kubeflow"
+"""Where Argo's controller is if it is not in the runs' namespace: a Kubeflow for several users has one for all."""
+_RETRIES_HINT = "docs/install.md, step 'Platform': the patch of Argo's defaults makes retries those of the cluster file"
 _RUNTIMES = "serving.kserve.io/v1alpha1"
 _KUEUE = "kueue.x-k8s.io/v1beta2"
 
@@ -39,44 +44,44 @@ _APIS: dict[Part, tuple[str, dict[str, str]]] = {
 }
 
 
-def check_cluster(needs: Needs) -> Iterator[Finding]:
+def check_cluster(required: Requirements) -> Iterator[Issue]:
     """Look at the cluster for what is needed of it, one thing after another; nothing is changed.
 
     Raises `UserError` where no cluster is configured, `OpenCharacterError` where it cannot be reached.
     """
     with cluster_client("preflight") as api:
         yield _guarded("Cluster", partial(_reached, api))
-        for part in needs.parts:
+        for part in required.parts:
             subject, wanted = _APIS[part]
             yield _guarded(subject, partial(_trainer if part == "trainer" else _part, api, wanted))
-        if needs.retries:
-            yield _guarded(RETRIES, partial(find_retries, partial(_read, api), needs.namespace, needs.retries))
-        if needs.all_pods:
-            yield from _room(api, needs)
-        here = needs.namespace
-        for secret in needs.secrets:
+        if required.retries:
+            yield _guarded(_RETRIES, partial(_check_retries, partial(_read, api), required.namespace, required.retries))
+        if required.all_pods:
+            yield from _room(api, required)
+        here = required.namespace
+        for secret in required.secrets:
             yield _guarded(f"Secret {here}/{secret.name}", partial(_secret, api, here, secret))
-        for queue in needs.queues:
+        for queue in required.queues:
             yield _guarded(f"LocalQueue {here}/{queue}", partial(_queue, api, here, queue))
-        for priority in needs.priorities:
+        for priority in required.priorities:
             yield _guarded(f"WorkloadPriorityClass {priority}", partial(_priority, api, priority))
-        if needs.runtime:
-            yield _guarded(f"ServingRuntime {here}/{needs.runtime}", partial(_runtime, api, needs))
+        if required.runtime:
+            yield _guarded(f"ServingRuntime {here}/{required.runtime}", partial(_runtime, api, required))
 
 
-def _guarded(subject: str, check: Callable[[str], Finding]) -> Finding:
+def _guarded(subject: str, check: Callable[[str], Issue]) -> Issue:
     from kubernetes.client import ApiException
 
     try:
         return check(subject)
     except ApiException as error:
-        return _untold(subject, error)
+        return _no_answer(subject, error)
 
 
-def _untold(subject: str, error: "ApiException") -> Finding:
+def _no_answer(subject: str, error: "ApiException") -> Issue:
     if error.status in (401, 403):
-        return Finding(subject, "unknown", f"this account may not look ({error.status} {error.reason})")
-    return Finding(subject, "unknown", f"the cluster answers {error.status} {error.reason}")
+        return Issue(subject, "unknown", f"this account may not look ({error.status} {error.reason})")
+    return Issue(subject, "unknown", f"the cluster answers {error.status} {error.reason}")
 
 
 def _read(api: "ApiClient", path: str) -> Any:
@@ -94,12 +99,12 @@ def _read(api: "ApiClient", path: str) -> Any:
     return answer[0]
 
 
-def _reached(api: "ApiClient", subject: str) -> Finding:
+def _reached(api: "ApiClient", subject: str) -> Issue:
     _read(api, "/version")
-    return Finding(subject, "ok", f"answers at {api.configuration.host}")
+    return Issue(subject, "ok", f"answers at {api.configuration.host}")
 
 
-def _part(api: "ApiClient", wanted: dict[str, str], subject: str) -> Finding:
+def _part(api: "ApiClient", wanted: dict[str, str], subject: str) -> Issue:
     """Discovery, which every account may read, tells which custom resources are served."""
     absent = []
     for group_version, resource in wanted.items():
@@ -107,13 +112,13 @@ def _part(api: "ApiClient", wanted: dict[str, str], subject: str) -> Finding:
         if resource not in {each["name"] for each in served["resources"]}:
             absent.append(f"{resource} ({group_version})")
     if absent:
-        return Finding(
+        return Issue(
             subject, "missing", f"the cluster does not serve {' and '.join(absent)}", "docs/install.md, step 'Platform'"
         )
-    return Finding(subject, "ok", f"serves {' and '.join(wanted.values())}")
+    return Issue(subject, "ok", f"serves {' and '.join(wanted.values())}")
 
 
-def _trainer(api: "ApiClient", wanted: dict[str, str], subject: str) -> Finding:
+def _trainer(api: "ApiClient", wanted: dict[str, str], subject: str) -> Issue:
     """The API's own document, which every account may read, tells whether it is new enough."""
     found = _part(api, wanted, subject)
     document = _read(api, f"/openapi/v3/apis/{GROUP}/{VERSION}")
@@ -123,51 +128,99 @@ def _trainer(api: "ApiClient", wanted: dict[str, str], subject: str) -> Finding:
     kinds = [schema.get("properties", {}) for name, schema in schemas.items() if name.endswith(".TrainJob")]
     if any("runtimePatches" not in fields.get("spec", {}).get("properties", {}) for fields in kinds):
         message = f"is too old: {OLDEST_TRAINER} or later is needed, whose TrainJobs have runtimePatches"
-        return Finding(subject, "differs", message, "update Kubeflow Trainer, its CRDs included: docs/install.md")
+        return Issue(subject, "differs", message, "update Kubeflow Trainer, its CRDs included: docs/install.md")
     return found
 
 
-def _room(api: "ApiClient", needs: Needs) -> list[Finding]:
+def _room(api: "ApiClient", required: Requirements) -> list[Issue]:
     from kubernetes.client import ApiException
 
     try:
-        return list(find_room(partial(_read, api), needs.all_pods))
+        return list(check_room(partial(_read, api), required.all_pods))
     except ApiException as error:
-        return [_untold("Nodes", error)]
+        return [_no_answer("Nodes", error)]
 
 
-def _secret(api: "ApiClient", namespace: str, need: SecretNeed, subject: str) -> Finding:
-    found = _read(api, f"/api/v1/namespaces/{namespace}/secrets/{need.name}")
-    literals = " ".join(f"--from-literal={key}=…" for key in need.keys)
-    hint = f"kubectl create secret generic {need.name} --namespace {namespace} {literals}".strip()
+def _secret(api: "ApiClient", namespace: str, required: SecretRequirement, subject: str) -> Issue:
+    found = _read(api, f"/api/v1/namespaces/{namespace}/secrets/{required.name}")
+    literals = " ".join(f"--from-literal={key}=…" for key in required.keys)
+    hint = f"kubectl create secret generic {required.name} --namespace {namespace} {literals}".strip()
     if found is None:
-        return Finding(subject, "missing", "there is no such Secret", hint)
+        return Issue(subject, "missing", "there is no such Secret", hint)
     data = found.get("data") or {}
-    if absent := [key for key in need.keys if not base64.b64decode(data.get(key, ""))]:
-        return Finding(subject, "missing", f"lacks {', '.join(absent)}", hint)
-    return Finding(subject, "ok", "is there" + (f", with {', '.join(need.keys)}" if need.keys else ""))
+    if absent := [key for key in required.keys if not base64.b64decode(data.get(key, ""))]:
+        return Issue(subject, "missing", f"lacks {', '.join(absent)}", hint)
+    return Issue(subject, "ok", "is there" + (f", with {', '.join(required.keys)}" if required.keys else ""))
 
 
-def _queue(api: "ApiClient", namespace: str, name: str, subject: str) -> Finding:
+def _queue(api: "ApiClient", namespace: str, name: str, subject: str) -> Issue:
     if _read(api, f"/apis/{_KUEUE}/namespaces/{namespace}/localqueues/{name}") is None:
         hint = "the chart makes it (kueue.enabled), in its own namespace; or: --profile-set defaults.queue=NAME"
-        return Finding(subject, "missing", "there is no such queue: pods would wait for ever", hint)
-    return Finding(subject, "ok", "is there")
+        return Issue(subject, "missing", "there is no such queue: pods would wait for ever", hint)
+    return Issue(subject, "ok", "is there")
 
 
-def _priority(api: "ApiClient", name: str, subject: str) -> Finding:
+def _priority(api: "ApiClient", name: str, subject: str) -> Issue:
     if _read(api, f"/apis/{_KUEUE}/workloadpriorityclasses/{name}") is None:
         hint = "the chart makes it (kueue.enabled, kueue.priorities); or: --profile-set steps.STEP.priority=NAME"
-        return Finding(subject, "missing", "there is no such class: Kueue would admit no pod that names it", hint)
-    return Finding(subject, "ok", "is there")
+        return Issue(subject, "missing", "there is no such class: Kueue would admit no pod that names it", hint)
+    return Issue(subject, "ok", "is there")
 
 
-def _runtime(api: "ApiClient", needs: Needs, subject: str) -> Finding:
+def _runtime(api: "ApiClient", required: Requirements, subject: str) -> Issue:
     """Whether KServe would select it for an InferenceService as `deploy` writes it."""
-    found = _read(api, f"/apis/{_RUNTIMES}/namespaces/{needs.namespace}/servingruntimes/{needs.runtime}")
+    found = _read(api, f"/apis/{_RUNTIMES}/namespaces/{required.namespace}/servingruntimes/{required.runtime}")
     model = model_spec(DeployConfig(), storage_uri="s3://bucket/model")
     selection = select_runtime(model, [found] if found else [])
-    if selection.name == needs.runtime:
-        return Finding(subject, "ok", f"KServe selects it for the model format '{MODEL_FORMAT}'")
+    if selection.name == required.runtime:
+        return Issue(subject, "ok", f"KServe selects it for the model format '{MODEL_FORMAT}'")
     message = "there is no such runtime" if found is None else selection.explain(model)
-    return Finding(subject, "missing", message, "helm upgrade --install opencharacter charts/opencharacter")
+    return Issue(subject, "missing", message, "helm upgrade --install opencharacter charts/opencharacter")
+
+
+def _check_retries(read: Callable[[str], Any], namespace: str, most: int, subject: str) -> Issue:
+    """Put into words what becomes of a cluster file's retries, of which a step has `most` at most.
+
+    `read` gets an object by its path, none if it is absent, and raises the client's `ApiException`.
+    """
+    config_map, refusal = _config_map(read, namespace)
+    if config_map is None:
+        return Issue(subject, "unknown", f"cannot tell what is tried again: {refusal}")
+    try:
+        rules = retry_rules(config_map)
+    except UserError as error:
+        return Issue(subject, "unknown", f"cannot tell what is tried again: {error}")
+    again = f"up to {most} times" if most > 1 else "once"
+    if rules.failed and rules.lost:
+        words = f"a step that fails is tried again, {again}, and so is one whose pod is lost"
+    elif rules.lost:
+        words = (
+            "a step that fails (its own error, out of memory) is NOT tried again on this cluster, whatever its file "
+            f"says; one whose pod is lost (deleted, its node gone) is, {again}"
+        )
+    elif rules.failed:
+        words = (
+            f"a step that fails is tried again, {again}; one whose pod is lost (deleted, its node gone) is NOT on this "
+            "cluster: submit the run again then"
+        )
+    else:
+        words = "on this cluster a step is tried again only after errors that Argo considers transient"
+    if rules.repeats:
+        words += "; after each failure the loops and branches around the step begin again, too"
+    true = rules.failed and rules.lost and not rules.repeats
+    return Issue(subject, "ok" if true else "warning", words, None if true else _RETRIES_HINT)
+
+
+def _config_map(read: Callable[[str], Any], namespace: str) -> tuple[Any, str]:
+    """The controller's ConfigMap, or why there is none to be seen."""
+    from kubernetes.client import ApiException
+
+    refusal = ""
+    places = list(dict.fromkeys([namespace, _PLATFORM]))
+    for place in places:
+        try:
+            if found := read(f"/api/v1/namespaces/{place}/configmaps/{CONFIG_MAP}"):
+                return found, ""
+        except ApiException as error:
+            refusal = f"this account may not read ConfigMap {place}/{CONFIG_MAP} ({error.status} {error.reason})"
+    return None, refusal or f"there is no ConfigMap {CONFIG_MAP} in {' or '.join(places)}"

@@ -17,7 +17,7 @@ from opencharacter import __version__
 from opencharacter.cluster.spec import Images
 from opencharacter.engines.vllm_server import free_port
 from opencharacter.library import fingerprint
-from opencharacter.preflight.images import find_images
+from opencharacter.preflight.images import check_images
 
 ROOT = Path(__file__).parents[2]
 
@@ -70,9 +70,9 @@ def test_a_push_pins_images_by_digest(images: dict[str, str], registry: str, tmp
     pinned = Images.model_validate(yaml.safe_load(written.read_text(encoding="utf-8"))["images"]).reference("serving")
     assert pinned.startswith(f"{registry}/oc/serving@sha256:")
     asked = [pinned, f"{registry}/oc/serving:9", f"{registry}/oc/serving:10"]
-    assert [found.state for found in find_images(asked)] == ["ok", "ok", "missing"]
-    assert [found.state for found in find_images(asked, library=fingerprint())] == ["ok", "ok", "missing"]
-    assert find_images([pinned], library="0.1.0+00000000")[0].state == "differs"
+    assert [found.state for found in check_images(asked)] == ["ok", "ok", "missing"]
+    assert [found.state for found in check_images(asked, library=fingerprint())] == ["ok", "ok", "missing"]
+    assert check_images([pinned], library="0.1.0+00000000")[0].state == "differs"
     docker("image", "rm", f"{registry}/oc/serving:9")
     docker("pull", pinned)
     assert "predictor_host" in run_in(pinned, "--help")

@@ -1,12 +1,14 @@
-"""From a cluster to the sft step's environment."""
+"""The settings of a TrainJob, which travel in the sft step's environment."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from opencharacter.cluster.spec import Cluster
+from opencharacter.cluster.steps import resolve_steps
 from opencharacter.errors import UserError
 from opencharacter.pipelines.trainjob import trainjob_environment
 from opencharacter.templates import OVERRIDE_VARIABLE
@@ -46,8 +48,10 @@ CLUSTER: dict[str, Any] = {
 }
 
 
-def _config(processes: int) -> SftConfig:
-    return SftConfig(base_model="m", processes=processes, global_batch_size=48)
+def environment(cluster: Cluster, processes: int) -> dict[str, str]:
+    training = SftConfig(base_model="m", processes=processes, global_batch_size=48)
+    step = replace(resolve_steps(None, cluster)["sft"], training=training)
+    return trainjob_environment(step, cluster)
 
 
 def _cluster(**sft: Any) -> Cluster:
@@ -57,7 +61,7 @@ def _cluster(**sft: Any) -> Cluster:
 
 def test_all_that_the_cluster_says_about_sft_reaches_the_job(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv(OVERRIDE_VARIABLE, str(tmp_path))
-    monkeypatch.setenv(TRAINJOB_VARIABLE, trainjob_environment(_cluster(), _config(16))[TRAINJOB_VARIABLE])
+    monkeypatch.setenv(TRAINJOB_VARIABLE, environment(_cluster(), 16)[TRAINJOB_VARIABLE])
     settings = TrainJobSettings.from_environment()
     assert settings is not None
     assert (settings.nodes, settings.gpus_per_node, settings.gpu_resource) == (2, 8, "amd.com/gpu")
@@ -82,14 +86,14 @@ def test_all_that_the_cluster_says_about_sft_reaches_the_job(monkeypatch: pytest
 
 
 def test_prompts_are_mounted_only_where_they_are_overridden() -> None:
-    told = json.loads(trainjob_environment(_cluster(), _config(16))[TRAINJOB_VARIABLE])
+    told = json.loads(environment(_cluster(), 16)[TRAINJOB_VARIABLE])
     assert "prompts_config_map" not in told
 
 
 def test_a_secret_that_may_be_absent_stays_so() -> None:
     secrets = [{"secret": "hub", "keys": {"HF_TOKEN": "HF_TOKEN"}, "optional": True}]
     cluster = _cluster().model_copy(update={"secrets": Cluster(name="x", secrets=secrets).secrets})  # type: ignore[arg-type]
-    told = json.loads(trainjob_environment(cluster, _config(16))[TRAINJOB_VARIABLE])
+    told = json.loads(environment(cluster, 16)[TRAINJOB_VARIABLE])
     assert told["secrets"] == [{"name": "HF_TOKEN", "secret": "hub", "key": "HF_TOKEN", "optional": True}]
 
 
@@ -97,15 +101,15 @@ def test_a_digest_goes_before_the_tag() -> None:
     digest = "sha256:" + "a" * 64
     images = CLUSTER["images"] | {"digests": {"training": digest}}
     cluster = Cluster.model_validate(CLUSTER | {"images": images})
-    told = json.loads(trainjob_environment(cluster, _config(16))[TRAINJOB_VARIABLE])
+    told = json.loads(environment(cluster, 16)[TRAINJOB_VARIABLE])
     assert told["image"] == f"registry.example.com/oc/training@{digest}"
 
 
 def test_one_node_is_trained_on_by_the_steps_own_pod() -> None:
-    assert trainjob_environment(_cluster(nodes=1), _config(8)) == {}
+    assert environment(_cluster(nodes=1), 8) == {}
 
 
 @pytest.mark.parametrize(("sft", "processes"), [({}, 8), ({"accelerator": None}, 3)])
 def test_processes_that_do_not_fit_are_refused(sft: dict[str, Any], processes: int) -> None:
     with pytest.raises(UserError, match=f"sft.processes.* {processes}"):
-        trainjob_environment(_cluster(**sft), _config(processes))
+        environment(_cluster(**sft), processes)

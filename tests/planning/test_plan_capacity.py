@@ -31,11 +31,11 @@ def plan(preset: str, *overrides: str, **steps: dict[str, Any]) -> Plan:
 
 
 def keys(made: Plan) -> set[tuple[str | None, str]]:
-    return {(lack.step, lack.key) for lack in made.lacks}
+    return {(issue.step, issue.subject) for issue in made.issues}
 
 
 def test_a_cluster_with_room_lacks_nothing() -> None:
-    assert plan("final").lacks == []
+    assert plan("final").issues == []
 
 
 @pytest.mark.parametrize(
@@ -71,8 +71,8 @@ def test_few_requests_at_once_leave_gpus_idle() -> None:
 
 def test_what_cannot_run_comes_first() -> None:
     made = plan("final", sft={"accelerator": {"count": 4}}, **{"generate-dialogues": {"scratch": "1Gi"}})
-    assert made.lacks[0].impossible
-    assert not made.lacks[-1].impossible
+    assert made.issues[0].fatal
+    assert not made.issues[-1].fatal
 
 
 def test_nodes_share_the_training() -> None:

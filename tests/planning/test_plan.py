@@ -14,7 +14,7 @@ from opencharacter.config.run import RunConfig
 from opencharacter.engines import EngineConfig
 from opencharacter.errors import UserError
 from opencharacter.planning import Plan, load_figures, make_plan
-from opencharacter.planning.result import Stage
+from opencharacter.planning.plan import Stage
 from opencharacter.records.models import DialogueRow
 from opencharacter.storage import read_models
 from opencharacter.storage.workspace import Workspace
@@ -122,17 +122,17 @@ def test_more_characters_a_session_never_cost_less(
     ways = strategies.count("R") + strategies.count("G")
     assert few["responses"].rows == 26 * ways * min(n, 28)
     for step in few:
-        for name in ("rows", "calls", "tokens_in", "tokens_out", "trained_tokens", "optimiser_steps", "hours"):
+        for name in ("rows", "calls", "tokens_in", "tokens_out", "trained_tokens", "optimizer_steps", "hours"):
             # Means are sums of floats, whose last digits differ.
             assert (getattr(many[step], name) or 0) >= (getattr(few[step], name) or 0) * (1 - 1e-9), (step, name)
 
 
 def test_steps_are_those_of_the_trainer() -> None:
     # 67 rows in batches of 4, over two processes that take 2 rows each.
-    assert stages(plan("demo", "sft.max_steps=null"))["sft"].optimiser_steps == math.ceil(67 / 4)
+    assert stages(plan("demo", "sft.max_steps=null"))["sft"].optimizer_steps == math.ceil(67 / 4)
     two = ["sft.max_steps=null", "sft.epochs=2.5", "sft.processes=2", "sft.per_device_batch_size=2"]
-    assert stages(plan("demo", *two))["sft"].optimiser_steps == math.ceil(2.5 * 17)
-    assert stages(plan("demo"))["sft"].optimiser_steps == 12
+    assert stages(plan("demo", *two))["sft"].optimizer_steps == math.ceil(2.5 * 17)
+    assert stages(plan("demo"))["sft"].optimizer_steps == 12
 
 
 def test_evaluation_counts_questions_answers_and_judgements() -> None:
@@ -175,9 +175,9 @@ def test_data_that_cannot_be_trained_on_are_told(tmp_path: Path) -> None:
     unanswered = tmp_path / "asked.jsonl"
     unanswered.write_text('{"messages": [{"role": "user", "content": "Who are you?"}]}\nno JSON\n')
     made = plan("demo", f"inputs.corpora.0.uri={unanswered}", "inputs.corpora.0.strategies=[R]")
-    assert [lack.key for lack in made.lacks if lack.impossible] == ["run: inputs.max_bad_share", "run: inputs"]
-    assert "1 of 2 rows" in made.lacks[0].message
-    assert plan("demo").lacks == []
+    assert [issue.subject for issue in made.issues if issue.fatal] == ["run: inputs.max_bad_share", "run: inputs"]
+    assert "1 of 2 rows" in made.issues[0].message
+    assert plan("demo").issues == []
 
 
 def test_what_was_not_read_is_marked(tmp_path: Path) -> None:

@@ -9,9 +9,9 @@ import pytest
 from support import stand_in
 from support.registry_api import IDENTITY, LOGIN, Media, RegistryApi
 
+from opencharacter.cluster.checks import Issue
 from opencharacter.library import LIBRARY_LABEL
-from opencharacter.preflight.findings import Finding
-from opencharacter.preflight.images import find_images
+from opencharacter.preflight.images import check_images
 
 DIGEST = "sha256:" + "a" * 64
 
@@ -23,8 +23,8 @@ def docker_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "config.json"
 
 
-def find_image(reference: str, library: str | None = None) -> Finding:
-    [finding] = find_images([reference], library=library)
+def find_image(reference: str, library: str | None = None) -> Issue:
+    [finding] = check_images([reference], library=library)
     return finding
 
 
@@ -45,7 +45,7 @@ def test_tags_and_digests_are_found_or_missing(registry: RegistryApi) -> None:
 def test_each_image_is_told_of_in_its_place(registry: RegistryApi) -> None:
     registry.images = {"oc/b:1", "oc/d:1"}
     asked = [f"{registry.address}/oc/{name}:1" for name in "abcd"]
-    found = find_images(asked)
+    found = check_images(asked)
     assert [finding.subject for finding in found] == [f"Image {reference}" for reference in asked]
     assert [finding.state for finding in found] == ["missing", "ok", "missing", "ok"]
 

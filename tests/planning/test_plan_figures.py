@@ -10,7 +10,7 @@ from opencharacter.cluster.spec import Cluster
 from opencharacter.config.loading import load_run_config
 from opencharacter.errors import UserError
 from opencharacter.planning import Plan, load_figures, make_plan, shipped_text
-from opencharacter.planning.sizes import parameters_of
+from opencharacter.planning.figures import parameters_of
 
 PRICES = {
     "gpus": {"H100": {"price_per_hour": 3}, "A100": {"price_per_hour": 2}},
@@ -20,11 +20,11 @@ JUDGE = {"models": {"gpt-4o-2024-08-06": {"input_per_million": 0, "output_per_mi
 WORKERS = {"accelerator": {"count": 4}, "node_selector": {"gpu": "NVIDIA-A100-SXM4-80GB"}}
 
 
-def plan(folder: Path, figures: dict[str, Any], preset: str, **profile: Any) -> Plan:
+def plan(folder: Path, figures: dict[str, Any], preset: str, **cluster: Any) -> Plan:
     path = folder / "prices.yaml"
     path.write_text(yaml.safe_dump(figures))
-    cluster = Cluster.model_validate({"name": "lab", **profile}) if profile else None
-    return make_plan(load_run_config(preset=preset), cluster, load_figures(path))
+    lab = Cluster.model_validate({"name": "lab", **cluster}) if cluster else None
+    return make_plan(load_run_config(preset=preset), lab, load_figures(path))
 
 
 def test_no_price_is_shipped() -> None:

@@ -1,12 +1,14 @@
-"""What a cluster lacks for a run."""
+"""A run checked against a cluster file."""
 
 from typing import Any
 
 import pytest
 
-from opencharacter.cluster.checks import Lack, find_lacks
+from opencharacter.cluster.checks import Issue, check_compatibility
 from opencharacter.cluster.spec import Cluster
+from opencharacter.cluster.steps import resolve_steps
 from opencharacter.config.loading import load_run_config
+from opencharacter.config.run import RunConfig
 
 ENV = {"MLFLOW_TRACKING_URI": "http://mlflow:5000"}
 SECRETS = [
@@ -23,17 +25,22 @@ STEPS = {
 }
 
 
-def lacks(*, preset: str = "final", steps: dict[str, Any] | None = None, **cluster: Any) -> list[Lack]:
+def check(config: RunConfig, cluster: dict[str, Any]) -> list[Issue]:
+    lab = Cluster.model_validate(cluster)
+    return check_compatibility(config, lab, resolve_steps(config, lab))
+
+
+def issues(*, preset: str = "final", steps: dict[str, Any] | None = None, **cluster: Any) -> list[Issue]:
     whole = {"name": "lab", "env": ENV, "secrets": SECRETS, "steps": STEPS | (steps or {})} | cluster
-    return find_lacks(load_run_config(preset=preset), Cluster.model_validate(whole))
+    return check(load_run_config(preset=preset), whole)
 
 
 def test_a_cluster_that_fits_lacks_nothing() -> None:
-    assert lacks() == []
+    assert issues() == []
 
 
 @pytest.mark.parametrize(
-    ("steps", "key", "impossible"),
+    ("steps", "key", "fatal"),
     [
         ({"sft": {}}, "steps.sft.accelerator.count", False),
         ({"sft": POOL}, "steps.sft.accelerator.count", True),
@@ -49,42 +56,42 @@ def test_a_cluster_that_fits_lacks_nothing() -> None:
         ({"generate-dialogues": {"accelerator": {"count": 4}}}, "steps.generate-dialogues.shm", False),
     ],
 )
-def test_what_a_step_lacks_names_the_key(steps: dict[str, Any], key: str, impossible: bool) -> None:
-    [lack] = lacks(steps=steps)
-    assert (lack.key, lack.impossible) == (key, impossible)
-    assert lack.step in steps
+def test_what_a_step_lacks_names_the_key(steps: dict[str, Any], key: str, fatal: bool) -> None:
+    [issue] = issues(steps=steps)
+    assert (issue.subject, issue.fatal) == (key, fatal)
+    assert issue.step in steps
 
 
 def test_gpus_that_only_wait_for_an_api_are_told() -> None:
-    found = lacks(preset="a1")
-    assert {(lack.step, lack.key) for lack in found} == {
+    found = issues(preset="a1")
+    assert {(issue.step, issue.subject) for issue in found} == {
         ("generate-profiles", "steps.generate-profiles.accelerator"),
         ("generate-dialogues", "steps.generate-dialogues.accelerator"),
     }
-    assert lacks(preset="a1", steps={"generate-profiles": {}, "generate-dialogues": {}}) == []
+    assert issues(preset="a1", steps={"generate-profiles": {}, "generate-dialogues": {}}) == []
 
 
 def test_gpus_of_all_nodes_count() -> None:
-    assert lacks(steps={"sft": {**POOL, "nodes": 2, "queue": "gpus"}}) == []
+    assert issues(steps={"sft": {**POOL, "nodes": 2, "queue": "gpus"}}) == []
 
 
 def test_spot_needs_retries() -> None:
     nodes = {"node_selector": {"pool": "spot"}}
-    [lack] = lacks(steps={"generate-dialogues": {**POOL, "spot": True}}, spot=nodes)
-    assert lack.key == "steps.generate-dialogues.retries.count"
-    assert lacks(steps={"generate-dialogues": {**POOL, "spot": True, "retries": {"count": 3}}}, spot=nodes) == []
+    [issue] = issues(steps={"generate-dialogues": {**POOL, "spot": True}}, spot=nodes)
+    assert issue.subject == "steps.generate-dialogues.retries.count"
+    assert issues(steps={"generate-dialogues": {**POOL, "spot": True, "retries": {"count": 3}}}, spot=nodes) == []
 
 
 def test_a_secret_counts_for_the_steps_that_it_names() -> None:
     elsewhere = [*SECRETS[:1], {**SECRETS[1], "steps": ["generate-profiles"]}, SECRETS[2]]
-    [lack] = lacks(secrets=elsewhere)
-    assert (lack.step, lack.key, lack.impossible) == ("evaluate", "secrets", True)
-    assert "OPENAI_API_KEY" in lack.message
+    [issue] = issues(secrets=elsewhere)
+    assert (issue.step, issue.subject, issue.fatal) == ("evaluate", "secrets", True)
+    assert "OPENAI_API_KEY" in issue.message
 
 
 def test_gated_weights_and_data_need_a_token() -> None:
-    found = lacks(secrets=SECRETS[1:])
-    assert {lack.step for lack in found} == {
+    found = issues(secrets=SECRETS[1:])
+    assert {issue.step for issue in found} == {
         "ingest",
         "generate-profiles",
         "generate-dialogues",
@@ -92,12 +99,12 @@ def test_gated_weights_and_data_need_a_token() -> None:
         "sft",
         "evaluate",
     }
-    assert not any(lack.impossible for lack in found)
+    assert not any(issue.fatal for issue in found)
 
 
 def test_registry_and_object_store() -> None:
-    found = lacks(env={}, secrets=SECRETS[:2])
-    assert [(lack.step, lack.key) for lack in found] == [
+    found = issues(env={}, secrets=SECRETS[:2])
+    assert [(issue.step, issue.subject) for issue in found] == [
         ("get-champion", "env.MLFLOW_TRACKING_URI"),
         ("register", "env.MLFLOW_TRACKING_URI"),
         ("promote", "env.MLFLOW_TRACKING_URI"),
@@ -107,8 +114,8 @@ def test_registry_and_object_store() -> None:
 
 def test_vllm_on_a_cpu_needs_room_in_dev_shm() -> None:
     def short(shm: str | None) -> dict[str | None, str]:
-        found = lacks(preset="demo", steps={step: {"shm": shm} for step in STEPS})
-        return {lack.step: lack.message for lack in found if lack.key.endswith(".shm")}
+        found = issues(preset="demo", steps={step: {"shm": shm} for step in STEPS})
+        return {issue.step: issue.message for issue in found if issue.subject.endswith(".shm")}
 
     assert short("1Gi") == short("241Mi") == {}
     assert set(short(None)) == set(short("240Mi")) == {"generate-profiles", "generate-dialogues", "evaluate"}
@@ -117,17 +124,17 @@ def test_vllm_on_a_cpu_needs_room_in_dev_shm() -> None:
 
 def test_the_demo_on_cpus_lacks_gpus_for_nothing_but_speed() -> None:
     """float32 is what a CPU does anyway; served weights are told."""
-    found = lacks(preset="demo", steps={step: {} for step in STEPS})
-    assert {lack.step for lack in found if lack.step} == {"generate-profiles", "generate-dialogues", "evaluate"}
+    found = issues(preset="demo", steps={step: {} for step in STEPS})
+    assert {issue.step for issue in found if issue.step} == {"generate-profiles", "generate-dialogues", "evaluate"}
     packaged = ["engines.judge.weights", "engines.teacher.weights", "sft.base_model"]
-    assert sorted(lack.key for lack in found if not lack.step) == [f"run: {key}" for key in packaged]
-    assert not any(lack.impossible for lack in found)
+    assert sorted(issue.subject for issue in found if not issue.step) == [f"run: {key}" for key in packaged]
+    assert not any(issue.fatal for issue in found)
 
 
 def test_a_service_whose_names_would_be_too_long_in_the_clusters_namespace_is_refused() -> None:
     config = load_run_config(preset="final", overrides=["deploy.apply=true", f"deploy.service_name={'s' * 40}"])
     here = {"name": "lab", "env": ENV, "secrets": SECRETS, "steps": STEPS}
-    [lack] = find_lacks(config, Cluster.model_validate(here | {"namespace": "a-team-of-people"}))
-    assert (lack.key, lack.impossible) == ("run: deploy.service_name", True)
-    assert "make it 9 shorter" in lack.message
-    assert find_lacks(config, Cluster.model_validate(here | {"namespace": "ateam"})) == []
+    [issue] = check(config, here | {"namespace": "a-team-of-people"})
+    assert (issue.subject, issue.fatal) == ("run: deploy.service_name", True)
+    assert "make it 9 shorter" in issue.message
+    assert check(config, here | {"namespace": "ateam"}) == []

@@ -6,15 +6,15 @@ from typing import Any
 import pytest
 from support.kubernetes_api import KubernetesApi
 
+from opencharacter.cluster.checks import Issue
 from opencharacter.cluster.loading import load_cluster
 from opencharacter.cluster.spec import Cluster
+from opencharacter.cluster.steps import resolve_steps
 from opencharacter.errors import UserError
-from opencharacter.preflight.check import refuse_missing
+from opencharacter.preflight.checks import require_present
 from opencharacter.preflight.cluster import check_cluster
-from opencharacter.preflight.findings import Finding
-from opencharacter.preflight.needs import needs_of
-from opencharacter.preflight.nodes import find_room
-from opencharacter.preflight.room import requests_of
+from opencharacter.preflight.nodes import check_room, requests_of
+from opencharacter.preflight.requirements import Requirements, requirements_of
 
 AUTOSCALER = "/api/v1/namespaces/kube-system/configmaps/cluster-autoscaler-status"
 SMALL = {"cpu": "1930m", "memory": "14Gi", "pods": "110"}
@@ -35,12 +35,17 @@ def pod(on: str, owner: str = "ReplicaSet", **requests: str) -> dict[str, Any]:
     }
 
 
-def look(cluster: KubernetesApi, lab: Cluster, nodes: list[Any], *pods: Any, **needs: Any) -> list[Finding]:
+def look(cluster: KubernetesApi, lab: Cluster, nodes: list[Any], *pods: Any, **needs: Any) -> list[Issue]:
     cluster.objects["/api/v1/nodes"] = {"items": nodes}
     cluster.objects["/api/v1/pods"] = {"items": list(pods)}
-    asked = needs_of(lab, needs.pop("steps", ["ingest", "sft", "evaluate"]))
+    asked = requirements(lab, *needs.pop("steps", ["ingest", "sft", "evaluate"]))
     found = check_cluster(asked.model_copy(update={"parts": (), "secrets": (), "queues": ()} | needs))
     return [each for each in found if each.subject.startswith("Nodes")]
+
+
+def requirements(lab: Cluster, *names: str) -> Requirements:
+    steps = resolve_steps(None, lab)
+    return requirements_of({name: step for name, step in steps.items() if name in names}, lab)
 
 
 def mine(**steps: Any) -> Cluster:
@@ -58,7 +63,7 @@ def test_too_full_now_is_a_warning_that_names_steps_node_and_what_is_short(clust
     [found] = look(cluster, lab, [node("a", SMALL), node("b", SMALL)], pod("a", cpu="1700m"), pod("b", cpu="1"))
     assert (found.subject, found.state) == ("Nodes for step sft", "warning")
     assert found.message == ("1.5 CPU, 1 GiB of memory find no room now, and wait: a has 0.23 CPU; b has 0.93 CPU")
-    refuse_missing([found])
+    require_present([found])
 
 
 def test_larger_than_any_node_is_refused(cluster: KubernetesApi) -> None:
@@ -70,7 +75,7 @@ def test_larger_than_any_node_is_refused(cluster: KubernetesApi) -> None:
     ]
     assert "a has 1.93 CPU and 14 GiB of memory" in found[0].message
     with pytest.raises(UserError, match="not found: Nodes for step sft, Nodes for step evaluate"):
-        refuse_missing(found)
+        require_present(found)
 
 
 @pytest.mark.parametrize(
@@ -169,7 +174,7 @@ def test_a_long_list_of_nodes_is_read_to_its_end() -> None:
         "/api/v1/nodes?limit=500": {"items": [], "metadata": {"continue": "x"}},
         "/api/v1/nodes?limit=500&continue=x": {"items": [node("last", SMALL)], "metadata": {}},
     }
-    [found] = find_room(pages.get, needs_of(mine(), ["mix"]).pods)
+    [found] = check_room(pages.get, requirements(mine(), "mix").pods)
     assert found.message == "step mix finds room on the 1 node"
 
 
