@@ -2,9 +2,9 @@
 
     python benchmarks/mixing_dedup.py [--texts 20000]
 
-First personas: one group of `--texts`, 5 % of them twins of another. Comparing all pairs of 20,000 takes many minutes,
-so it is timed on `--sample` texts, each against all texts before it, and scaled up to all. Then groups of one
-character's answers, whose sizes show up to where all pairs cost less than the index (`mixing.dedup.ALL_PAIRS`).
+First personas: one group of `--texts`, 5 % of them duplicates of another. Comparing all pairs of 20,000 takes many
+minutes, so it is timed on `--sample` texts, each against all texts before it, and scaled up to all. Then groups of one
+character's answers, whose sizes show up to where all pairs cost less than the index (`mixing.duplicates.ALL_PAIRS`).
 """
 
 import argparse
@@ -12,7 +12,7 @@ import random
 import time
 from collections.abc import Callable, Iterable
 
-from opencharacter.mixing.dedup import ALL_PAIRS, are_similar, near_duplicates, shingles
+from opencharacter.mixing.duplicates import ALL_PAIRS, are_similar, near_duplicates, shingles
 
 _TWINS = 0.05
 _VOCABULARY = 20_000
@@ -39,7 +39,7 @@ def compare_one_group(count: int, sample: int) -> None:
     print(f"  index      {index_s:8.1f} s  {len(by_index)} removed")
     print(f"  all pairs  {pairs_s:8.1f} s  from {len(sampled)} texts in {sample_s:.1f} s")
     print(f"  ratio      {pairs_s / index_s:8.1f}")
-    print(f"  of {len(by_pairs)} twins in the sample the index missed {len(by_pairs - by_index)}")
+    print(f"  of {len(by_pairs)} duplicates in the sample the index missed {len(by_pairs - by_index)}")
 
 
 def compare_group_sizes() -> None:
@@ -66,9 +66,9 @@ def make_texts(count: int, *, words: int) -> list[str]:
     weights = [1 / rank for rank in range(1, _VOCABULARY + 1)]
     texts = [draw.choices(vocabulary, weights, k=words) for _ in range(count - round(count * _TWINS))]
     for original in draw.sample(texts, count - len(texts)):
-        twin = list(original)
-        twin[draw.randrange(words)] = draw.choice(vocabulary)
-        texts.append(twin)
+        duplicate = list(original)
+        duplicate[draw.randrange(words)] = draw.choice(vocabulary)
+        texts.append(duplicate)
     draw.shuffle(texts)
     return [" ".join(text) for text in texts]
 

@@ -10,7 +10,7 @@ from opencharacter.cluster.steps import Step, Steps
 from opencharacter.config.run import RunConfig
 from opencharacter.engines.vllm_server import SHARED_MEMORY
 from opencharacter.errors import UserError
-from opencharacter.serving.config import DeployConfig
+from opencharacter.serving.deploy_config import DeployConfig
 from opencharacter.serving.names import too_long
 
 _GATED = ("meta-llama/", "google/gemma", "GAIR/lima")

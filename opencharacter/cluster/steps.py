@@ -8,7 +8,7 @@ from opencharacter.cluster.images import STEP_IMAGES, ImageName, step_image
 from opencharacter.cluster.spec import STEPS, Cluster, Placement, SecretEnv, StepName
 from opencharacter.config.run import RunConfig
 from opencharacter.engines.engine_config import EngineConfig
-from opencharacter.training.config import SftConfig
+from opencharacter.training.sft_config import SftConfig
 
 _SYNTHESIS: frozenset[StepName] = frozenset(
     {"ingest", "generate-profiles", "collect-profiles", "generate-dialogues", "collect-dialogues"}

@@ -7,12 +7,12 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from opencharacter.engines.engine_config import EngineConfig
 from opencharacter.evaluation.evaluation_config import EvaluateConfig, GateConfig
 from opencharacter.library import fingerprint
-from opencharacter.mixing.config import MixConfig
-from opencharacter.registry.config import RegistryConfig
-from opencharacter.serving.config import DeployConfig
+from opencharacter.mixing.mix_config import MixConfig
+from opencharacter.registry.registered_model import RegistryConfig
+from opencharacter.serving.deploy_config import DeployConfig
 from opencharacter.synthesis.synthesis_config import InputsConfig, ProfilesConfig, ResponsesConfig
 from opencharacter.templates import packaged_templates
-from opencharacter.training.config import SftConfig
+from opencharacter.training.sft_config import SftConfig
 
 
 class RunConfig(BaseModel):

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import get_args
 
 from opencharacter.characters import CharacterProfile
-from opencharacter.mixing.buckets import Buckets
-from opencharacter.mixing.candidates import Admission
-from opencharacter.mixing.config import GeneralSource, MixConfig
+from opencharacter.mixing.candidate_store import Buckets, CandidateStore
+from opencharacter.mixing.candidates import CandidateFilter
+from opencharacter.mixing.duplicates import find_duplicate_personas
 from opencharacter.mixing.lengths import TokenCounter
-from opencharacter.mixing.personas import find_twins
-from opencharacter.mixing.placement import Placement
-from opencharacter.mixing.pool import Pool
+from opencharacter.mixing.mix_config import GeneralSource, MixConfig
+from opencharacter.mixing.row_builder import RowBuilder
 from opencharacter.mixing.split import make_split
 from opencharacter.mixing.statistics import Figures
 from opencharacter.progress import progress
@@ -42,30 +41,30 @@ def build(
     `dropped` counts the rows left out, by reason. Returns the figures of the rows written.
     """
     everyone = {profile.id: profile for profile in read_models(characters.file(CHARACTERS_FILE), CharacterProfile)}
-    twins = find_twins(everyone.values(), config.persona_similarity)
-    kept = {key: profile for key, profile in everyone.items() if key not in twins}
-    figures = Figures(duplicate_personas=len(twins))
+    duplicates = find_duplicate_personas(everyone.values(), config.persona_similarity)
+    kept = {key: profile for key, profile in everyone.items() if key not in duplicates}
+    figures = Figures(duplicate_personas=len(duplicates))
     scratch = folder / ".scratch"
     scratch.mkdir()
-    admission = Admission(config, kept, twins, dropped)
-    with Pool(scratch / "pool") as pool, progress("mix: read") as shown:
+    candidate_filter = CandidateFilter(config, kept, duplicates, dropped)
+    with CandidateStore(scratch / "candidates") as candidate_store, progress("mix: read") as shown:
         for dialogue in read_models(dialogues.file(DIALOGUES_FILE), DialogueRow):
-            pool.put(admission.dialogue(dialogue))
+            candidate_store.put(candidate_filter.dialogue(dialogue))
             shown.advance(rows=1)
         for source, session in general:
-            pool.put(admission.general(session, source))
+            candidate_store.put(candidate_filter.general(session, source))
             shown.advance(rows=1)
-    split = make_split(pool.characters, pool.sessions, config.held_out, seed=seed)
-    placement = Placement(config, split, kept, seed=seed)
+    split = make_split(candidate_store.characters, candidate_store.sessions, config.held_out, seed=seed)
+    row_builder = RowBuilder(config, split, kept, seed=seed)
     cells = {cell: Buckets(scratch / cell, TrainingRow) for cell in get_args(Cell)}
     with ExitStack() as stack:
         for buckets in cells.values():
             stack.enter_context(buckets)
-        for candidate, row, tokens in pool.clean(config, placement, counter, dropped):
-            copies = list(placement.copies(row, candidate.weight))
+        for candidate, row, tokens in candidate_store.clean(config, row_builder, counter, dropped):
+            copies = list(row_builder.copies(row, candidate.weight))
             dropped["weight_draw"] += not copies
             for copy in copies:
-                cells[copy.cell].add(placement.order(copy), copy)
+                cells[copy.cell].add(row_builder.order(copy), copy)
                 figures.add(copy, candidate, tokens, kept.get(candidate.character_id or ""))
     for cell, buckets in cells.items():
         write_jsonl(folder / rows_file(cell), (row for bucket in buckets.read() for _, row in bucket))

@@ -7,8 +7,8 @@ from pydantic import BaseModel, ConfigDict
 
 from opencharacter.characters.profile import CharacterProfile
 from opencharacter.hashing import digest, text_digest
-from opencharacter.mixing.config import GeneralSource, MixConfig
 from opencharacter.mixing.licences import UNKNOWN, combine, permitted_use
+from opencharacter.mixing.mix_config import GeneralSource, MixConfig
 from opencharacter.mixing.split import session_key
 from opencharacter.records.models import DialogueRow, Session, Strategy, Turn
 
@@ -37,20 +37,20 @@ class Candidate(BaseModel):
         return text_digest(self.character_id or f"session {self.session_key}")[:32]
 
 
-class Admission:
+class CandidateFilter:
     """Turns input rows into candidates; `dropped` counts those that it turns away, by reason."""
 
     def __init__(
         self,
         config: MixConfig,
         characters: Mapping[str, CharacterProfile],
-        twins: Container[str],
+        duplicates: Container[str],
         dropped: Counter[str],
     ) -> None:
-        """`characters` are those kept, by id; `twins` those left out for a near-duplicate persona."""
+        """`characters` are those kept, by id; `duplicates` those left out for a near-duplicate persona."""
         self._config = config
         self._characters = characters
-        self._twins = twins
+        self._duplicate_personas = duplicates
         self._dropped = dropped
 
     def dialogue(self, row: DialogueRow) -> Candidate | None:
@@ -58,7 +58,7 @@ class Admission:
         weight = 1.0 if row.strategy == "general" else self._config.weights.get(row.strategy, 1.0)
         if weight == 0:
             return self._drop("weight_zero")
-        if row.character_id in self._twins:
+        if row.character_id in self._duplicate_personas:
             return self._drop("duplicate_persona")
         character = self._characters.get(row.character_id)
         if character is None:

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from opencharacter.mixing.build import rows_file
-from opencharacter.mixing.config import MixConfig
 from opencharacter.mixing.licences import hub_id
+from opencharacter.mixing.mix_config import MixConfig
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 

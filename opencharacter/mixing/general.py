@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from opencharacter.hashing import file_digest, tree_digest
-from opencharacter.mixing.config import GeneralSource
+from opencharacter.mixing.mix_config import GeneralSource
 from opencharacter.records import Session, SessionReader, read_sessions
 from opencharacter.sources.inputs import fetch, source_name
 from opencharacter.sources.quarantine import Quarantine

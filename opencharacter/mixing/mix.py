@@ -13,9 +13,9 @@ from opencharacter.hashing import digest
 from opencharacter.library import fingerprint
 from opencharacter.mixing.build import build
 from opencharacter.mixing.card import write_card
-from opencharacter.mixing.config import MixConfig
 from opencharacter.mixing.general import GeneralSet, read_general
 from opencharacter.mixing.lengths import TokenCounter, tokenizer_digest
+from opencharacter.mixing.mix_config import MixConfig
 from opencharacter.mixing.statistics import Figures
 from opencharacter.records.models import HELD_OUT_CELLS
 from opencharacter.storage.workspace import Artifact, Workspace

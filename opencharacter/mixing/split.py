@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from opencharacter.hashing import digest, fraction
-from opencharacter.mixing.config import HeldOut
+from opencharacter.mixing.mix_config import HeldOut
 from opencharacter.records.models import Cell, Turn
 
 

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from opencharacter.config.run import RunConfig
 from opencharacter.errors import UserError
-from opencharacter.mixing.config import GeneralSource
+from opencharacter.mixing.mix_config import GeneralSource
 from opencharacter.planning.figures import Assumptions, DataSet
 from opencharacter.planning.tokens import TextLengths
 from opencharacter.records import BadRow, Persona, RawRow, Session, read_personas, read_raw_rows, read_sessions

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from opencharacter.cluster.spec import StepName
 from opencharacter.config.run import RunConfig
 from opencharacter.evaluation.evaluation_config import EvaluateConfig
-from opencharacter.mixing.config import MixConfig
+from opencharacter.mixing.mix_config import MixConfig
 from opencharacter.planning.figures import Assumptions
 from opencharacter.planning.inputs import InputCount, mean_persona_tokens
 from opencharacter.planning.tokens import Dialogues, TextLengths, TokenEstimates

@@ -10,9 +10,9 @@ from typing import Literal
 from opencharacter.errors import OpenCharacterError, UserError
 from opencharacter.hashing import digest
 from opencharacter.kube import cluster_namespace
-from opencharacter.promoter.config import PromoterConfig, WatchedModel
 from opencharacter.promoter.events import Reason, send_event
 from opencharacter.promoter.metrics import Metrics
+from opencharacter.promoter.promoter_config import PromoterConfig, WatchedModel
 from opencharacter.registry import (
     Deployment,
     RegisteredModel,

@@ -12,10 +12,10 @@ from types import FrameType
 
 from opencharacter.errors import OpenCharacterError, UserError
 from opencharacter.kube import cluster_namespace
-from opencharacter.promoter.config import SECRET_VARIABLE, PromoterConfig, WatchedModel, WebhookConfig
 from opencharacter.promoter.follower import Follower, Interrupted, Look
 from opencharacter.promoter.lease import Lease
 from opencharacter.promoter.metrics import Metrics
+from opencharacter.promoter.promoter_config import SECRET_VARIABLE, PromoterConfig, WatchedModel, WebhookConfig
 from opencharacter.promoter.receiver import receiving
 from opencharacter.registry import AliasMove, Deliveries, register_webhook
 

@@ -1,13 +1,11 @@
 """The model registry: MLflow holds versions, lineage and aliases; the weights stay where they are."""
 
-from opencharacter.registry.config import RegistryConfig
 from opencharacter.registry.deployments import find_alias, read_deployment, record_deployment, record_replaced
-from opencharacter.registry.models import Deployment, RegisteredModel, Verdict
+from opencharacter.registry.mlflow_server import local_server
 from opencharacter.registry.promotion import find_objection, promote
-from opencharacter.registry.records import keep_version, kept_version
+from opencharacter.registry.registered_model import Deployment, RegisteredModel, RegistryConfig
 from opencharacter.registry.registration import register
-from opencharacter.registry.server import local_server
-from opencharacter.registry.versions import current_champion, list_versions, resolve
+from opencharacter.registry.versions import current_champion, keep_version, kept_version, list_versions, resolve
 from opencharacter.registry.webhooks import AliasMove, Deliveries, UntrustedDelivery, register_webhook
 
 __all__ = [
@@ -17,7 +15,6 @@ __all__ = [
     "RegisteredModel",
     "RegistryConfig",
     "UntrustedDelivery",
-    "Verdict",
     "current_champion",
     "find_alias",
     "find_objection",

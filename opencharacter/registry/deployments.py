@@ -3,7 +3,7 @@
 from pydantic import ValidationError
 
 from opencharacter.registry.client import is_missing, mlflow_client
-from opencharacter.registry.models import DEPLOYMENT_TAG, Deployment, RegisteredModel, registered_model
+from opencharacter.registry.registered_model import DEPLOYMENT_TAG, Deployment, RegisteredModel, registered_model
 from opencharacter.registry.versions import find_aliases
 
 

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from opencharacter.errors import UserError
+from opencharacter.records.evaluation import GateDecision
 from opencharacter.registry.client import mlflow_client
-from opencharacter.registry.config import RegistryConfig
-from opencharacter.registry.models import (
+from opencharacter.registry.registered_model import (
     CHALLENGER,
     CHAMPION,
     FORCED,
@@ -15,9 +15,9 @@ from opencharacter.registry.models import (
     GATED,
     PREVIOUS_TAG,
     REASON_TAG,
-    RecordedVerdict,
+    RecordedDecision,
     RegisteredModel,
-    Verdict,
+    RegistryConfig,
 )
 from opencharacter.registry.versions import find_champion, find_version
 
@@ -33,7 +33,7 @@ def promote(
     config: RegistryConfig,
     version: int | None = None,
     *,
-    decision: Verdict | None = None,
+    decision: GateDecision | None = None,
     force_reason: str | None = None,
 ) -> RegisteredModel:
     """Make a version (none: the challenger) the champion and return it.
@@ -75,7 +75,7 @@ def find_objection(version: RegisteredModel, served_digest: str | None) -> str |
     if GATE_TAG not in version.tags:
         return _UNDECIDED
     try:
-        decision = RecordedVerdict.model_validate_json(version.tags[GATE_TAG])
+        decision = RecordedDecision.model_validate_json(version.tags[GATE_TAG])
     except ValidationError:
         return f"its tag `{GATE_TAG}` is not a gate's decision"
     if decision.challenger_digest != version.digest:
@@ -94,13 +94,16 @@ def _force(reason: str) -> str:
 
 
 def _judge(
-    client: "MlflowClient", candidate: RegisteredModel, champion: RegisteredModel | None, decision: Verdict | None
+    client: "MlflowClient",
+    candidate: RegisteredModel,
+    champion: RegisteredModel | None,
+    decision: GateDecision | RecordedDecision | None,
 ) -> str:
     what = f"version {candidate.version} of '{candidate.name}'"
     if decision is None:
         if GATE_TAG not in candidate.tags:
             raise UserError(f"{what} is not promoted: {_UNDECIDED}", hint=_FORCE_HINT)
-        decision = RecordedVerdict.model_validate_json(candidate.tags[GATE_TAG])
+        decision = RecordedDecision.model_validate_json(candidate.tags[GATE_TAG])
     if decision.challenger_digest != candidate.digest:
         raise UserError(f"{what} is not promoted: {_OTHER_WEIGHTS}", hint=_FORCE_HINT)
     _tag(client, candidate, GATE_TAG, decision.model_dump_json())

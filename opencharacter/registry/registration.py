@@ -6,8 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from opencharacter.errors import UserError
 from opencharacter.registry.client import is_missing, mlflow_client
-from opencharacter.registry.config import RegistryConfig
-from opencharacter.registry.models import CHALLENGER, DIGEST_TAG, SMOKE_TAG, URI_TAG, RegisteredModel
+from opencharacter.registry.registered_model import (
+    CHALLENGER,
+    DIGEST_TAG,
+    SMOKE_TAG,
+    URI_TAG,
+    RegisteredModel,
+    RegistryConfig,
+)
 from opencharacter.registry.versions import find_version
 from opencharacter.storage.workspace import Artifact
 

@@ -1,12 +1,14 @@
-"""Finding versions: by alias, by number, all of them."""
+"""Finding versions by alias or number, and handing one from a step to the next as an output of the workspace."""
 
 import re
 from typing import TYPE_CHECKING
 
-from opencharacter.errors import UserError
+from opencharacter.errors import OpenCharacterError, UserError
+from opencharacter.hashing import digest
+from opencharacter.records.registry import RegisteredModel
 from opencharacter.registry.client import is_missing, mlflow_client
-from opencharacter.registry.config import RegistryConfig
-from opencharacter.registry.models import CHAMPION, RegisteredModel, registered_model
+from opencharacter.registry.registered_model import CHAMPION, RegistryConfig, registered_model
+from opencharacter.storage.workspace import Artifact, Workspace
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -90,3 +92,28 @@ def find_aliases(client: "MlflowClient", name: str) -> dict[str, int] | None:
 def _unknown_model(client: "MlflowClient", name: str) -> UserError:
     names = ", ".join(model.name for model in client.search_registered_models(max_results=50)) or "none"
     return UserError(f"no registered model '{name}'; there are: {names}")
+
+
+_KIND = "version"
+_FILE = "version.json"
+
+
+def keep_version(version: RegisteredModel, *, workspace: Workspace) -> Artifact:
+    """Write what the registry knows of a version into an output of kind `version`, whose key is the content's."""
+    key = digest(version.model_dump(mode="json"))
+    if found := workspace.lookup(_KIND, key):
+        return found
+    with workspace.create(_KIND, key) as draft:
+        (draft.path / _FILE).write_text(version.model_dump_json(indent=2), encoding="utf-8")
+    return draft.committed()
+
+
+def kept_version(key: str, *, workspace: Workspace) -> RegisteredModel:
+    """Read a version back. Raises `OpenCharacterError` if the workspace does not hold it."""
+    found = workspace.lookup(_KIND, key)
+    if found is None:
+        raise OpenCharacterError(
+            f"{workspace.uri}: the workspace does not hold the {_KIND} '{key}' that an earlier step wrote",
+            hint="was the workspace deleted during the run? Run the pipeline again",
+        )
+    return RegisteredModel.model_validate_json(found.file(_FILE).read_text(encoding="utf-8"))

@@ -1,9 +1,8 @@
 """The report of a run: one HTML file that needs no network."""
 
 from opencharacter.reporting.inputs import ModelAnswer, ReportInputs, ServedAnswer
-from opencharacter.reporting.report import write_report
+from opencharacter.reporting.report import REPORT_FILE, make_report, write_report
 from opencharacter.reporting.scores import describe_decision
-from opencharacter.reporting.step import REPORT_FILE, make_report
 
 __all__ = [
     "REPORT_FILE",

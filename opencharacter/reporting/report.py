@@ -9,15 +9,23 @@ from pathlib import Path
 from typing import Any
 
 from opencharacter.characters.profile import ATTRIBUTES, CharacterProfile
+from opencharacter.hashing import digest
 from opencharacter.library import fingerprint
 from opencharacter.reporting import charts, formats
 from opencharacter.reporting.inputs import ReportInputs
-from opencharacter.reporting.lineage import data_view, models_used, registered_facts
 from opencharacter.reporting.samples import answer_lengths, pick_samples
 from opencharacter.reporting.scores import describe_decision, headline_losses, sample_answers, score_view
-from opencharacter.reporting.stages import Stage, stage_table, total_usage
-from opencharacter.reporting.training import training_view
+from opencharacter.reporting.sections import (
+    Stage,
+    data_view,
+    models_used,
+    registered_facts,
+    stage_table,
+    total_usage,
+    training_view,
+)
 from opencharacter.storage.jsonl import read_models
+from opencharacter.storage.workspace import Artifact, Workspace
 
 _CHARACTERS_SHOWN = 48
 _SAMPLES_SHOWN = 6
@@ -104,3 +112,18 @@ def _facts(run: ReportInputs, stages: list[Stage]) -> list[tuple[str, str]]:
         ("model version", str(run.registered["version"]) if run.registered else None),
     ]
     return [(label, value) for label, value in facts if value is not None]
+
+
+REPORT_FILE = "report.html"
+
+
+def make_report(run: ReportInputs, *, workspace: Workspace) -> Artifact:
+    """Write the report of a run (kind `report`, file `report.html`); its stats hold the inputs, under `run`."""
+    inputs = run.model_dump(mode="json")
+    key = digest({"step": "report", "run": inputs, "library": fingerprint()})
+    if found := workspace.lookup("report", key):
+        return found
+    with workspace.create("report", key) as draft:
+        write_report(run, draft.path / REPORT_FILE)
+        draft.stats = {"run": inputs}
+    return draft.committed()

@@ -35,10 +35,10 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Change:
-    """After minus before over the same questions; `verdict` is better, worse or unclear."""
+    """After minus before over the same questions; `direction` is better, worse or unclear."""
 
     difference: Estimate
-    verdict: str
+    direction: str
 
 
 @dataclass(frozen=True)
@@ -214,10 +214,10 @@ def _line(summary: Mapping[str, Any], metric: str, cell: str, label: str) -> Sco
 def _change(row: Mapping[str, Any]) -> Change:
     sign = -1 if row["metric"] in _LOWER_IS_BETTER else 1
     low, high = row["low"], row["high"]
-    judgement = "unclear"
+    direction = "unclear"
     if low is not None and (low > 0 or high < 0):
-        judgement = "better" if sign * low > 0 else "worse"
-    return Change(Estimate(row["difference"], low, high), judgement)
+        direction = "better" if sign * low > 0 else "worse"
+    return Change(Estimate(row["difference"], low, high), direction)
 
 
 def _failures(scores: Iterable[Mapping[str, Any]]) -> list[Failures]:

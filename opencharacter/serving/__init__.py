@@ -1,10 +1,10 @@
 """Serving: the KServe transformer, a server on this machine, a terminal chat, and versions rolled out on KServe."""
 
 from opencharacter.serving.chat import Conversation, chat_in_terminal, printable
-from opencharacter.serving.config import DeployConfig
-from opencharacter.serving.deployment import DeployableModel, deployment_manifest
+from opencharacter.serving.deploy_config import DeployConfig
+from opencharacter.serving.deploy_step import deploy
 from opencharacter.serving.local_server import Endpoint, Server, run_transformer, serve, serve_until_interrupted
-from opencharacter.serving.manifest import inference_service
+from opencharacter.serving.manifest import DeployableModel, deployment_manifest, inference_service
 from opencharacter.serving.rollout import (
     SMOKE_TAG,
     Rollout,
@@ -15,7 +15,6 @@ from opencharacter.serving.rollout import (
     roll_out,
     served_version,
 )
-from opencharacter.serving.step import deploy
 
 __all__ = [
     "SMOKE_TAG",

@@ -15,7 +15,7 @@ from pathlib import Path
 from opencharacter.engines import serve_vllm
 from opencharacter.engines.vllm_server import end_supervised, free_port, start_supervised
 from opencharacter.errors import OpenCharacterError, UserError
-from opencharacter.serving.model_folder import has_prompt, load_served_prompt
+from opencharacter.serving.served_prompt import has_prompt, load_served_prompt
 
 _START_TIMEOUT_S = 120.0
 _POLL_S = 0.1

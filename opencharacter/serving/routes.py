@@ -12,8 +12,8 @@ from starlette.requests import ClientDisconnect
 
 from opencharacter.serving.api_errors import ApiError
 from opencharacter.serving.chat_request import MAX_BODY_BYTES, read_chat_request
-from opencharacter.serving.model_folder import ServedPrompt
 from opencharacter.serving.predictor import Predictor
+from opencharacter.serving.served_prompt import ServedPrompt
 
 T = TypeVar("T")
 

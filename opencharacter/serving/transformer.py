@@ -19,9 +19,9 @@ from kserve.predictor_config import PredictorConfig
 from kserve.protocol.dataplane import DataPlane
 
 from opencharacter.errors import OpenCharacterError
-from opencharacter.serving.model_folder import ServedPrompt, has_prompt, load_served_prompt, packaged_prompt
 from opencharacter.serving.predictor import Predictor
 from opencharacter.serving.routes import PREFIXES, chat_router
+from opencharacter.serving.served_prompt import ServedPrompt, has_prompt, load_served_prompt, packaged_prompt
 
 _GRACE_S = 25
 """For answers under way at shutdown; below Kubernetes' own 30 s."""

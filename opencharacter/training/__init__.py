@@ -13,7 +13,7 @@ Which process runs what:
 `worker/` imports torch, transformers and TRL.
 """
 
-from opencharacter.training.config import LoraSettings, SftConfig
 from opencharacter.training.sft import train
+from opencharacter.training.sft_config import LoraSettings, SftConfig
 
 __all__ = ["LoraSettings", "SftConfig", "train"]

@@ -6,8 +6,8 @@ from typing import Any
 import yaml
 
 from opencharacter.records.training import Lineage, LossPoint
-from opencharacter.training.config import SftConfig
 from opencharacter.training.job import Result
+from opencharacter.training.sft_config import SftConfig
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 

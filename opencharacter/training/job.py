@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from opencharacter.errors import OpenCharacterError, UserError
 from opencharacter.records.training import LossPoint
 from opencharacter.storage.workspace import Artifact
-from opencharacter.training.config import SftConfig
+from opencharacter.training.sft_config import SftConfig
 
 _VARIABLES = {
     "count": "PET_NNODES",

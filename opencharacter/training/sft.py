@@ -8,9 +8,9 @@ from opencharacter.hashing import digest, tree_digest
 from opencharacter.storage.s3.client import OBJECT_SCHEME
 from opencharacter.storage.workspace import Artifact, Workspace
 from opencharacter.templates import load_template
-from opencharacter.training.config import SftConfig
 from opencharacter.training.job import NodeArguments, Nodes
 from opencharacter.training.node_training import PROMPT, train_here
+from opencharacter.training.sft_config import SftConfig
 from opencharacter.training.trainjob import TrainJobSettings, run_train_job
 
 # How the work is spread and saved; the result is the same up to the order of sums.

@@ -15,7 +15,7 @@ from support.acceptance.settings import PREFIX, Settings
 from support.acceptance.suite import CHART, Suite
 from support.acceptance.waiting import Deadline
 
-from opencharacter.promoter.config import PromoterConfig
+from opencharacter.promoter.promoter_config import PromoterConfig
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from opencharacter.cli import main
 from opencharacter.components.endings import Ending, keep_ending
 from opencharacter.pipelines.watch.server import named_run
 from opencharacter.registry import RegisteredModel
-from opencharacter.registry.records import keep_version
+from opencharacter.registry.versions import keep_version
 from opencharacter.storage.workspace import Artifact, Workspace
 
 Watch = Callable[..., tuple[int, str, str]]

@@ -20,7 +20,7 @@ def second(suite: Suite, release: Release, service: Service) -> str:
     """A second version in the registry: the first one's weights, at another address."""
     from opencharacter.registry import resolve
     from opencharacter.registry.client import mlflow_client
-    from opencharacter.registry.models import URI_TAG
+    from opencharacter.registry.registered_model import URI_TAG
 
     service.until_ready()
     first = resolve(f"models:/{suite.id}@champion")

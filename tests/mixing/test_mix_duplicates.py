@@ -7,8 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.rows import make_character, make_dialogue, make_turns, read_mixture, words
 
-from opencharacter.mixing.dedup import near_duplicates
-from opencharacter.mixing.personas import find_twins
+from opencharacter.mixing.duplicates import find_duplicate_personas, near_duplicates
 from opencharacter.records.models import Turn
 
 NONE_HELD_OUT = {"characters": 0, "sessions": 0}
@@ -80,12 +79,12 @@ def test_the_threshold_is_the_users(run_mix):
 
 def test_characters_without_a_persona_are_told_apart_by_their_profiles():
     one = make_character(1, persona=None)
-    twin = make_character(1, persona=None, age="91")
+    duplicate = make_character(1, persona=None, age="91")
     other = make_character(2, persona=None)
 
-    twins = find_twins([one, twin, other], 0.8)
+    duplicates = find_duplicate_personas([one, duplicate, other], 0.8)
 
-    assert twins == {max(one.id, twin.id): min(one.id, twin.id)}
+    assert duplicates == {max(one.id, duplicate.id): min(one.id, duplicate.id)}
 
 
 @pytest.mark.parametrize(
@@ -133,7 +132,7 @@ def test_index_and_all_pairs_agree(seed, threshold):
 
     # The index may miss a pair right at the threshold; what it finds is never wrong.
     assert len(by_pairs.keys() ^ by_index.keys()) <= 1
-    assert all(by_pairs.get(text) == twin for text, twin in by_index.items() if text in by_pairs)
+    assert all(by_pairs.get(text) == duplicate for text, duplicate in by_index.items() if text in by_pairs)
 
 
 def test_several_turns_are_compared_as_a_whole(run_mix):

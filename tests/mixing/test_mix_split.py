@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.rows import make_character, make_dialogue, make_grid, read_mixture
 
-from opencharacter.mixing.config import HeldOut
+from opencharacter.mixing.mix_config import HeldOut
 from opencharacter.mixing.split import make_split, session_key
 from opencharacter.records.models import Turn
 
@@ -113,12 +113,14 @@ def test_no_held_out_character_or_session_reaches_training(run_mix, seed):
 
 def test_a_held_out_character_has_no_near_twin_in_training(run_mix):
     originals = [make_character(number) for number in range(20)]
-    twins = [
+    duplicates = [
         make_character(100 + number, persona=f"{original.persona.capitalize()}!")
         for number, original in enumerate(originals)
     ]
     mixture = run_mix(
-        make_grid(originals + twins, range(3), "G"), originals + twins, held_out={"characters": 0.5, "sessions": 0}
+        make_grid(originals + duplicates, range(3), "G"),
+        originals + duplicates,
+        held_out={"characters": 0.5, "sessions": 0},
     )
 
     rows = [row for part in read_mixture(mixture).values() for row in part]
@@ -127,7 +129,7 @@ def test_a_held_out_character_has_no_near_twin_in_training(run_mix):
     assert len({row.character_id for row in rows}) == 20
     personas = [
         character.persona.lower().rstrip("!")
-        for character in originals + twins
+        for character in originals + duplicates
         if character.id in {row.character_id for row in rows}
     ]
     assert len(set(personas)) == 20

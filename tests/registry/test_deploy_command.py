@@ -10,7 +10,7 @@ from support.registry_models import make_model
 
 from opencharacter.cli import main
 from opencharacter.registry import RegistryConfig, register
-from opencharacter.registry.models import SMOKE_TAG, URI_TAG
+from opencharacter.registry.registered_model import SMOKE_TAG, URI_TAG
 from opencharacter.storage.workspace import Workspace
 
 

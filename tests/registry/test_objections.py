@@ -7,6 +7,7 @@ import pytest
 from mlflow import MlflowClient
 from support.registry_models import make_model
 
+from opencharacter.records.evaluation import GateDecision
 from opencharacter.registry import RegisteredModel, find_alias, find_objection, promote, register
 
 OWN, SERVED, OTHER = "a" * 64, "b" * 64, "c" * 64
@@ -65,11 +66,14 @@ def test_where_nothing_is_served_there_is_nothing_to_compare_with() -> None:
 
 
 def test_what_promote_does_is_accepted_and_a_move_by_hand_is_looked_at(registry, workspace, mlflow_uri) -> None:
-    from opencharacter.registry.models import RecordedVerdict
-
     client = MlflowClient(mlflow_uri)
     first = register(registry, make_model(workspace, "one"))
-    promote(registry, decision=RecordedVerdict(passed=True, reason="better", challenger_digest=first.digest))
+    passed = decision(challenger_digest=first.digest, champion_digest=None) | {
+        "metric": "loss",
+        "against": "base",
+        "confidence": 0.95,
+    }
+    promote(registry, decision=GateDecision.model_validate(passed))
     second = register(registry, make_model(workspace, "two"))
     promote(registry, force_reason="asked for")
     assert find_objection(find_alias(registry.model_name, "champion"), first.digest) is None

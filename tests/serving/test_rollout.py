@@ -9,7 +9,7 @@ from support.kserve_cluster import GOOD_ANSWER, NAMESPACE, KServeCluster, comple
 
 from opencharacter.registry import RegisteredModel
 from opencharacter.serving import DeployConfig, Rollout, RolloutFailed, RolloutRefused, roll_out, served_version
-from opencharacter.serving.deployment import deployment_manifest
+from opencharacter.serving.manifest import deployment_manifest
 from opencharacter.serving.rollout.api import ROLLOUT_MANAGER, Namespace
 
 CONFIG = DeployConfig(service_name="bard", namespace=NAMESPACE, gpus=0, ready_seconds=60)
@@ -407,9 +407,9 @@ def test_a_pod_asks_the_server_itself(kserve: KServeCluster, monkeypatch: pytest
             self.answer(*((503, {"error": "starting"}) if len(asked) == 1 else (200, completion(GOOD_ANSWER))))
 
     with stand_in.serving(Model) as url:
-        monkeypatch.setattr("opencharacter.serving.rollout.asking.in_pod", lambda: True)
+        monkeypatch.setattr("opencharacter.serving.rollout.smoke.in_pod", lambda: True)
         monkeypatch.setattr(
-            "opencharacter.serving.rollout.asking.service_url",
+            "opencharacter.serving.rollout.smoke.service_url",
             lambda service, namespace, port: f"{url}/{service}.{namespace}:{port}",
         )
         bring(kserve, 1)
@@ -438,8 +438,8 @@ def test_whatever_a_pod_gets_for_an_answer_the_version_before_stays(
             self.text(status, body)
 
     with stand_in.serving(Model) as url:
-        monkeypatch.setattr("opencharacter.serving.rollout.asking.in_pod", lambda: True)
-        monkeypatch.setattr("opencharacter.serving.rollout.asking.service_url", lambda *_: url)
+        monkeypatch.setattr("opencharacter.serving.rollout.smoke.in_pod", lambda: True)
+        monkeypatch.setattr("opencharacter.serving.rollout.smoke.service_url", lambda *_: url)
         with pytest.raises(RolloutFailed, match=told) as caught:
             bring(kserve, 2)
     assert caught.value.reason == "bad-answer"

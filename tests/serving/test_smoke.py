@@ -7,7 +7,7 @@ from support.kserve_cluster import GOOD_ANSWER, completion
 
 from opencharacter.characters import CharacterProfile
 from opencharacter.errors import UserError
-from opencharacter.registry import models
+from opencharacter.registry import registered_model
 from opencharacter.serving import SMOKE_TAG, SmokeQuestion
 from opencharacter.serving.chat_request import read_chat_request
 from opencharacter.serving.rollout.smoke import BUILT_IN, fault_of
@@ -48,7 +48,7 @@ def test_what_is_no_completion_is_a_fault(answer: object) -> None:
 
 
 def test_the_registrys_tag_is_the_one_that_deploy_reads() -> None:
-    assert models.SMOKE_TAG == SMOKE_TAG
+    assert registered_model.SMOKE_TAG == SMOKE_TAG
 
 
 def test_a_tag_that_makes_no_sense_is_refused_by_name() -> None:

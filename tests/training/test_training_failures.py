@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from opencharacter.errors import OpenCharacterError, UserError
-from opencharacter.training.config import SftConfig
 from opencharacter.training.job import Event, Job, Nodes, Tracking
 from opencharacter.training.launch import exclusive, run_workers
+from opencharacter.training.sft_config import SftConfig
 from opencharacter.training.worker.__main__ import explain
 
 

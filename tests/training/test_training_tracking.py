@@ -6,8 +6,8 @@ import pytest
 
 from opencharacter.errors import OpenCharacterError
 from opencharacter.records.training import LossPoint
-from opencharacter.training.config import LoraSettings, SftConfig
 from opencharacter.training.job import Job, Nodes, Result, RowCounts, Tracking
+from opencharacter.training.sft_config import LoraSettings, SftConfig
 from opencharacter.training.worker.tracking import MlflowRun
 
 POINT = LossPoint(step=3, epoch=0.5, loss=2.5, learning_rate=1e-4, grad_norm=1.0, tokens_per_s=80.0)

@@ -12,18 +12,16 @@ from typing import Any
 
 from opencharacter.errors import OpenCharacterError, UserError
 from opencharacter.kube import cluster_client, cluster_namespace, in_pod
-from opencharacter.serving.config import DeployConfig
-from opencharacter.serving.deployment import UNKNOWN, DeployableModel, deployment_manifest
+from opencharacter.serving.deploy_config import DeployConfig
+from opencharacter.serving.manifest import UNKNOWN, DeployableModel, deployment_manifest
 from opencharacter.serving.names import next_predictor, predictor_service, too_long
 from opencharacter.serving.rollout.address import address_of, address_service, is_ours
 from opencharacter.serving.rollout.api import RIGHTS_HINT, Namespace, Refusal
-from opencharacter.serving.rollout.asking import ask
 from opencharacter.serving.rollout.canary import alone, beside, canaries_of, dark_digest, scaling_of, storage_of
 from opencharacter.serving.rollout.outcome import Rollout, RolloutFailed, RolloutRefused, ServedVersion
-from opencharacter.serving.rollout.readiness import deletion_of, pods_digest
+from opencharacter.serving.rollout.readiness import Waiting, deletion_of, pods_digest
 from opencharacter.serving.rollout.selection import HINT, select_runtime
-from opencharacter.serving.rollout.smoke import BUILT_IN, SMOKE_TAG, SmokeQuestion
-from opencharacter.serving.rollout.waiting import Waiting
+from opencharacter.serving.rollout.smoke import BUILT_IN, SMOKE_TAG, SmokeQuestion, ask
 
 Object = dict[str, Any]
 

@@ -1,12 +1,16 @@
-"""The smoke question: one character, one question, and what its answer must be like."""
+"""The smoke question: what a new version is asked before it serves, how it is asked, what its answer must be like."""
 
 import json
 import re
+from collections.abc import Callable
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from opencharacter.errors import UserError
+from opencharacter.kube import Cause, cause_of, in_pod, words_of
+from opencharacter.serving.rollout.api import Namespace
+from opencharacter.serving.rollout.outcome import Reason, RolloutFailed
 
 SMOKE_TAG = "smoke_question"
 """Tag of a registered model version with a `SmokeQuestion` as JSON: a character that training has not seen."""
@@ -110,3 +114,131 @@ def cut(answer: Any) -> str | None:
 def _shown(value: Any) -> str:
     text = " ".join((value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)).split())
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
+
+
+_ROUTE = "/openai/v1/chat/completions"
+_SEEDS = range(5)
+"""Draws before a cut answer counts: a sound small model leaves half of its longest answers unended."""
+_RETRY_S = 5.0
+_RETRIES = 12
+"""A ready pod's endpoint takes some seconds to be known everywhere."""
+_TIMEOUT_S = 300.0
+_PASSING = {408, 425, 429}
+"""Statuses below 500 that a server gives for now only."""
+
+
+class _NoAnswer(Exception):
+    """The endpoint does not answer (yet).
+
+    `refused`: it never will answer this account. `final`: asking again is of no use. `slow`: it was waited for.
+    `unreached`: the API server could not be reached, so the endpoint is not to blame.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        refused: bool = False,
+        final: bool = False,
+        slow: bool = False,
+        unreached: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.refused, self.final, self.slow, self.unreached = refused, final, slow, unreached
+
+
+def ask(
+    namespace: Namespace,
+    service: str,
+    model: str,
+    question: SmokeQuestion,
+    pause: Callable[[float], None],
+    *,
+    context: int | None = None,
+) -> str:
+    """The answer of a predictor's Service. Raises `RolloutFailed` with what is wrong with it.
+
+    `context`: the server's context length in tokens, where it is not the model's own.
+    """
+    for seed in _SEEDS:
+        answer = _answer(namespace, service, question.request(model, seed, context), pause)
+        # A cut answer may be the draw's fault; all else is the model's.
+        if cut(answer) is None or seed == _SEEDS[-1]:
+            break
+    if fault := fault_of(answer):
+        raise RolloutFailed(
+            f"{service} was asked '{question.question}': {fault}",
+            reason="bad-answer",
+            hint="compare the model's chat template and prompt with those of the version before",
+        )
+    return str(answer["choices"][0]["message"]["content"])
+
+
+def _answer(namespace: Namespace, service: str, body: dict[str, Any], pause: Callable[[float], None]) -> Any:
+    found = namespace.service(service) or {"spec": {}}
+    port = _port(found)
+    send = _directly if in_pod() else _through_server
+    for attempt in range(_RETRIES + 1):
+        try:
+            return send(namespace, service, port, body)
+        except _NoAnswer as error:
+            if error.refused:
+                raise RolloutFailed(
+                    f"{service} is ready, but can't be asked: {error}",
+                    reason="refused",
+                    hint="the account needs the verb create on services/proxy, or deploy with --no-wait",
+                ) from error
+            if error.final:
+                raise RolloutFailed(f"{service} was asked, and answers {error}", reason="bad-answer") from error
+            if attempt == _RETRIES or (error.slow and attempt):
+                reason: Reason = "cluster" if error.unreached else "bad-answer"
+                raise RolloutFailed(f"{service} is ready, but does not answer: {error}", reason=reason) from error
+        pause(_RETRY_S)
+    raise AssertionError("unreachable")
+
+
+def _port(service: dict[str, Any]) -> int:
+    """A headless Service has no port of its own: its name leads to the pods."""
+    spec = service["spec"]
+    first = (spec.get("ports") or [{"port": 80}])[0]
+    headless = spec.get("clusterIP") == "None"
+    return int(first.get("targetPort", 8080)) if headless else int(first["port"])
+
+
+def service_url(service: str, namespace: str, port: int) -> str:
+    """Where a pod of the cluster reaches a Service."""
+    return f"http://{service}.{namespace}:{port}"
+
+
+def _directly(namespace: Namespace, service: str, port: int, body: dict[str, Any]) -> Any:
+    import httpx
+
+    url = service_url(service, namespace.name, port) + _ROUTE
+    try:
+        with httpx.Client(trust_env=False, timeout=httpx.Timeout(_TIMEOUT_S, connect=5)) as client:
+            response = client.post(url, json=body)
+    except httpx.HTTPError as error:
+        raise _NoAnswer(f"{url}: {error!r}", slow=isinstance(error, httpx.ReadTimeout)) from error
+    if not response.is_success:
+        passing = response.status_code >= 500 or response.status_code in _PASSING
+        raise _NoAnswer(f"{response.status_code}: {response.text[:300]}", final=not passing)
+    try:
+        return response.json()
+    except ValueError:
+        return response.text  # which is no chat completion
+
+
+def _through_server(namespace: Namespace, service: str, port: int, body: dict[str, Any]) -> Any:
+    from kubernetes.client import ApiException
+    from urllib3.exceptions import HTTPError, ReadTimeoutError
+
+    try:
+        return namespace.post_through_server(service, port, _ROUTE, body)
+    except ApiException as error:
+        told = f"{error.status}: {words_of(error)}"
+        if cause_of(error) in (Cause.LOGIN, Cause.RIGHTS):
+            raise _NoAnswer(told, refused=True) from error
+        raise _NoAnswer(told, final=cause_of(error) is Cause.INVALID) from error
+    except HTTPError as error:
+        slow = isinstance(error, ReadTimeoutError)
+        raise _NoAnswer(str(error), slow=slow, unreached=not slow) from error

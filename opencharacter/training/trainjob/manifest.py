@@ -11,8 +11,8 @@ from opencharacter.hashing import digest
 from opencharacter.system.cache import CACHE_VARIABLE
 from opencharacter.system.hardware import GPUS_VARIABLE
 from opencharacter.templates import OVERRIDE_VARIABLE
-from opencharacter.training.config import SftConfig
 from opencharacter.training.job import NodeArguments
+from opencharacter.training.sft_config import SftConfig
 from opencharacter.training.trainjob.settings import SecretVariable, TrainJobSettings
 
 GROUP, VERSION, PLURAL = "trainer.kubeflow.org", "v1alpha1", "trainjobs"

@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from opencharacter.training.config import SftConfig
 from opencharacter.training.job import Job
+from opencharacter.training.sft_config import SftConfig
 
 if TYPE_CHECKING:
     import trl

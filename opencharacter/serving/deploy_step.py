@@ -8,8 +8,8 @@ import yaml
 
 from opencharacter.hashing import digest
 from opencharacter.library import fingerprint
-from opencharacter.serving.config import DeployConfig
-from opencharacter.serving.deployment import DeployableModel, deployment_manifest
+from opencharacter.serving.deploy_config import DeployConfig
+from opencharacter.serving.manifest import DeployableModel, deployment_manifest
 from opencharacter.serving.rollout import roll_out
 from opencharacter.storage.workspace import Artifact, Workspace
 

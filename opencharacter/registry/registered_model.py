@@ -1,11 +1,21 @@
-"""What the registry knows of a model version, and the tags that hold it in MLflow."""
+"""What the registry holds of a model version, the tags that hold it in MLflow, and the registry's settings."""
 
 from datetime import datetime
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from opencharacter.records.registry import RegisteredModel
+
+
+class RegistryConfig(BaseModel):
+    """Where models are registered. The server's address comes from MLFLOW_TRACKING_URI."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    model_name: str = Field(default="opencharacter", pattern=r"^[A-Za-z0-9._-]+$")
+    experiment: str = "opencharacter"
+
 
 CHALLENGER = "challenger"
 """Alias of the version that was registered last."""
@@ -43,36 +53,8 @@ def registered_model(version: Any, aliases: tuple[str, ...]) -> RegisteredModel:
     )
 
 
-class Verdict(Protocol):
-    """What `promote` needs of a gate's decision."""
-
-    @property
-    def passed(self) -> bool:
-        """Whether the challenger may become champion."""
-        ...
-
-    @property
-    def reason(self) -> str:
-        """One sentence with the figures."""
-        ...
-
-    @property
-    def challenger_digest(self) -> str:
-        """Digest of the weights that were judged."""
-        ...
-
-    @property
-    def champion_digest(self) -> str | None:
-        """Digest of the champion of that moment, if there was one."""
-        ...
-
-    def model_dump_json(self) -> str:
-        """The decision as JSON, recorded with the version."""
-        ...
-
-
-class RecordedVerdict(BaseModel):
-    """A `Verdict` read back from a version's tag."""
+class RecordedDecision(BaseModel):
+    """What `promote` needs of a gate's decision, read back from a version's tag, whichever version wrote it."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 

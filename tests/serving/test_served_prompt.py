@@ -8,7 +8,7 @@ from opencharacter.characters import system_prompt
 from opencharacter.errors import UserError
 from opencharacter.serving.api_errors import ApiError
 from opencharacter.serving.chat_request import read_chat_request
-from opencharacter.serving.model_folder import load_served_prompt
+from opencharacter.serving.served_prompt import load_served_prompt
 from opencharacter.templates import Template
 
 

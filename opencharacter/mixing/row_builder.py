@@ -1,19 +1,40 @@
 """From a candidate to the rows that are written: its cell, its system message, its copies."""
 
 from collections.abc import Iterator, Mapping
+from typing import get_args
 
-from opencharacter.characters import TEMPLATE_NAME, system_prompt
+from opencharacter.characters import TEMPLATE_NAME, PromptView, system_prompt
 from opencharacter.characters.profile import CharacterProfile
 from opencharacter.hashing import digest, fraction
 from opencharacter.mixing.candidates import Candidate
-from opencharacter.mixing.config import MixConfig
+from opencharacter.mixing.mix_config import MixConfig
 from opencharacter.mixing.split import Split
-from opencharacter.mixing.views import held_out_view, training_view
 from opencharacter.records.models import TrainingRow, Turn
 from opencharacter.templates import load_template
 
 
-class Placement:
+def training_view(shares: Mapping[PromptView, float], row_id: str, *, seed: int) -> PromptView:
+    """The view of a training row, drawn by the row's seeded hash."""
+    views = _by_rank(shares)
+    place = fraction(seed, "prompt view", row_id) * sum(shares.values())
+    for view in views:
+        place -= shares[view]
+        if place < 0:
+            return view
+    return views[-1]
+
+
+def held_out_view(shares: Mapping[PromptView, float]) -> PromptView:
+    """The one view of all held-out rows, so that scores compare: the fullest that is trained on."""
+    return _by_rank(shares)[0]
+
+
+def _by_rank(shares: Mapping[PromptView, float]) -> list[PromptView]:
+    # Never in the mapping's own order, which a KFP parameter doesn't keep.
+    return [view for view in get_args(PromptView) if shares.get(view, 0) > 0]
+
+
+class RowBuilder:
     """Places candidates in the split grid."""
 
     def __init__(
