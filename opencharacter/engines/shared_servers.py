@@ -12,20 +12,18 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from opencharacter.engines.vllm_server import (
-    READY_TIMEOUT_S,
-    VllmServer,
-    end_supervised,
-    free_port,
-    is_healthy,
-    start_supervised,
-    vllm_command,
-    wait_until_ready,
-)
+from opencharacter.engines.vllm_server import READY_TIMEOUT_S, VllmServer, vllm_command, vllm_environment
 from opencharacter.errors import OpenCharacterError
 from opencharacter.hashing import digest
 from opencharacter.system import supervisor
 from opencharacter.system.locks import file_lock
+from opencharacter.system.processes import (
+    end_supervised,
+    free_port,
+    is_healthy,
+    start_supervised,
+    wait_until_healthy,
+)
 
 SERVERS_VARIABLE = "OPENCHARACTER_SERVERS"
 OWNER_VARIABLE = "OPENCHARACTER_OWNER_PID"
@@ -66,9 +64,16 @@ def shared_server(
             command = vllm_command(
                 weights, model_name, max_model_len=max_model_len, tensor_parallel=tensor_parallel, port=port
             )
-            process = start_supervised(command, owner_pid=owner_pid, log=log)
+            process = start_supervised(command, owner_pid=owner_pid, log=log, environment=vllm_environment())
             try:
-                wait_until_ready(process, port, log, READY_TIMEOUT_S, cancelled)
+                wait_until_healthy(
+                    process,
+                    f"http://127.0.0.1:{port}",
+                    log,
+                    name="vLLM",
+                    timeout_s=READY_TIMEOUT_S,
+                    cancelled=cancelled,
+                )
             except BaseException:
                 end_supervised(process)
                 raise

@@ -3,21 +3,17 @@
 import os
 import re
 import shutil
-import socket
-import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from opencharacter.errors import OpenCharacterError, UserError
-from opencharacter.system import supervisor
 from opencharacter.system.hardware import usable_cores, visible_gpus
-from opencharacter.system.locks import Cancelled
+from opencharacter.system.processes import end_supervised, free_port, start_supervised, wait_until_healthy
 
 READY_TIMEOUT_S = 1800.0
 """Seconds that a start may take; large weights load for many minutes."""
@@ -27,9 +23,6 @@ SHARED_MEMORY = 241 * 2**20
 model takes several GPUs. Its message queues hold ten blocks of 16 MiB and ten of 24 MiB; it checks them one by one."""
 
 _SHARED_MEMORY_FOLDER = Path("/dev/shm")
-_POLL_S = 0.25
-_HEALTH_TIMEOUT_S = 30.0
-_LOG_LINES = 25
 _CPU_KV_CACHE_GIB = "1"
 _FINISHED = re.compile(r"^vllm:request_success_total\{[^}]*\} (\S+)", re.MULTILINE)
 
@@ -68,9 +61,11 @@ def serve_vllm(
     log = Path(name)
     port = port or free_port()
     command = vllm_command(weights, model_name, max_model_len=max_model_len, tensor_parallel=tensor_parallel, port=port)
-    process = start_supervised(command, owner_pid=os.getpid(), log=log)
+    process = start_supervised(command, owner_pid=os.getpid(), log=log, environment=vllm_environment())
     try:
-        wait_until_ready(process, port, log, ready_timeout_s, cancelled)
+        wait_until_healthy(
+            process, f"http://127.0.0.1:{port}", log, name="vLLM", timeout_s=ready_timeout_s, cancelled=cancelled
+        )
         yield VllmServer(f"http://127.0.0.1:{port}/v1", process.pid, log)
     finally:
         end_supervised(process)
@@ -118,70 +113,13 @@ def _require_shared_memory() -> None:
         )
 
 
-def start_supervised(command: list[str], *, owner_pid: int, log: Path) -> "subprocess.Popen[bytes]":
-    """Start a server that ends with the process `owner_pid`; its output goes to `log`."""
+def vllm_environment() -> dict[str, str]:
+    """The environment of a vLLM server: this process's, and what is not set there."""
     settings = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
     if visible_gpus() == 0:
         settings["VLLM_CPU_KVCACHE_SPACE"] = _CPU_KV_CACHE_GIB
         settings["VLLM_CPU_OMP_THREADS_BIND"] = ",".join(map(str, usable_cores()))
-    with log.open("ab") as output:
-        return subprocess.Popen(
-            [sys.executable, "-I", supervisor.__file__, str(owner_pid), *command],
-            env=settings | os.environ,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
-
-
-def wait_until_ready(
-    process: "subprocess.Popen[bytes]",
-    port: int,
-    log: Path,
-    timeout_s: float,
-    cancelled: threading.Event | None = None,
-) -> None:
-    """Return once the server answers; raise `OpenCharacterError` if it ends or takes too long, `Cancelled` if told."""
-    waiting = cancelled or threading.Event()
-    deadline = time.monotonic() + timeout_s
-    while not is_healthy(f"http://127.0.0.1:{port}"):
-        if process.poll() is not None:
-            raise OpenCharacterError(f"vLLM did not start; the end of its log:\n{_tail(log)}", hint=f"whole log: {log}")
-        if time.monotonic() > deadline:
-            raise OpenCharacterError(
-                f"vLLM was not ready after {timeout_s:.0f} s; the end of its log:\n{_tail(log)}",
-                hint=f"whole log: {log}",
-            )
-        if waiting.wait(_POLL_S):
-            raise Cancelled
-
-
-def end_supervised(process: "subprocess.Popen[bytes]") -> None:
-    """End a supervised server with all its processes."""
-    process.terminate()
-    try:
-        process.wait(supervisor.GRACE_S + 5)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
-def free_port() -> int:
-    """A port of the loopback interface that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def is_healthy(root_url: str) -> bool:
-    """Whether a server answers `GET /health` with success."""
-    import httpx
-
-    try:
-        return httpx.get(f"{root_url}/health", timeout=_HEALTH_TIMEOUT_S, trust_env=False).is_success
-    except httpx.TransportError:
-        return False
+    return settings | os.environ
 
 
 def server_request_count(url: str) -> int:
@@ -197,7 +135,3 @@ def server_request_count(url: str) -> int:
     except httpx.HTTPError as error:
         raise OpenCharacterError(f"{metrics} cannot be read: {error}") from error
     return sum(int(float(value)) for value in _FINISHED.findall(text))
-
-
-def _tail(log: Path) -> str:
-    return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_LINES:])

@@ -3,16 +3,18 @@
 import contextlib
 import json
 import os
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from opencharacter.engines.vllm_server import end_supervised, free_port, is_healthy
-from opencharacter.errors import OpenCharacterError
-from opencharacter.system import supervisor
 from opencharacter.system.locks import file_lock
+from opencharacter.system.processes import (
+    end_supervised,
+    free_port,
+    is_healthy,
+    start_supervised,
+    wait_until_healthy,
+)
 
 _RECORD = "server.json"
 _START_S = 120
@@ -36,27 +38,19 @@ def local_server(folder: Path, port: int | None = None) -> Iterator[str]:
 
 @contextlib.contextmanager
 def _started(folder: Path, port: int) -> Iterator[str]:
-    command = [sys.executable, "-I", supervisor.__file__, str(os.getpid())]
-    command += [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     command += ["--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}"]
     command += ["--serve-artifacts", "--artifacts-destination", str(folder / "artifacts")]
     # Background jobs would be eight more processes and half a minute more to start; nothing here uses them.
     environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
     environment.pop("MLFLOW_TRACKING_URI", None)
     log = folder / "server.log"
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            command,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+    log.unlink(missing_ok=True)
+    process = start_supervised(command, owner_pid=os.getpid(), log=log, environment=environment)
     uri = f"http://127.0.0.1:{port}"
     record = folder / _RECORD
     try:
-        _wait(process, uri, log)
+        wait_until_healthy(process, uri, log, name="the MLflow server", timeout_s=_START_S)
         record.write_text(json.dumps({"uri": uri, "pid": process.pid}), encoding="utf-8")
         yield uri
     finally:
@@ -71,12 +65,3 @@ def _running(folder: Path) -> str | None:
     except (FileNotFoundError, ProcessLookupError, ValueError):
         return None
     return record["uri"] if is_healthy(record["uri"]) else None
-
-
-def _wait(process: subprocess.Popen[bytes], uri: str, log: Path) -> None:
-    deadline = time.monotonic() + _START_S
-    while not is_healthy(uri):
-        if process.poll() is not None or time.monotonic() > deadline:
-            tail = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-5:])
-            raise OpenCharacterError(f"the MLflow server did not start: {tail}", hint=f"see {log}")
-        time.sleep(0.2)

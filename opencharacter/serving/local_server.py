@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from opencharacter.engines import serve_vllm
-from opencharacter.engines.vllm_server import end_supervised, free_port, start_supervised
 from opencharacter.errors import OpenCharacterError, UserError
 from opencharacter.serving.served_prompt import has_prompt, load_served_prompt
+from opencharacter.system.processes import end_supervised, free_port, start_supervised, tail
 
 _START_TIMEOUT_S = 120.0
 _POLL_S = 0.1
-_LOG_LINES = 25
 _ANY_ADDRESS = "0.0.0.0"
 
 
@@ -36,7 +35,7 @@ class Server:
     def failure(self) -> OpenCharacterError:
         """What to raise when it ended by itself."""
         return OpenCharacterError(
-            f"{self.name} ended; the end of its log:\n{_tail(self.log)}", hint=f"whole log: {self.log}"
+            f"{self.name} ended; the end of its log:\n{tail(self.log)}", hint=f"whole log: {self.log}"
         )
 
 
@@ -121,7 +120,9 @@ def run_transformer(
         command.append("--allow_packaged_prompt")
     descriptor, log = tempfile.mkstemp(prefix="opencharacter-transformer-", suffix=".log")
     os.close(descriptor)
-    process = start_supervised(command, owner_pid=os.getpid(), log=Path(log))
+    process = start_supervised(
+        command, owner_pid=os.getpid(), log=Path(log), environment={"HF_HUB_OFFLINE": "1"} | os.environ
+    )
     root_url = f"http://{'127.0.0.1' if host == _ANY_ADDRESS else host}:{port}"
     server = Server("the transformer", f"{root_url}/openai/v1", process.pid, Path(log))
     try:
@@ -166,7 +167,3 @@ def _wait_until_alive(process: "subprocess.Popen[bytes]", root_url: str, server:
             except httpx.TransportError:
                 time.sleep(_POLL_S)
     raise server.failure()
-
-
-def _tail(log: Path) -> str:
-    return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_LINES:])

@@ -17,7 +17,7 @@ from support.helm import CHART, NAMESPACE, VALUES_FILES, Manifest, helm, objects
 from support.pod_security import pod_templates
 
 from opencharacter.cluster.loading import load_cluster
-from opencharacter.engines.vllm_server import free_port
+from opencharacter.system.processes import free_port
 
 
 def containers(name: str) -> Iterator[Manifest]:

@@ -15,9 +15,9 @@ from support.locked_down import docker, run_in
 
 from opencharacter import __version__
 from opencharacter.cluster.spec import Images
-from opencharacter.engines.vllm_server import free_port
 from opencharacter.library import fingerprint
 from opencharacter.preflight.images import check_images
+from opencharacter.system.processes import free_port
 
 ROOT = Path(__file__).parents[2]
 

@@ -16,8 +16,8 @@ from opencharacter.engines import (
     open_engine,
     server_request_count,
 )
-from opencharacter.engines.vllm_server import free_port
 from opencharacter.errors import OpenCharacterError, UserError
+from opencharacter.system.processes import free_port
 
 SCHEMA = {
     "type": "object",

@@ -18,11 +18,11 @@ from mlflow import MlflowClient
 from support.kserve_cluster import NAMESPACE, KServeCluster
 
 from opencharacter.cli import main
-from opencharacter.engines.vllm_server import free_port
 from opencharacter.hashing import digest
 from opencharacter.promoter import PromoterConfig
 from opencharacter.promoter.lease import Lease
 from opencharacter.promoter.run import Promoter
+from opencharacter.system.processes import free_port
 
 SECRET = "only MLflow and we know it"
 

@@ -15,9 +15,9 @@ from support import fake_llm
 from support.small_model import SMALL_MODEL_NAME
 
 from opencharacter.engines import VllmServer
-from opencharacter.engines.vllm_server import end_supervised, start_supervised, wait_until_ready
 from opencharacter.errors import OpenCharacterError, UserError
 from opencharacter.serving import run_transformer, serve
+from opencharacter.system.processes import end_supervised, start_supervised, wait_until_healthy
 
 HELLO = [{"role": "user", "content": "Where do you live?"}]
 CHARACTER = {"character": {"name": "Ilse Brandt", "persona": "A lighthouse keeper", "birth_place": "Sylt"}}
@@ -29,7 +29,7 @@ def fake_vllm(weights: Path, model_name: str, *, max_model_len: int | None, port
     command = [sys.executable, str(fake_llm.__file__), "--port", str(port)]
     process = start_supervised(command, owner_pid=os.getpid(), log=log)
     try:
-        wait_until_ready(process, port, log, 60)
+        wait_until_healthy(process, f"http://127.0.0.1:{port}", log, name="the fake", timeout_s=60)
         yield VllmServer(f"http://127.0.0.1:{port}/v1", process.pid, log)
     finally:
         end_supervised(process)

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from opencharacter.engines.vllm_server import start_supervised
+from opencharacter.system.processes import start_supervised
 
 _START_S = 90
 _KEPT = "14GB"
