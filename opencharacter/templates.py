@@ -21,7 +21,7 @@ OVERRIDE_VARIABLE = "OPENCHARACTER_PROMPTS"
 
 @dataclass(frozen=True)
 class Template:
-    """A prompt text with `{{macro}}` places."""
+    """A prompt text with `{{macro}}` placeholders."""
 
     name: str
     text: str
@@ -71,7 +71,7 @@ def load_template(name: str) -> Template:
 
 
 def override_prompts(folder: Path) -> None:
-    """From now on, here and in child processes, read the templates of `folder` in place of the packaged ones.
+    """Use the templates of `folder` instead of the packaged ones, in this process and its children.
 
     Raises `UserError` if it holds no template, or one of another name, which nothing would read.
     """

@@ -40,7 +40,7 @@ class Provenance(BaseModel):
 
 
 class CharacterProfile(BaseModel):
-    """A character. Only the name is compulsory, since users send partial profiles; synthesis demands all eight."""
+    """A character. Only the name is required: users send partial profiles. Synthesis makes all eight attributes."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -52,7 +52,7 @@ class CharacterProfile(BaseModel):
     appearance: _Prose | None = None
     experience: _Prose | None = Field(default=None, description="general (life) experience")
     personality: _Prose | None = None
-    persona: _Prose | None = Field(default=None, description="the one-line persona that the profile grew from")
+    persona: _Prose | None = Field(default=None, description="the one-line persona that the profile was made from")
     provenance: Provenance | None = None
 
     @model_validator(mode="before")
@@ -68,7 +68,7 @@ class CharacterProfile(BaseModel):
 
     @property
     def missing(self) -> list[str]:
-        """The attributes of the eight that the profile lacks."""
+        """The attributes that have no value."""
         return [name for name in ATTRIBUTES if getattr(self, name) is None]
 
     def _repr_html_(self) -> str:

@@ -18,7 +18,8 @@ def system_prompt(
     """Render the system prompt; without `template`, with the packaged `prompts/system.md`.
 
     Persona and profile are data: a macro inside them stays as it is. The view `persona` of a character that has none
-    shows the profile, for a name alone is no character. Raises `UserError` if the template uses an unknown macro.
+    shows the profile, because a name alone does not describe a character. Raises `UserError` if
+    the template uses an unknown macro.
     """
     persona = profile.persona or ""
     return (template or load_template(TEMPLATE_NAME)).render_paragraphs(

@@ -6,7 +6,7 @@
     General Experience: ...
 
 A value may run over several lines. A line of a value that would read as a label is written with a backslash before
-it, so that every profile is read back as it was.
+it, so that every profile survives writing and reading.
 """
 
 import re

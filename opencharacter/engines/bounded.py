@@ -28,7 +28,7 @@ async def run_bounded(
     limit: int,
     bar: Progress | None = None,
 ) -> Tally:
-    """Await `work(item)` for every item, at most `limit` at once; items are drawn only as places become free.
+    """Await `work(item)` for every item, at most `limit` at once; the next item is taken when one ends.
 
     `work` does its own journalling and returns what it used, for the bar. An item whose work raises `ChatFailed` is
     counted as failed and the rest goes on; any other error (`EngineDown` first of all), and a cancellation, cancels

@@ -31,13 +31,13 @@ _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
 
 class EngineDown(OpenCharacterError):
-    """The model server is gone or fails nearly always: going on makes no sense."""
+    """The model server is gone or fails nearly every request."""
 
 
 class ChatFailed(OpenCharacterError):
     """One call failed for good; others may succeed.
 
-    `refused` tells that the server refused the request itself (too long, say): asking again would not help.
+    `refused`: the server rejected the request itself (too long, for example), so a retry would not help.
     """
 
     def __init__(self, message: str, *, refused: bool = False) -> None:
@@ -53,7 +53,7 @@ class ChatReply:
     finish_reason: str | None
     usage: Usage
     structured: bool
-    """Whether the server was held to the JSON schema; otherwise the text must be parsed with care."""
+    """Whether the server was asked to follow the JSON schema; otherwise the text may not be valid JSON."""
 
 
 @dataclass
@@ -134,7 +134,7 @@ class ChatEngine:
         self._base_url = base_url = await self._connect()
         import openai
 
-        # A proxy meant for the internet must not be asked for a server on this machine.
+        # A proxy for the internet cannot reach a server on this machine.
         trust_env = urlsplit(base_url).hostname not in _LOOPBACK
         return openai.AsyncOpenAI(
             base_url=base_url,
@@ -173,7 +173,7 @@ class ChatEngine:
         except (OpenAIError, ValueError) as error:
             fault = classify(error)
             return replace(fault, message=self._redact(fault.message))
-        # The client does not validate: a proxy's HTML page or a bare error object comes through as it is.
+        # The client does not validate: it passes on a proxy's HTML page or a bare error object.
         if not isinstance(completion, ChatCompletion) or not completion.choices:
             return Fault(FaultKind.BROKEN, "the answer is not a chat completion")
         return completion
@@ -191,7 +191,7 @@ class ChatEngine:
         return ChatReply(choice.message.content or "", choice.finish_reason, usage, structured)
 
     def _note(self, fault: Fault, started: float) -> None:
-        """Draw the consequences of a fault for the engine as a whole."""
+        """Apply a fault to the engine as a whole: fewer requests, or stop."""
         if fault.kind is FaultKind.BUSY:
             self._limit.refused(started)
         elif fault.kind is FaultKind.FATAL:

@@ -1,4 +1,4 @@
-"""What an error of the OpenAI client means for the call: try again, give the request up, or stop altogether."""
+"""Classifies errors of the OpenAI client: retry, give up the request, or stop the engine."""
 
 import email.utils
 import time
@@ -19,15 +19,15 @@ class FaultKind(Enum):
     """What to do about it."""
 
     UNREACHABLE = auto()
-    """No connection: the server's trouble, not the request's; repeated until the server counts as down."""
+    """No connection: not the request's fault; retried until the server counts as down."""
     BUSY = auto()
-    """429: repeated with fewer requests at once."""
+    """429: retried with fewer requests at once."""
     BROKEN = auto()
-    """5xx, a time-out or a broken connection: repeated."""
+    """5xx, a time-out or a broken connection: retried."""
     UNSUPPORTED_FORMAT = auto()
-    """The server does not do `response_format`: repeated without it."""
+    """The server does not support `response_format`: retried without it."""
     BAD_REQUEST = auto()
-    """The server refuses this request: never repeated."""
+    """The server rejects this request: never retried."""
     FATAL = auto()
     """A wrong key, model name or path: every request would fail."""
 

@@ -1,6 +1,6 @@
 """Turns a GGUF file into a Hugging Face folder: `python -m opencharacter.engines.gguf FILE FOLDER`.
 
-A process of its own, since it needs some gigabytes for seconds only and the hub switched off before transformers loads.
+It runs as a process of its own: it needs some gigabytes for a few seconds, and the hub off before transformers loads.
 """
 
 import sys

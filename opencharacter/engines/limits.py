@@ -64,7 +64,7 @@ class ConcurrencyLimit:
     def refused(self, started_at: float) -> None:
         """Count a 429 of a request sent at `started_at` (monotonic seconds).
 
-        Refusals of requests that were already under way at the last decrease tell nothing new and are ignored.
+        429s of requests that were already under way at the last decrease are ignored.
         """
         if started_at > self._decreased_at:
             self._limit = max(1.0, self._limit * _DECREASE)
@@ -83,7 +83,7 @@ class ConcurrencyLimit:
 
 
 class Health:
-    """Decides from outcomes whether going on makes sense.
+    """Decides from results whether a server counts as down.
 
     A server is down when nothing but failures, or more than nine failures in ten attempts, came for the patience; or
     when more than nine of ten requests have been given up for good.

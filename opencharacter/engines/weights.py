@@ -56,7 +56,7 @@ def _from_package(name: str) -> Path:
 
 
 def _find_gguf(name: str) -> Path:
-    # The package itself is not imported: it would pull in the command-line tool that it is a plugin of.
+    # The package itself is not imported: that would load the command-line tool that it extends.
     spec = importlib.util.find_spec(name.replace("-", "_")) if re.fullmatch(r"[\w-]+", name) else None
     folders = spec.submodule_search_locations if spec else None
     if not folders:

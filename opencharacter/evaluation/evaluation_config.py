@@ -49,5 +49,5 @@ class GateConfig(BaseModel):
 
     metric: Literal["loss", "profile_swap_gap", "judge"] = "loss"
     confidence: float = Field(default=0.95, gt=0.5, lt=1, description="of the two-sided interval that must exclude 0")
-    min_questions: int = Field(default=10, ge=2, description="held-out questions below which nothing is decided")
+    min_questions: int = Field(default=10, ge=2, description="fewest held-out questions for a decision")
     resamples: int = Field(default=2000, ge=100)

@@ -58,7 +58,7 @@ class _Call:
 
 
 class JudgeScorer:
-    """Rows of the five dimensions, and the answers that they are about."""
+    """Rows of the five dimensions, and the judged answers."""
 
     def __init__(self, config: EvaluateConfig, settings: JudgeConfig, judge: EngineConfig, seed: int) -> None:
         self._config = config
@@ -102,7 +102,7 @@ class JudgeScorer:
         return ScorerResult(rows, [answer for _, answer in answered], usage)
 
     def _choose(self, questions: Sequence[Question]) -> list[Question]:
-        """The first questions of each held-out cell; a session and character that stand in R and in G count once."""
+        """The first questions of each held-out cell; a session and character in both R and G count once."""
         chosen: dict[tuple[str, ...], Question] = {}
         room = {str(cell): self._settings.questions_per_cell for cell in HELD_OUT_CELLS}
         for question in questions:

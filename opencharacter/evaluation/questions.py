@@ -1,4 +1,4 @@
-"""What is asked: a seeded sample of every cell of the split grid, each row with a wrong character to compare with."""
+"""The questions: a seeded sample of every cell of the split grid, each row with a wrong character for comparison."""
 
 import heapq
 import json

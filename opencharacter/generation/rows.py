@@ -141,7 +141,7 @@ async def make_rows(
         tasks: The rows. Of two with the same address the first counts.
         engines: By the key that tasks name; a config is opened for the call, an open engine is used as it is.
         what: The title of the progress bar; none: no bar.
-        seed: The run's seed, of which `RowCalls.ask` derives the sampling seeds.
+        seed: The run's seed, from which `RowCalls.ask` derives the sampling seeds.
         check: Called with the report's outcomes after each row; what it raises ends the work.
 
     Raises:

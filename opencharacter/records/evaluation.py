@@ -22,8 +22,8 @@ the paper's five dimensions, 1 to 5."""
 Status = Literal[
     "ok",
     "too_long",  # the row has more tokens than max_length
-    "not_finite",  # the loss is no number: the model has diverged
-    "no_other_character",  # nobody to swap the profile with
+    "not_finite",  # the loss is not a number: the model has diverged
+    "no_other_character",  # there is no other character to swap the profile with
     "engine_failure",  # the model or the judge could not be asked
     "empty_answer",  # the model said nothing
     "no_answer",  # the dimension was not judged, since there is no answer to judge
@@ -52,7 +52,7 @@ class _Row(BaseModel):
 
 
 class ScoreRow(_Row):
-    """One measurement (docs/design.md, decision 12). A score exists where the status is ok, and nowhere else."""
+    """One measurement (docs/design.md, decision 12). A score exists only where the status is ok."""
 
     metric: Metric
     judge: str | None = Field(default=None, description="model name of the judge")
@@ -85,7 +85,7 @@ class Score(BaseModel):
     mean: float | None
     low: float | None = Field(description="none for fewer than two questions")
     high: float | None
-    failures: dict[Status, int] = Field(description="rows without a score, by status; they are in no mean")
+    failures: dict[Status, int] = Field(description="rows without a score, by status; means leave them out")
 
 
 class Difference(BaseModel):
@@ -123,5 +123,5 @@ class GateDecision(BaseModel):
     reason: str
     challenger_digest: str
     champion_digest: str | None = Field(
-        default=None, description="none: there was no champion, the base model was to be beaten"
+        default=None, description="none: there was no champion, so the challenger was compared with the base model"
     )

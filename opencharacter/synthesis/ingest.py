@@ -26,15 +26,15 @@ class Ingested(NamedTuple):
 class _Source(NamedTuple):
     name: str
     path: Path
-    settings: dict[str, Any]  # all that decides what is read out of the file
+    settings: dict[str, Any]  # everything that decides what is read from the file
     read: Callable[[], Iterable[Persona | Session | BadRow]]
 
 
 def ingest(config: InputsConfig, *, workspace: Workspace) -> Ingested:
-    """Read all persona sources and corpora; what was read before, and has not changed, is not read again.
+    """Read all persona sources and corpora; unchanged sources are not read again.
 
-    Returns references of kind `personas` (`personas.jsonl.zst`, Persona) and `sessions` (`sessions.jsonl.zst`,
-    Session), each with `quarantine.jsonl` (BadRow) beside it. Counts are rows by outcome; `stats["sources"]` has them
+    Returns artifacts of kind `personas` (`personas.jsonl.zst`, Persona) and `sessions` (`sessions.jsonl.zst`,
+    Session), each with `quarantine.jsonl` (BadRow). Counts are rows by outcome; `stats["sources"]` has them
     by source. A persona that comes twice is kept once, and so is a session that comes twice in its corpus.
 
     Raises `UserError` naming file and line if a source is absent, empty, of unknown format, or has more bad rows than
@@ -76,7 +76,7 @@ def _session_source(corpus: Corpus) -> _Source:
             limit=corpus.limit,
         )
 
-    # How a corpus is played (strategies, teacher, n) decides nothing here.
+    # Strategies, teacher and n do not change what is read.
     settings = corpus.model_dump(include={"name", "format", "licence", "limit"}) | {"source": name}
     return _Source(corpus.name, path, settings, read)
 
@@ -117,10 +117,10 @@ def ingest_rows(
     max_bad_share: float,
     bad_rows: str = "quarantine.jsonl",
 ) -> Artifact:
-    """The output of `kind` and `key`, made by `write` unless it is there already.
+    """The output of `kind` and `key`; `write` makes it unless it exists.
 
-    Its file `bad_rows` holds the rows set aside (BadRow). If there are too many, the output is refused, and they are
-    left in the workspace's folder `quarantine`. `counts` are rows by outcome, `stats` has them by source, and the bad
+    Its file `bad_rows` holds the rows set aside (BadRow). If there are too many, the output is rejected, and they are
+    kept in the workspace's folder `quarantine`. `counts` are rows by outcome, `stats` has them by source, and the bad
     ones by reason.
     """
     if ref := workspace.lookup(kind, key):

@@ -67,7 +67,7 @@ class ProfilesConfig(_Settings):
     attempts: int = Field(
         default=3,
         ge=1,
-        description="answers asked for before a persona is rejected; raise it to ask anew for rejected ones",
+        description="answers per persona before it is rejected; raise it to ask again for rejected ones",
     )
     max_rejected_share: float = Field(default=0.9, ge=0, le=1, description="stop if more rows are rejected")
 
@@ -80,6 +80,6 @@ class ResponsesConfig(_Settings):
     attempts: int = Field(
         default=3,
         ge=1,
-        description="answers asked for (G: each turn) before a row is rejected; raise it to ask anew for rejected ones",
+        description="answers per row (G: per turn) before the row is rejected; raise it to ask again for rejected rows",
     )
     max_rejected_share: float = Field(default=0.9, ge=0, le=1, description="stop if more rows are rejected")
