@@ -142,9 +142,9 @@ def _signal_group(process: subprocess.Popen[str], number: int) -> None:
 def _failure(report: Path, log: Path) -> OpenCharacterError:
     if not report.exists():
         return OpenCharacterError("the pipeline failed", hint=f"see the end of {log}")
-    told = json.loads(report.read_text(encoding="utf-8"))
-    kind = UserError if told["exit_code"] == UserError.exit_code else OpenCharacterError
-    return kind(f"step '{told['step']}': {told['message']}", hint=told["hint"])
+    failure = json.loads(report.read_text(encoding="utf-8"))
+    kind = UserError if failure["exit_code"] == UserError.exit_code else OpenCharacterError
+    return kind(f"step '{failure['step']}': {failure['message']}", hint=failure["hint"])
 
 
 @contextlib.contextmanager

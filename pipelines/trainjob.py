@@ -4,20 +4,15 @@ from typing import Any
 
 from opencharacter.cluster.spec import AffinityTerm, Cluster
 from opencharacter.cluster.steps import Step
-from opencharacter.errors import UserError
 from opencharacter.planning.capacity import estimated_memory
 from opencharacter.templates import overridden_prompts
 from opencharacter.training.trainjob import TRAINJOB_VARIABLE, SecretVariable, TrainJobSettings
 
 
 def trainjob_environment(step: Step, cluster: Cluster) -> dict[str, str]:
-    """What a step's environment needs to train in a TrainJob; empty where its own pod works.
-
-    Raises `UserError` if nodes and GPUs do not match the number of processes.
-    """
+    """What a step's environment needs to train in a TrainJob; empty where its own pod works."""
     if step.nodes == 1:
         return {}
-    _check_processes(step)
     placement = step.placement
     settings = TrainJobSettings(
         image=step.image,
@@ -46,20 +41,6 @@ def trainjob_environment(step: Step, cluster: Cluster) -> dict[str, str]:
         user=cluster.run_as_user,
     )
     return {TRAINJOB_VARIABLE: settings.model_dump_json(exclude_defaults=True)}
-
-
-def _check_processes(step: Step) -> None:
-    if step.gpus and step.processes != step.nodes * step.gpus:
-        raise UserError(
-            f"sft.processes is {step.processes}, but the cluster trains on {step.nodes} nodes"
-            f" with {step.gpus} GPUs each",
-            hint=f"set sft.processes to {step.nodes * step.gpus}, one for each GPU",
-        )
-    if step.processes % step.nodes:
-        raise UserError(
-            f"sft.processes {step.processes} can't be spread evenly over the cluster's {step.nodes} nodes",
-            hint="make sft.processes a multiple of steps.sft.nodes",
-        )
 
 
 def _secrets(step: Step) -> list[SecretVariable]:

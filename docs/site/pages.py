@@ -96,7 +96,7 @@ def cluster_specification() -> str:
     return _keys_page(
         "Cluster",
         "Every key of a cluster's YAML, which says where each step runs and with what."
-        " `opencharacter cluster schema` prints the same as JSON schema. See [the guide](../cluster-profiles.md).",
+        " `opencharacter cluster schema` prints the same as JSON schema. See [the guide](../clusters.md).",
         Cluster.model_json_schema(),
     )
 

@@ -69,7 +69,15 @@ def require_compatible(run: str, cluster: str, issues: Iterable[Issue]) -> None:
 def _training(step: Step) -> Iterator[Issue]:
     gpus, cores = step.gpus * step.nodes, step.placement.planned_cores
     key = "steps.sft.accelerator.count"
-    if gpus == 0 and cores and step.processes > cores * step.nodes:
+    if step.processes % step.nodes:
+        yield Issue(
+            step="sft",
+            subject="run: sft.processes",
+            state="fatal",
+            message=f"{step.processes} training processes cannot be spread evenly over {step.nodes} nodes"
+            " (steps.sft.nodes)",
+        )
+    elif gpus == 0 and cores and step.processes > cores * step.nodes:
         yield Issue(
             step="sft",
             subject="run: sft.processes",

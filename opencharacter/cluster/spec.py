@@ -172,7 +172,7 @@ class SecretEnv(_Strict):
 
 
 class Spot(_Strict):
-    """How nodes that may be taken away are told apart."""
+    """How nodes that may be taken away are recognised."""
 
     node_selector: dict[str, str] = {}
     tolerations: list[Toleration] = []
@@ -228,10 +228,10 @@ class Cluster(_Strict):
             seen |= {(name, step) for step in STEPS}
         for index, secret in enumerate(self.secrets):
             for name in secret.keys.values():
-                wanted = {(name, step) for step in STEPS if secret.serves(step)}
-                if name in RESERVED or wanted & seen:
+                given = {(name, step) for step in STEPS if secret.serves(step)}
+                if name in RESERVED or given & seen:
                     raise ValueError(f"secrets.{index}.keys: {name} is set by something else, too")
-                seen |= wanted
+                seen |= given
         return self
 
     @model_validator(mode="after")

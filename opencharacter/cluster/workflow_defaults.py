@@ -75,8 +75,8 @@ def _with_group(patch: str, group: int) -> str:
 
 
 def _defaults(config_map: Mapping[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = _settings(config_map).get(_KEY) or {}
-    return found
+    defaults: dict[str, Any] = _settings(config_map).get(_KEY) or {}
+    return defaults
 
 
 def _settings(config_map: Mapping[str, Any]) -> dict[str, Any]:
@@ -89,9 +89,9 @@ def _settings(config_map: Mapping[str, Any]) -> dict[str, Any]:
 
 def _mapping(text: str, where: str) -> dict[str, Any]:
     try:
-        found = yaml.safe_load(text)
+        parsed = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise UserError(f"{CONFIG_MAP}: {where} is not valid YAML: {error}") from error
-    if not isinstance(found, dict):
+    if not isinstance(parsed, dict):
         raise UserError(f"{CONFIG_MAP}: {where} is not a mapping")
-    return found
+    return parsed

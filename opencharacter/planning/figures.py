@@ -176,8 +176,8 @@ def parameters_of(figures: Figures, *names: str | None) -> float:
     if known:
         return known * 1e9
     for name in given:
-        if (found := _parameters_in_folder(Path(name).expanduser())) or (found := _parameters_in_name(name)):
-            return found
+        if parameters := _parameters_in_folder(Path(name).expanduser()) or _parameters_in_name(name):
+            return parameters
     raise UserError(
         f"the size of the model '{given[0]}' is not known: neither its name nor a local folder says it",
         hint=f"give it in a --prices file, in billions of parameters: models: {{{given[0]}: {{parameters_b: 8}}}}",
@@ -185,8 +185,8 @@ def parameters_of(figures: Figures, *names: str | None) -> float:
 
 
 def _parameters_in_name(name: str) -> float | None:
-    found = _SIZE_IN_NAME.findall(name)
-    return float(found[-1][0]) * (1e9 if found[-1][1].lower() == "b" else 1e6) if found else None
+    sizes = _SIZE_IN_NAME.findall(name)
+    return float(sizes[-1][0]) * (1e9 if sizes[-1][1].lower() == "b" else 1e6) if sizes else None
 
 
 def _parameters_in_folder(folder: Path) -> float | None:

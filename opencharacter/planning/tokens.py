@@ -69,8 +69,8 @@ def _of_hub(student: str) -> Path | None:
         from huggingface_hub import try_to_load_from_cache
     except ImportError:
         return None
-    found = try_to_load_from_cache(repository, "tokenizer.json", revision=revision or None)
-    return Path(found) if isinstance(found, str) else None
+    cached = try_to_load_from_cache(repository, "tokenizer.json", revision=revision or None)
+    return Path(cached) if isinstance(cached, str) else None
 
 
 @dataclass(frozen=True)

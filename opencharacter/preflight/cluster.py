@@ -52,8 +52,8 @@ def check_cluster(required: Requirements) -> Iterator[Issue]:
     with cluster_client("preflight") as api:
         yield _guarded("Cluster", partial(_reached, api))
         for part in required.parts:
-            subject, wanted = _APIS[part]
-            yield _guarded(subject, partial(_trainer if part == "trainer" else _part, api, wanted))
+            subject, resources = _APIS[part]
+            yield _guarded(subject, partial(_trainer if part == "trainer" else _part, api, resources))
         if required.retries:
             yield _guarded(_RETRIES, partial(_check_retries, partial(_read, api), required.namespace, required.retries))
         if required.all_pods:
@@ -104,32 +104,32 @@ def _reached(api: "ApiClient", subject: str) -> Issue:
     return Issue(subject, "ok", f"answers at {api.configuration.host}")
 
 
-def _part(api: "ApiClient", wanted: dict[str, str], subject: str) -> Issue:
-    """Discovery, which every account may read, tells which custom resources are served."""
+def _part(api: "ApiClient", resources: dict[str, str], subject: str) -> Issue:
+    """Discovery, which every account may read, lists the custom resources that are served."""
     absent = []
-    for group_version, resource in wanted.items():
+    for group_version, resource in resources.items():
         served = _read(api, f"/apis/{group_version}") or {"resources": []}
-        if resource not in {each["name"] for each in served["resources"]}:
+        if resource not in {entry["name"] for entry in served["resources"]}:
             absent.append(f"{resource} ({group_version})")
     if absent:
         return Issue(
             subject, "missing", f"the cluster does not serve {' and '.join(absent)}", "docs/install.md, step 'Platform'"
         )
-    return Issue(subject, "ok", f"serves {' and '.join(wanted.values())}")
+    return Issue(subject, "ok", f"serves {' and '.join(resources.values())}")
 
 
-def _trainer(api: "ApiClient", wanted: dict[str, str], subject: str) -> Issue:
-    """The API's own document, which every account may read, tells whether it is new enough."""
-    found = _part(api, wanted, subject)
+def _trainer(api: "ApiClient", resources: dict[str, str], subject: str) -> Issue:
+    """The API's own document, which every account may read, shows whether it is new enough."""
+    issue = _part(api, resources, subject)
     document = _read(api, f"/openapi/v3/apis/{GROUP}/{VERSION}")
-    if found.state != "ok" or document is None:
-        return found
+    if issue.state != "ok" or document is None:
+        return issue
     schemas = document.get("components", {}).get("schemas", {})
     kinds = [schema.get("properties", {}) for name, schema in schemas.items() if name.endswith(".TrainJob")]
     if any("runtimePatches" not in fields.get("spec", {}).get("properties", {}) for fields in kinds):
         message = f"is too old: {OLDEST_TRAINER} or later is needed, whose TrainJobs have runtimePatches"
         return Issue(subject, "differs", message, "update Kubeflow Trainer, its CRDs included: docs/install.md")
-    return found
+    return issue
 
 
 def _room(api: "ApiClient", required: Requirements) -> list[Issue]:
@@ -142,21 +142,21 @@ def _room(api: "ApiClient", required: Requirements) -> list[Issue]:
 
 
 def _secret(api: "ApiClient", namespace: str, required: SecretRequirement, subject: str) -> Issue:
-    found = _read(api, f"/api/v1/namespaces/{namespace}/secrets/{required.name}")
+    secret = _read(api, f"/api/v1/namespaces/{namespace}/secrets/{required.name}")
     literals = " ".join(f"--from-literal={key}=…" for key in required.keys)
     hint = f"kubectl create secret generic {required.name} --namespace {namespace} {literals}".strip()
-    if found is None:
+    if secret is None:
         return Issue(subject, "missing", "there is no such Secret", hint)
-    data = found.get("data") or {}
+    data = secret.get("data") or {}
     if absent := [key for key in required.keys if not base64.b64decode(data.get(key, ""))]:
-        return Issue(subject, "missing", f"lacks {', '.join(absent)}", hint)
+        return Issue(subject, "missing", f"does not hold {', '.join(absent)}", hint)
     return Issue(subject, "ok", "is there" + (f", with {', '.join(required.keys)}" if required.keys else ""))
 
 
 def _queue(api: "ApiClient", namespace: str, name: str, subject: str) -> Issue:
     if _read(api, f"/apis/{_KUEUE}/namespaces/{namespace}/localqueues/{name}") is None:
         hint = "the chart makes it (kueue.enabled), in its own namespace; or: --profile-set defaults.queue=NAME"
-        return Issue(subject, "missing", "there is no such queue: pods would wait for ever", hint)
+        return Issue(subject, "missing", "there is no such queue: pods would wait forever", hint)
     return Issue(subject, "ok", "is there")
 
 
@@ -169,17 +169,17 @@ def _priority(api: "ApiClient", name: str, subject: str) -> Issue:
 
 def _runtime(api: "ApiClient", required: Requirements, subject: str) -> Issue:
     """Whether KServe would select it for an InferenceService as `deploy` writes it."""
-    found = _read(api, f"/apis/{_RUNTIMES}/namespaces/{required.namespace}/servingruntimes/{required.runtime}")
+    runtime = _read(api, f"/apis/{_RUNTIMES}/namespaces/{required.namespace}/servingruntimes/{required.runtime}")
     model = model_spec(DeployConfig(), storage_uri="s3://bucket/model")
-    selection = select_runtime(model, [found] if found else [])
+    selection = select_runtime(model, [runtime] if runtime else [])
     if selection.name == required.runtime:
         return Issue(subject, "ok", f"KServe selects it for the model format '{MODEL_FORMAT}'")
-    message = "there is no such runtime" if found is None else selection.explain(model)
+    message = "there is no such runtime" if runtime is None else selection.explain(model)
     return Issue(subject, "missing", message, "helm upgrade --install opencharacter charts/opencharacter")
 
 
 def _check_retries(read: Callable[[str], Any], namespace: str, most: int, subject: str) -> Issue:
-    """Put into words what becomes of a cluster file's retries, of which a step has `most` at most.
+    """Say what becomes of a cluster file's retries, of which a step has `most` at most.
 
     `read` gets an object by its path, none if it is absent, and raises the client's `ApiException`.
     """
@@ -207,8 +207,8 @@ def _check_retries(read: Callable[[str], Any], namespace: str, most: int, subjec
         words = "on this cluster a step is tried again only after errors that Argo considers transient"
     if rules.repeats:
         words += "; after each failure the loops and branches around the step begin again, too"
-    true = rules.failed and rules.lost and not rules.repeats
-    return Issue(subject, "ok" if true else "warning", words, None if true else _RETRIES_HINT)
+    as_file_says = rules.failed and rules.lost and not rules.repeats
+    return Issue(subject, "ok" if as_file_says else "warning", words, None if as_file_says else _RETRIES_HINT)
 
 
 def _config_map(read: Callable[[str], Any], namespace: str) -> tuple[Any, str]:
@@ -219,8 +219,8 @@ def _config_map(read: Callable[[str], Any], namespace: str) -> tuple[Any, str]:
     places = list(dict.fromkeys([namespace, _PLATFORM]))
     for place in places:
         try:
-            if found := read(f"/api/v1/namespaces/{place}/configmaps/{CONFIG_MAP}"):
-                return found, ""
+            if config_map := read(f"/api/v1/namespaces/{place}/configmaps/{CONFIG_MAP}"):
+                return config_map, ""
         except ApiException as error:
             refusal = f"this account may not read ConfigMap {place}/{CONFIG_MAP} ({error.status} {error.reason})"
     return None, refusal or f"there is no ConfigMap {CONFIG_MAP} in {' or '.join(places)}"

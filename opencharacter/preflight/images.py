@@ -78,10 +78,10 @@ class RemoteImage:
         answer = self._client.get(f"{self._repository}/{path}", headers={"Accept": accept})
         if not answer.is_success:
             raise ValueError(f"the registry answers {answer.status_code} for its {path.partition('/')[0].rstrip('s')}")
-        told = answer.json()
-        if not isinstance(told, dict):
+        body = answer.json()
+        if not isinstance(body, dict):
             raise ValueError(f"the registry's answer for {path} is no JSON object")
-        return told
+        return body
 
 
 @contextmanager
@@ -103,9 +103,9 @@ def remote_image(registry: str, path: str) -> Iterator[RemoteImage]:
 def _platform(entries: list[dict[str, Any]]) -> dict[str, Any]:
     """The entry of an index to look at. Attestations, which BuildKit puts beside the images, have no platform."""
     images = {
-        (told.get("os"), told.get("architecture")): entry
+        (platform.get("os"), platform.get("architecture")): entry
         for entry in reversed(entries)
-        if (told := entry.get("platform") or {}).get("os") != "unknown"
+        if (platform := entry.get("platform") or {}).get("os") != "unknown"
     }
     if not images:
         raise ValueError("its index names no image")
@@ -113,10 +113,10 @@ def _platform(entries: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _digest_of(descriptor: dict[str, Any]) -> str:
-    found = str(descriptor.get("digest"))
-    if not _DIGEST.fullmatch(found):
-        raise ValueError(f"its manifest names '{found[:80]}' in place of a digest")
-    return found
+    digest = str(descriptor.get("digest"))
+    if not _DIGEST.fullmatch(digest):
+        raise ValueError(f"its manifest names '{digest[:80]}' in place of a digest")
+    return digest
 
 
 class _Login(NamedTuple):
@@ -150,33 +150,33 @@ class _RegistryAuth(httpx.Auth):
         if self._authorization:
             request.headers["Authorization"] = self._authorization
         refused = yield request
-        scheme, _, told = refused.headers.get("WWW-Authenticate", "").partition(" ")
+        scheme, _, parameters = refused.headers.get("WWW-Authenticate", "").partition(" ")
         if refused.status_code != 401:
             return
         self._authorization = self._login.basic if scheme.lower() == "basic" else None
-        challenge = dict(_CHALLENGE.findall(told)) if scheme.lower() == "bearer" else {}
+        challenge = dict(_CHALLENGE.findall(parameters)) if scheme.lower() == "bearer" else {}
         if "realm" in challenge:
-            wanted = {"scope": self._scope} | {key: challenge[key] for key in ("service", "scope") if key in challenge}
-            answer = yield self._token_request(challenge["realm"], wanted)
+            query = {"scope": self._scope} | {key: challenge[key] for key in ("service", "scope") if key in challenge}
+            answer = yield self._token_request(challenge["realm"], query)
             self._authorization = _bearer(answer)
         if self._authorization:
             request.headers["Authorization"] = self._authorization
         yield request
 
-    def _token_request(self, realm: str, wanted: dict[str, str]) -> httpx.Request:
+    def _token_request(self, realm: str, query: dict[str, str]) -> httpx.Request:
         if self._login.identity:
             grant = {"grant_type": "refresh_token", "refresh_token": self._login.identity, "client_id": "opencharacter"}
-            return httpx.Request("POST", realm, data=wanted | grant)
+            return httpx.Request("POST", realm, data=query | grant)
         headers = {"Authorization": self._login.basic} if self._login.basic else {}
-        return httpx.Request("GET", httpx.URL(realm).copy_merge_params(wanted), headers=headers)
+        return httpx.Request("GET", httpx.URL(realm).copy_merge_params(query), headers=headers)
 
 
 def _bearer(answer: httpx.Response) -> str | None:
     try:
-        told = answer.json() if answer.is_success else {}
+        body = answer.json() if answer.is_success else {}
     except ValueError:
         return None
-    token = isinstance(told, dict) and (told.get("token") or told.get("access_token"))
+    token = isinstance(body, dict) and (body.get("token") or body.get("access_token"))
     return f"Bearer {token}" if token else None
 
 
@@ -235,17 +235,17 @@ def _compare(subject: str, image: RemoteImage, library: str) -> Issue:
     except Exception as error:  # no answer, or one that makes no sense: the image itself is there
         why = f"its labels cannot be read: {str(error) or type(error).__name__}"
         return Issue(subject, "unknown", f"is in the registry; which library it holds is unknown, {why}")
-    found = labels.get(LIBRARY_LABEL)
-    if not found:
+    held = labels.get(LIBRARY_LABEL)
+    if not held:
         why = f"it has no label {LIBRARY_LABEL}"
         return Issue(subject, "unknown", f"is in the registry; which library it holds is unknown, {why}")
-    if found == library:
-        return Issue(subject, "ok", f"is in the registry, with library {found}")
+    if held == library:
+        return Issue(subject, "ok", f"is in the registry, with library {held}")
     built_from = f", {labels[_REVISION_LABEL]}" if labels.get(_REVISION_LABEL) else ""
     return Issue(
         subject,
         "differs",
-        f"holds library {found}, and this is {library}: the steps of a run made here would refuse to work",
+        f"holds library {held}, and this is {library}: the steps of a run made here would refuse to work",
         "build the images of this commit: make images PUSH=images.yaml writes the cluster file's `images`. "
         f"Or submit from the commit that the image was built from{built_from}",
     )

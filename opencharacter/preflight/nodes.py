@@ -143,15 +143,15 @@ def _larger(first: Amounts, second: Amounts) -> dict[str, Decimal]:
 
 def short_of(room: Amounts, requests: Amounts) -> dict[str, Decimal]:
     """What one pod does not find there: resource to what there is of it."""
-    found = {name: max(Decimal(0), room.get(name, Decimal(0))) for name in requests}
-    return {name: amount for name, amount in found.items() if amount < requests[name]}
+    available = {name: max(Decimal(0), room.get(name, Decimal(0))) for name in requests}
+    return {name: amount for name, amount in available.items() if amount < requests[name]}
 
 
 def pods_that_fit(rooms: Sequence[Amounts], requests: Amounts) -> int:
     """How many such pods find room side by side."""
-    wanted = {name: amount for name, amount in requests.items() if amount > 0}
+    positive = {name: amount for name, amount in requests.items() if amount > 0}
     return sum(
-        max(0, min(int(room.get(name, Decimal(0)) // amount) for name, amount in wanted.items())) for room in rooms
+        max(0, min(int(room.get(name, Decimal(0)) // amount) for name, amount in positive.items())) for room in rooms
     )
 
 
@@ -205,7 +205,7 @@ def _running(ask: Ask) -> dict[str, list[dict[str, Any]]] | None:
 
 def _find_issue(ask: Ask, pod: PodRequirement, rooms: Sequence[Room]) -> Issue | None:
     subject = f"Nodes for {pod.name}"
-    wanted = amounts(pod.requests) | {"pods": Decimal(1)}
+    requests = amounts(pod.requests) | {"pods": Decimal(1)}
     asked = ", ".join(_text(name, amount) for name, amount in amounts(pod.requests).items()) or "a place"
     asked = f"{pod.count} pods of {asked}" if pod.count > 1 else asked
     if not rooms and pod.of_run:
@@ -216,13 +216,13 @@ def _find_issue(ask: Ask, pod: PodRequirement, rooms: Sequence[Room]) -> Issue |
             "does a node pool grow from zero? Otherwise: node_selector, tolerations, affinity in the cluster file",
         )
     whole, free = ([getattr(room, part) for room in rooms] for part in ("whole", "free"))
-    if pods_that_fit(whole, wanted) < pod.count:
-        message = f"{asked} find no room on any node: {_shorts(rooms, whole, wanted)}"
+    if pods_that_fit(whole, requests) < pod.count:
+        message = f"{asked} find no room on any node: {_shorts(rooms, whole, requests)}"
         if pod.of_run and (grows := _may_grow(ask)):
             return Issue(subject, "warning", f"{message}; {grows}")
         return Issue(subject, "missing", message, _HINTS[pod.of_run])
-    if pods_that_fit(free, wanted) < pod.count:
-        return Issue(subject, "warning", f"{asked} find no room now, and wait: {_shorts(rooms, free, wanted)}")
+    if pods_that_fit(free, requests) < pod.count:
+        return Issue(subject, "warning", f"{asked} find no room now, and wait: {_shorts(rooms, free, requests)}")
     return None
 
 
@@ -248,11 +248,11 @@ def _where(pod: PodRequirement) -> str:
     return ", ".join(rules) or "no selector, and no toleration"
 
 
-def _shorts(rooms: Sequence[Room], parts: Sequence[Amounts], wanted: Mapping[str, Decimal]) -> str:
+def _shorts(rooms: Sequence[Room], parts: Sequence[Amounts], requests: Mapping[str, Decimal]) -> str:
     """The nodes that come nearest, and what is short there."""
     if not rooms:
         return "there is none"
-    shorts = [(short_of(part, wanted), room, part) for room, part in zip(rooms, parts, strict=True)]
+    shorts = [(short_of(part, requests), room, part) for room, part in zip(rooms, parts, strict=True)]
     shorts.sort(key=lambda entry: len(entry[0]))
     descriptions = []
     for short, room, part in shorts[:_NAMED]:
@@ -263,7 +263,7 @@ def _shorts(rooms: Sequence[Room], parts: Sequence[Amounts], wanted: Mapping[str
                 f"{room.node} has {' and '.join(_text(name, amount) for name, amount in short.items())}"
             )
         else:
-            descriptions.append(f"{room.node} holds {pods_that_fit([part], wanted)}")
+            descriptions.append(f"{room.node} holds {pods_that_fit([part], requests)}")
     more = len(shorts) - _NAMED
     return "; ".join(descriptions) + (f"; and {more} more" if more > 0 else "")
 

@@ -46,6 +46,7 @@ def test_a_cluster_that_fits_lacks_nothing() -> None:
         ({"sft": POOL}, "steps.sft.accelerator.count", True),
         ({"sft": {"accelerator": {"count": 16}, "shm": "8Gi"}}, "run: sft.processes", False),
         ({"sft": {**POOL, "nodes": 2}}, "steps.sft.queue", False),
+        ({"sft": {"nodes": 3, "queue": "gpus"}}, "run: sft.processes", True),
         ({"evaluate": {"shm": "1Gi"}}, "steps.evaluate.accelerator.count", False),
         ({"generate-dialogues": {}}, "steps.generate-dialogues.accelerator.count", True),
         (

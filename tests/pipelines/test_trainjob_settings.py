@@ -9,7 +9,6 @@ import pytest
 
 from opencharacter.cluster.spec import Cluster
 from opencharacter.cluster.steps import resolve_steps
-from opencharacter.errors import UserError
 from opencharacter.pipelines.trainjob import trainjob_environment
 from opencharacter.templates import OVERRIDE_VARIABLE
 from opencharacter.training import SftConfig
@@ -107,9 +106,3 @@ def test_a_digest_goes_before_the_tag() -> None:
 
 def test_one_node_is_trained_on_by_the_steps_own_pod() -> None:
     assert environment(_cluster(nodes=1), 8) == {}
-
-
-@pytest.mark.parametrize(("sft", "processes"), [({}, 8), ({"accelerator": None}, 3)])
-def test_processes_that_do_not_fit_are_refused(sft: dict[str, Any], processes: int) -> None:
-    with pytest.raises(UserError, match=f"sft.processes.* {processes}"):
-        environment(_cluster(**sft), processes)

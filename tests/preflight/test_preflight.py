@@ -107,7 +107,7 @@ def test_each_lack_is_named_with_what_to_do(cluster: KubernetesApi, capsys: pyte
     assert "KServe: the cluster does not serve servingruntimes (serving.kserve.io/v1alpha1)" in out
     assert "Kubeflow Trainer: the cluster does not serve trainjobs (trainer.kubeflow.org/v1alpha1)" in out
     assert "2 of nvidia.com/gpu find no room on any node: plain has 0 of nvidia.com/gpu; gpus has 1 of" in out
-    assert "Secret play/half: lacks KEY" in out
+    assert "Secret play/half: does not hold KEY" in out
     assert "kubectl create secret generic gone --namespace play --from-literal=TOKEN=…" in out
     assert "not found: KServe, Kubeflow Trainer, Nodes for one pod, Secret play/half, Secret play/gone" in err
     code, _, _ = run(*PLATFORM, "--warn-only", capsys=capsys)
