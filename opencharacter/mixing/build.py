@@ -7,7 +7,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import get_args
 
-from opencharacter.characters import CharacterProfile
 from opencharacter.mixing.candidate_store import Buckets, CandidateStore
 from opencharacter.mixing.candidates import CandidateFilter
 from opencharacter.mixing.duplicates import find_duplicate_personas
@@ -17,12 +16,9 @@ from opencharacter.mixing.row_builder import RowBuilder
 from opencharacter.mixing.split import make_split
 from opencharacter.mixing.statistics import Figures
 from opencharacter.progress import progress
-from opencharacter.records.models import Cell, DialogueRow, Session, TrainingRow
-from opencharacter.storage.jsonl import read_models, write_jsonl
+from opencharacter.records.models import Cell, Session, TrainingRow
+from opencharacter.storage.kinds import CELLS, CHARACTERS, DIALOGUES
 from opencharacter.storage.workspace import Artifact
-
-CHARACTERS_FILE = "characters.jsonl.zst"
-DIALOGUES_FILE = "dialogues.jsonl.zst"
 
 
 def build(
@@ -40,7 +36,7 @@ def build(
 
     `dropped` counts the rows left out, by reason. Returns the figures of the rows written.
     """
-    everyone = {profile.id: profile for profile in read_models(characters.file(CHARACTERS_FILE), CharacterProfile)}
+    everyone = {profile.id: profile for profile in CHARACTERS.read(characters)}
     duplicates = find_duplicate_personas(everyone.values(), config.persona_similarity)
     kept = {key: profile for key, profile in everyone.items() if key not in duplicates}
     figures = Figures(duplicate_personas=len(duplicates))
@@ -48,7 +44,7 @@ def build(
     scratch.mkdir()
     candidate_filter = CandidateFilter(config, kept, duplicates, dropped)
     with CandidateStore(scratch / "candidates") as candidate_store, progress("mix: read") as shown:
-        for dialogue in read_models(dialogues.file(DIALOGUES_FILE), DialogueRow):
+        for dialogue in DIALOGUES.read(dialogues):
             candidate_store.put(candidate_filter.dialogue(dialogue))
             shown.advance(rows=1)
         for source, session in general:
@@ -67,12 +63,7 @@ def build(
                 cells[copy.cell].add(row_builder.order(copy), copy)
                 figures.add(copy, candidate, tokens, kept.get(candidate.character_id or ""))
     for cell, buckets in cells.items():
-        write_jsonl(folder / rows_file(cell), (row for bucket in buckets.read() for _, row in bucket))
+        CELLS[cell].write(folder, (row for bucket in buckets.read() for _, row in bucket))
     shutil.rmtree(scratch)
-    write_jsonl(folder / CHARACTERS_FILE, (kept[key] for key in sorted(figures.characters)))
+    CHARACTERS.write(folder, (kept[key] for key in sorted(figures.characters)))
     return figures
-
-
-def rows_file(cell: str) -> str:
-    """Name of the file that holds a cell's rows."""
-    return f"{cell}.jsonl.zst"

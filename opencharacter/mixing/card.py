@@ -5,9 +5,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from opencharacter.mixing.build import rows_file
 from opencharacter.mixing.licences import hub_id
 from opencharacter.mixing.mix_config import MixConfig
+from opencharacter.storage.kinds import CELLS
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
@@ -32,7 +32,7 @@ def write_card(path: Path, statistics: Mapping[str, Any], config: MixConfig, *, 
                 "config_name": "default",
                 "default": True,
                 # Readers infer a split's columns from its rows, so an empty file can't be one.
-                "data_files": [{"split": cell, "path": rows_file(cell)} for cell, count in rows.items() if count],
+                "data_files": [{"split": cell, "path": CELLS[cell].name} for cell, count in rows.items() if count],
             }
         ],
     )

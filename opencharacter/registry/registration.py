@@ -15,13 +15,12 @@ from opencharacter.registry.registered_model import (
     RegistryConfig,
 )
 from opencharacter.registry.versions import find_version
+from opencharacter.storage.kinds import LINEAGE, SMOKE_QUESTION, SUMMARY, WEIGHTS
 from opencharacter.storage.workspace import Artifact
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-_WEIGHTS = "model"
-_LINEAGE_FILE = f"{_WEIGHTS}/opencharacter/model.json"
 _LINEAGE_KEYS = {
     "base_model": "base_model",
     "dataset_digest": "mixture_digest",
@@ -43,7 +42,7 @@ def register(
     becomes a tag: what a deployment of the version is asked before it serves. Raises `UserError`
     where the model folder has no lineage, `OpenCharacterError` where the server fails.
     """
-    described = _lineage(model) | {URI_TAG: f"{model.uri}/{_WEIGHTS}", DIGEST_TAG: model.part_digest(_WEIGHTS)}
+    described = _lineage(model) | {URI_TAG: f"{model.uri}/{WEIGHTS}", DIGEST_TAG: model.part_digest(WEIGHTS)}
     described |= tags or {}
     with mlflow_client() as client:
         _create_model(client, config.model_name)
@@ -62,10 +61,10 @@ def register(
 
 def _lineage(model: Artifact) -> dict[str, str]:
     try:
-        recorded: dict[str, Any] = json.loads(model.file(_LINEAGE_FILE).read_text(encoding="utf-8"))
+        recorded: dict[str, Any] = json.loads(model.file(LINEAGE.name).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise UserError(
-            f"{model.uri}/{_LINEAGE_FILE}: no such file; expected the model folder that training wrote"
+            f"{model.uri}/{LINEAGE.name}: no such file; expected the model folder that training wrote"
         ) from error
     tags = {tag: recorded.get(key) for tag, key in _LINEAGE_KEYS.items()}
     tags["licences"] = ", ".join(sorted(recorded.get("licences") or ()))
@@ -113,7 +112,7 @@ def _log_scores(client: "MlflowClient", run_id: str, evaluation: Artifact) -> No
 
     if client.get_run(run_id).data.tags.get(_EVALUATION_TAG) == evaluation.digest:
         return
-    summary = json.loads(evaluation.file("summary.json").read_text(encoding="utf-8"))
+    summary = json.loads(evaluation.file(SUMMARY.name).read_text(encoding="utf-8"))
     now = time.time_ns() // 1_000_000
     scores = [
         Metric(f"eval/{row['model']}/{row['cell']}/{row['metric']}", row["mean"], now, 0)
@@ -125,6 +124,5 @@ def _log_scores(client: "MlflowClient", run_id: str, evaluation: Artifact) -> No
 
 
 def _tag_smoke_question(client: "MlflowClient", name: str, version: str, evaluation: Artifact) -> None:
-    path = evaluation.file("smoke_question.json")
-    if path.exists():
-        client.set_model_version_tag(name, version, SMOKE_TAG, path.read_text(encoding="utf-8"))
+    if SMOKE_QUESTION.exists(evaluation):
+        client.set_model_version_tag(name, version, SMOKE_TAG, SMOKE_QUESTION.read(evaluation))

@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from opencharacter.characters.profile import ATTRIBUTES, CharacterProfile
+from opencharacter.characters.profile import ATTRIBUTES
 from opencharacter.hashing import digest
 from opencharacter.library import fingerprint
 from opencharacter.reporting import charts, formats
@@ -24,7 +24,7 @@ from opencharacter.reporting.sections import (
     total_usage,
     training_view,
 )
-from opencharacter.storage.jsonl import read_models
+from opencharacter.storage.kinds import CHARACTERS
 from opencharacter.storage.workspace import Artifact, Workspace
 
 _CHARACTERS_SHOWN = 48
@@ -68,7 +68,7 @@ def _render(run: ReportInputs) -> str:
 
 
 def _view(run: ReportInputs) -> dict[str, Any]:
-    characters = read_models(run.characters.file("characters.jsonl.zst"), CharacterProfile)
+    characters = CHARACTERS.read(run.characters)
     shown = list(itertools.islice(characters, _CHARACTERS_SHOWN))
     names = {character.id: character.name for character in itertools.chain(shown, characters)}
     teachers = {

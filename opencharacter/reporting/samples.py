@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from opencharacter.hashing import text_digest
-from opencharacter.storage.jsonl import read_jsonl
+from opencharacter.storage.kinds import DIALOGUES, SESSIONS
 from opencharacter.storage.workspace import Artifact
 
 _Key = tuple[str, str]  # session id, character id
@@ -77,7 +77,7 @@ def _choose(rows: Iterable[dict[str, Any]], limit: int) -> list[_Key]:
         return -len(strategies[key]), text_digest("/".join(key))
 
     chosen: list[_Key] = []
-    # A third of the places goes to sessions of several turns, where the two strategies differ most.
+    # A third of the samples goes to sessions of several turns, where the two strategies differ most.
     several = sorted((key for key in strategies if turns[key] > 2), key=rank)
     _fill(chosen, several, -(-limit // 3))
     ordered = sorted(strategies, key=rank)
@@ -94,16 +94,16 @@ def _fill(chosen: list[_Key], candidates: Iterable[_Key], limit: int) -> None:
             chosen.append(key)
 
 
-def _source_answers(sessions: Artifact | None, wanted: set[str]) -> dict[str, list[str]]:
+def _source_answers(sessions: Artifact | None, session_ids: set[str]) -> dict[str, list[str]]:
     if sessions is None:
         return {}
-    rows = read_jsonl(sessions.file("sessions.jsonl.zst"))
-    return {row["id"]: _contents(row["turns"], "assistant") for row in rows if row["id"] in wanted}
+    rows = SESSIONS.read_raw(sessions)
+    return {row["id"]: _contents(row["turns"], "assistant") for row in rows if row["id"] in session_ids}
 
 
 def _rows(dialogues: Artifact) -> Iterator[dict[str, Any]]:
     # Plain dictionaries: a full run has hundreds of thousands of rows, and the step that wrote them validated them.
-    return read_jsonl(dialogues.file("dialogues.jsonl.zst"))
+    return DIALOGUES.read_raw(dialogues)
 
 
 def _key(row: dict[str, Any]) -> _Key:

@@ -1,15 +1,15 @@
 """The evaluation as the report shows it: before (the base model) against after (the tuned one), and the gate's word."""
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from opencharacter.hashing import text_digest
+from opencharacter.records.evaluation import Difference, Score, Summary
 from opencharacter.reporting import charts
 from opencharacter.reporting.formats import CELL_LABELS, words
-from opencharacter.storage.jsonl import read_jsonl
+from opencharacter.storage.kinds import ANSWERS, SUMMARY
 from opencharacter.storage.workspace import Artifact
 
 _SERIES = {"base": "before", "challenger": "after", "champion": "champion"}
@@ -102,11 +102,11 @@ class SampleAnswer:
 
 def score_view(evaluation: Artifact) -> ScoreView:
     """The tables and charts of an evaluation's summary."""
-    summary = _summary(evaluation)
-    present = [role for role in _SERIES if role in summary["models"]]
-    cells = [name for name in CELL_LABELS if any(score["cell"] == name for score in summary["scores"])]
-    judged = list(dict.fromkeys(s["metric"] for s in summary["scores"] if s["metric"] not in _LIKELIHOOD))
-    interval = f"{summary['confidence']:.0%} interval"
+    summary = SUMMARY.read(evaluation)
+    present = [role for role in _SERIES if role in summary.models]
+    cells = [name for name in CELL_LABELS if any(score.cell == name for score in summary.scores)]
+    judged = list(dict.fromkeys(s.metric for s in summary.scores if s.metric not in _LIKELIHOOD))
+    interval = f"{summary.confidence:.0%} interval"
     nats = f"nats per token, {interval}"
     gap = "Loss under a wrong character’s profile minus loss under the right one. Higher: the model uses the profile."
     judges = "From 1 to 5, over all held-out cells. Higher is better."
@@ -118,10 +118,10 @@ def score_view(evaluation: Artifact) -> ScoreView:
         ),
     ]
     return ScoreView(
-        confidence=summary["confidence"],
-        judge=summary["judge"],
+        confidence=summary.confidence,
+        judge=summary.judge,
         tables=[table for table in tables if table.lines],
-        failures=_failures(summary["scores"]),
+        failures=_failures(summary.scores),
         series=[_SERIES[role] for role in present],
     )
 
@@ -129,9 +129,9 @@ def score_view(evaluation: Artifact) -> ScoreView:
 def headline_losses(evaluation: Artifact) -> tuple[float, float] | None:
     """Loss before and after over all held-out cells."""
     means = {
-        score["model"]: score["mean"]
-        for score in _summary(evaluation)["scores"]
-        if score["metric"] == "loss" and score["cell"] == "held_out" and score["mean"] is not None
+        score.model: score.mean
+        for score in SUMMARY.read(evaluation).scores
+        if score.metric == "loss" and score.cell == "held_out" and score.mean is not None
     }
     return (means["base"], means["challenger"]) if {"base", "challenger"} <= means.keys() else None
 
@@ -150,12 +150,11 @@ def describe_decision(decision: Mapping[str, Any]) -> DecisionText:
 
 def sample_answers(evaluation: Artifact) -> list[SampleAnswer]:
     """Questions that base and tuned model both answered, chosen by the questions' ids only."""
-    path = evaluation.file("answers.jsonl.zst")
-    if not path.is_file():
+    if not ANSWERS.exists(evaluation):
         return []
-    roles = {digest: role for role, digest in reversed(_summary(evaluation)["models"].items())}
+    roles = {digest: role for role, digest in reversed(SUMMARY.read(evaluation).models.items())}
     by_question: dict[str, dict[str, dict[str, Any]]] = {}
-    for row in read_jsonl(path):
+    for row in ANSWERS.read_raw(evaluation):
         if row["answer"] and row["model"] in roles:
             by_question.setdefault(row["question_id"], {})[roles[row["model"]]] = row
     both = [question for question, rows in by_question.items() if {"base", "challenger"} <= rows.keys()]
@@ -174,63 +173,56 @@ def sample_answers(evaluation: Artifact) -> list[SampleAnswer]:
     return samples
 
 
-def _summary(evaluation: Artifact) -> dict[str, Any]:
-    summary: dict[str, Any] = json.loads(evaluation.file("summary.json").read_text(encoding="utf-8"))
-    return summary
-
-
 def _by_cell(metric: str, cells: Iterable[str]) -> list[tuple[str, str, str]]:
     return [(metric, cell, CELL_LABELS[cell]) for cell in cells]
 
 
-def _table(
-    summary: Mapping[str, Any], title: str, caption: str, axis: str, wanted: Iterable[tuple[str, str, str]]
-) -> ScoreTable:
-    lines = [line for metric, cell, label in wanted if (line := _line(summary, metric, cell, label)).estimates]
+def _table(summary: Summary, title: str, caption: str, axis: str, rows: Iterable[tuple[str, str, str]]) -> ScoreTable:
+    lines = [line for metric, cell, label in rows if (line := _line(summary, metric, cell, label)).estimates]
     series = [name for name in _SERIES.values() if any(name in line.estimates for line in lines)]
     points = {line.label: {name: value.with_interval for name, value in line.estimates.items()} for line in lines}
     chart = charts.intervals(words(title).replace(" ", "-").lower(), title, axis, points) if lines else ""
     return ScoreTable(title, caption, series, lines, chart)
 
 
-def _line(summary: Mapping[str, Any], metric: str, cell: str, label: str) -> ScoreLine:
-    scores = [s for s in summary["scores"] if (s["metric"], s["cell"]) == (metric, cell) and s["mean"] is not None]
+def _line(summary: Summary, metric: str, cell: str, label: str) -> ScoreLine:
+    scores = [s for s in summary.scores if (s.metric, s.cell) == (metric, cell) and s.mean is not None]
     change = next(
         (
-            _change(row)
-            for row in summary["differences"]
-            if (row["metric"], row["cell"], row["against"]) == (metric, cell, "base") and row["difference"] is not None
+            _change(row, row.difference)
+            for row in summary.differences
+            if (row.metric, row.cell, row.against) == (metric, cell, "base") and row.difference is not None
         ),
         None,
     )
     return ScoreLine(
         label=label,
-        questions=max((score["n"] for score in scores), default=0),
-        estimates={_SERIES[s["model"]]: Estimate(s["mean"], s["low"], s["high"]) for s in scores},
+        questions=max((score.n for score in scores), default=0),
+        estimates={_SERIES[s.model]: Estimate(s.mean, s.low, s.high) for s in scores if s.mean is not None},
         change=change,
     )
 
 
-def _change(row: Mapping[str, Any]) -> Change:
-    sign = -1 if row["metric"] in _LOWER_IS_BETTER else 1
-    low, high = row["low"], row["high"]
+def _change(row: Difference, difference: float) -> Change:
+    sign = -1 if row.metric in _LOWER_IS_BETTER else 1
+    low, high = row.low, row.high
     direction = "unclear"
-    if low is not None and (low > 0 or high < 0):
+    if low is not None and high is not None and (low > 0 or high < 0):
         direction = "better" if sign * low > 0 else "worse"
-    return Change(Estimate(row["difference"], low, high), direction)
+    return Change(Estimate(difference, low, high), direction)
 
 
-def _failures(scores: Iterable[Mapping[str, Any]]) -> list[Failures]:
+def _failures(scores: Iterable[Score]) -> list[Failures]:
     """Rows without a score, by measure and reason; the group `held_out` sums up other cells and is left out."""
     asked: Counter[tuple[str, str]] = Counter()
     failed: dict[tuple[str, str], Counter[str]] = {}
     for score in scores:
-        if score["cell"] == "held_out":
+        if score.cell == "held_out":
             continue
-        family = words(score["metric"]) if score["metric"] in _LIKELIHOOD else "judge"
-        series = _SERIES[score["model"]]
-        asked[family, series] += score["n"] + sum(score["failures"].values())
-        for status, count in score["failures"].items():
+        family = words(score.metric) if score.metric in _LIKELIHOOD else "judge"
+        series = _SERIES[score.model]
+        asked[family, series] += score.n + sum(score.failures.values())
+        for status, count in score.failures.items():
             failed.setdefault((family, status), Counter())[series] += count
     return [
         Failures(f"{family}: {words(status)}", {name: (count, asked[family, name]) for name, count in counts.items()})

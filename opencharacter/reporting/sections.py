@@ -1,15 +1,15 @@
 """Sections of the report: the stages, the training, the data and where they come from, the registered version."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from opencharacter.records.models import Usage
+from opencharacter.records.mixture import CellStatistics, MixtureStatistics
+from opencharacter.records.models import Cell, Usage
 from opencharacter.reporting import charts
 from opencharacter.reporting.formats import duration, number
 from opencharacter.reporting.inputs import ReportInputs
-from opencharacter.storage.jsonl import read_jsonl
+from opencharacter.storage.kinds import LINEAGE, LOSS, STATISTICS, SUMMARY
 from opencharacter.storage.workspace import Artifact
 
 # Which shards did the work of a gathering stage.
@@ -107,7 +107,7 @@ class TrainingView:
 
 def training_view(model: Artifact) -> TrainingView:
     """Read the loss curve of a trained model."""
-    points = [(row["step"], row["loss"]) for row in read_jsonl(model.file("loss.jsonl"))]
+    points = [(row["step"], row["loss"]) for row in LOSS.read_raw(model)]
     facts: list[tuple[str, str]] = []
     if points:
         facts = [("optimiser steps", number(points[-1][0])), ("first loss", number(points[0][1], 3))]
@@ -128,7 +128,7 @@ _STATS = (
 )
 
 
-_GRID = (
+_GRID: tuple[tuple[str, Cell, Cell], ...] = (
     ("characters seen", "train", "seen_character_held_out_session"),
     ("characters held out", "held_out_character_seen_session", "held_out_both"),
 )
@@ -137,41 +137,28 @@ _TAGS = ("base_model", "mixture_digest", "prompt_hash", "licences", "previous_ch
 
 @dataclass(frozen=True)
 class DataView:
-    """The mixture as its statistics describe it; `grid` holds a label and the figures of two cells."""
+    """A mixture's statistics; `grid` holds a label and the figures of two cells."""
 
-    grid: list[tuple[str, Mapping[str, Any], Mapping[str, Any]]]
-    sources: list[Mapping[str, Any]]
-    licences: Mapping[str, int]
-    dropped: Mapping[str, int]
-    warnings: list[str]
+    grid: list[tuple[str, CellStatistics, CellStatistics]]
+    statistics: MixtureStatistics
 
 
 def data_view(mixture: Artifact) -> DataView:
     """Read a mixture's statistics."""
-    statistics = json.loads(mixture.file("statistics.json").read_text(encoding="utf-8"))
-    cells = statistics["cells"]
+    statistics = STATISTICS.read(mixture)
+    cells = statistics.cells
     return DataView(
-        grid=[(label, cells[seen], cells[held_out]) for label, seen, held_out in _GRID],
-        sources=statistics["sources"],
-        licences=statistics["licences"],
-        dropped=statistics["dropped"],
-        warnings=statistics["warnings"],
+        grid=[(label, cells[seen], cells[held_out]) for label, seen, held_out in _GRID], statistics=statistics
     )
 
 
 def models_used(run: ReportInputs, teachers: set[str]) -> list[tuple[str, str]]:
     """Who did what in this run, as label and value."""
-    judge = None
-    if run.evaluation:
-        judge = json.loads(run.evaluation.file("summary.json").read_text(encoding="utf-8"))["judge"]
-    base = _lineage(run.model).get("base_model") if run.model else None
-    found = {"teacher": ", ".join(sorted(teachers)), "student": base, "judge": judge}
-    return [(label, value) for label, value in found.items() if value]
-
-
-def _lineage(model: Artifact) -> dict[str, Any]:
-    path = model.file("model/opencharacter/model.json")
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+    judge = SUMMARY.read(run.evaluation).judge if run.evaluation else None
+    has_lineage = run.model is not None and LINEAGE.exists(run.model)
+    student = LINEAGE.read(run.model).base_model if run.model and has_lineage else None
+    models = {"teacher": ", ".join(sorted(teachers)), "student": student, "judge": judge}
+    return [(label, model) for label, model in models.items() if model]
 
 
 def registered_facts(registered: Mapping[str, Any]) -> list[tuple[str, str]]:

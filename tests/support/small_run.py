@@ -134,12 +134,14 @@ def answer(model: str, question: str, character_id: str, text: str | None) -> di
 
 def statistics() -> dict[str, Any]:
     """A mixture's statistics, with a row left out."""
+    by_name: dict[str, Any] = {name: {} for name in ("strategies", "corpora", "licences", "prompt_views", "teachers")}
     cells = ["train", "seen_character_held_out_session", "held_out_character_seen_session", "held_out_both"]
     return {
         "cells": {
-            cell: {"rows": 64 - 9 * place, "characters": 20, "sessions": 18, "tokens": {"total": 9000}}
+            cell: {"rows": 64 - 9 * place, "characters": 20, "sessions": 18, "tokens": {"total": 9000}} | by_name
             for place, cell in enumerate(cells)
         },
+        "duplicate_personas": 0,
         "dropped": {"near_duplicate_answer": 4},
         "licences": {"CC0-1.0": 140},
         "sources": [{"part": "sessions", "source": "sessions.jsonl", "licence": "CC0-1.0", "rows": 140}],
