@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import openai
@@ -44,7 +45,7 @@ def client(front: Server) -> Iterator[openai.OpenAI]:
         yield made
 
 
-def ask(client: openai.OpenAI, script: str, *, stream: bool = False) -> openai.Stream | object:
+def ask(client: openai.OpenAI, script: str, *, stream: bool = False) -> Any:
     return client.chat.completions.create(
         model="m",
         messages=[{"role": "user", "content": script}],
