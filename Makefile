@@ -39,6 +39,10 @@ CHARTS := $(CURDIR)/.tools/charts/bin
 # Any helm can package a chart: the tests' own is fetched only where there is none.
 HELM = command -v helm >/dev/null || { $(MAKE) install && tests/charts/install.sh; } && PATH="$$PATH:$(CHARTS)" helm
 
+.PHONY: component-docs
+component-docs: install  ## write each component's README from its specification and metadata.yaml
+	$(BIN)/python docs/site/component_pages.py
+
 .PHONY: test-charts manifests chart-docs chart-package chart-publish
 test-charts: install  ## test chart, manifests and docs/install.md with helm, kubectl and linters; no container engine
 	tests/charts/install.sh

@@ -17,7 +17,23 @@ def collect_dialogues(
     rows: dsl.Input[list[dsl.Dataset]],
     dialogues: dsl.Output[dsl.Dataset],
 ) -> None:
-    """Collect the responses of all shards into one data set."""
+    """Collect the responses of all shards into one data set.
+
+    Reads the finished dialogues from the workspace, in the order of the tasks.
+
+    Args:
+        workspace: Folder or object store prefix (`s3://...`) that holds all data of the run.
+        run: The run's identity: seed, fingerprint of the library, hash of each prompt template.
+        responses: The section `responses` of the configuration.
+        inputs: The section `inputs` of the configuration.
+        engines: The section `engines` of the configuration: teachers and judges by name.
+        sessions: The instruction sessions, from `ingest`.
+        characters: The character profiles.
+        rows: The shards of `generate-dialogues`, which it waits for.
+
+    Returns:
+        dialogues: The dialogues, one a row.
+    """
     from opencharacter.components.runtime import Step
     from opencharacter.engines import EngineConfig
     from opencharacter.synthesis import InputsConfig, ResponsesConfig, collect_dialogues

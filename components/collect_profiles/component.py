@@ -15,7 +15,21 @@ def collect_profiles(
     rows: dsl.Input[list[dsl.Dataset]],
     characters: dsl.Output[dsl.Dataset],
 ) -> None:
-    """Collect the profiles of all shards into one data set."""
+    """Collect the profiles of all shards into one data set.
+
+    Reads the finished profiles from the workspace, in the order of the personas.
+
+    Args:
+        workspace: Folder or object store prefix (`s3://...`) that holds all data of the run.
+        run: The run's identity: seed, fingerprint of the library, hash of each prompt template.
+        profiles: The section `profiles` of the configuration.
+        engines: The section `engines` of the configuration: teachers and judges by name.
+        personas: The personas, from `ingest`.
+        rows: The shards of `generate-profiles`, which it waits for.
+
+    Returns:
+        characters: The character profiles, one a row.
+    """
     from opencharacter.components.runtime import Step
     from opencharacter.engines import EngineConfig
     from opencharacter.synthesis import ProfilesConfig, collect_characters

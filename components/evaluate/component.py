@@ -16,11 +16,31 @@ def evaluate(
     model: dsl.Input[dsl.Model],
     champion: dsl.Input[dsl.Model],
     evaluation: dsl.Output[dsl.Artifact],
+    metrics: dsl.Output[dsl.Metrics],
 ) -> None:
-    """Score base, challenger and champion on every cell of the split grid."""
+    """Score base, challenger and champion on every cell of the split grid.
+
+    Measures response-token loss, profile-swap gap and, with a judge, its scores, one row a question. The models
+    are asked for answers in this step's own vLLM.
+
+    Args:
+        workspace: Folder or object store prefix (`s3://...`) that holds all data of the run.
+        run: The run's identity: seed, fingerprint of the library, hash of each prompt template.
+        evaluate: The section `evaluate` of the configuration.
+        engines: The section `engines` of the configuration: teachers and judges by name.
+        base_model: The model that is fine-tuned: hub id or folder.
+        mixture: The training set, from `mix`.
+        model: The tuned model, from `sft`.
+        champion: The present champion, from `get-champion`; without a digest where there is none.
+
+    Returns:
+        evaluation: Scores by question, their means and intervals, the answers.
+        metrics: Mean of each score, as `model/cell/metric`.
+    """
     from opencharacter import evaluation as library
     from opencharacter.components.runtime import Step
     from opencharacter.engines import EngineConfig
+    from opencharacter.storage.kinds import SUMMARY
 
     with Step("evaluate", workspace, run) as step:
         config = library.EvaluateConfig.model_validate(evaluate)
@@ -31,3 +51,5 @@ def evaluate(
         data = step.ref(mixture)
         ref = library.evaluate(config, data, models=models, judge=judge, workspace=step.workspace, seed=step.seed)
         step.publish(ref, evaluation)
+        means = {f"{score.model}/{score.cell}/{score.metric}": score.mean for score in SUMMARY.read(ref).scores}
+        step.log_metrics(means, metrics)

@@ -13,7 +13,21 @@ def gate(
     evaluation: dsl.Input[dsl.Artifact],
     decision: dsl.OutputPath(dict),  # type: ignore[valid-type]
 ) -> bool:
-    """Decide whether the challenger beats the champion."""
+    """Decide whether the challenger beats the champion.
+
+    A paired bootstrap over the same questions. Where there is no champion, the challenger must beat the base
+    model.
+
+    Args:
+        workspace: Folder or object store prefix (`s3://...`) that holds all data of the run.
+        run: The run's identity: seed, fingerprint of the library, hash of each prompt template.
+        gate: The section `gate` of the configuration.
+        evaluation: Scores, from `evaluate`.
+
+    Returns:
+        decision: The decision with its figures.
+        Output: Whether the challenger becomes champion.
+    """
     import json
     from pathlib import Path
 

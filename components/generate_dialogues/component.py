@@ -18,7 +18,25 @@ def generate_dialogues(
     characters: dsl.Input[dsl.Dataset],
     rows: dsl.Output[dsl.Dataset],
 ) -> None:
-    """Rewrite (R) and generate (G) the in-character responses of one shard."""
+    """Rewrite (R) and generate (G) the in-character responses of one shard.
+
+    Draws characters for each session and lets the teacher rewrite (R) or answer (G) it in character (paper,
+    sections 3.2 and 3.3). Runs once a shard under `ParallelFor`. Each finished call is kept in the workspace.
+
+    Args:
+        workspace: Folder or object store prefix (`s3://...`) that holds all data of the run.
+        run: The run's identity: seed, fingerprint of the library, hash of each prompt template.
+        responses: The section `responses` of the configuration.
+        inputs: The section `inputs` of the configuration.
+        engines: The section `engines` of the configuration: teachers and judges by name.
+        shard: Number of this shard, from 0.
+        of: Number of shards.
+        sessions: The instruction sessions, from `ingest`.
+        characters: The character profiles.
+
+    Returns:
+        rows: The dialogues of this shard.
+    """
     from opencharacter.components.runtime import Step
     from opencharacter.engines import EngineConfig
     from opencharacter.generation.shards import Shard

@@ -12,7 +12,18 @@ def get_champion(
     registry: dict,
     champion: dsl.Output[dsl.Model],
 ) -> None:
-    """Look up the present champion in the registry."""
+    """Look up the present champion in the registry.
+
+    Never cached, so that `evaluate` compares with the champion of today.
+
+    Args:
+        workspace: Folder or object store prefix (`s3://...`) that holds all data of the run.
+        run: The run's identity: seed, fingerprint of the library, hash of each prompt template.
+        registry: The section `registry` of the configuration.
+
+    Returns:
+        champion: The model behind the alias `champion`; without a digest where there is none.
+    """
     from opencharacter.components.runtime import Step, point
     from opencharacter.registry import RegistryConfig, current_champion
 

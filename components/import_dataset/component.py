@@ -13,7 +13,20 @@ def import_dataset(
     characters: dsl.Output[dsl.Dataset],
     dialogues: dsl.Output[dsl.Dataset],
 ) -> None:
-    """Import the published OpenCharacter release in place of synthesis."""
+    """Import the published OpenCharacter release in place of synthesis.
+
+    Reads `synthetic_character.jsonl` and `synthetic_dialogue.jsonl` of the published release. Replaces the
+    synthesis steps of the pipeline where `inputs.dataset` is set.
+
+    Args:
+        workspace: Folder or object store prefix (`s3://...`) that holds all data of the run.
+        run: The run's identity: seed, fingerprint of the library, hash of each prompt template.
+        inputs: The section `inputs` of the configuration.
+
+    Returns:
+        characters: The character profiles.
+        dialogues: The dialogues.
+    """
     from opencharacter.components.runtime import Step
     from opencharacter.synthesis import InputsConfig, ReleaseSource, import_release
 

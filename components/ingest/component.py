@@ -13,7 +13,19 @@ def ingest(
     personas: dsl.Output[dsl.Dataset],
     sessions: dsl.Output[dsl.Dataset],
 ) -> None:
-    """Read personas and instruction sessions into the workspace."""
+    """Read personas and instruction sessions into the workspace.
+
+    Sets bad rows aside with file and line, and writes both data sets to the workspace.
+
+    Args:
+        workspace: Folder or object store prefix (`s3://...`) that holds all data of the run.
+        run: The run's identity: seed, fingerprint of the library, hash of each prompt template.
+        inputs: The section `inputs` of the configuration.
+
+    Returns:
+        personas: The personas, one a row.
+        sessions: The instruction sessions, one a row.
+    """
     from opencharacter.components.runtime import Step
     from opencharacter.synthesis import InputsConfig, ingest
 

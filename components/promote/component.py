@@ -14,7 +14,20 @@ def promote(
     registered: dsl.Input[dsl.Model],
     promoted: dsl.Output[dsl.Model],
 ) -> None:
-    """Move the alias champion to the registered version."""
+    """Move the alias champion to the registered version.
+
+    Runs only if the gate has passed. Never cached: the alias may have moved since.
+
+    Args:
+        workspace: Folder or object store prefix (`s3://...`) that holds all data of the run.
+        run: The run's identity: seed, fingerprint of the library, hash of each prompt template.
+        registry: The section `registry` of the configuration.
+        decision: The decision of `gate`, with its figures.
+        registered: The registered version, from `register`.
+
+    Returns:
+        promoted: The version that is champion now.
+    """
     from opencharacter.components.runtime import Step
     from opencharacter.evaluation import GateDecision
     from opencharacter.registry import RegistryConfig, promote

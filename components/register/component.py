@@ -14,7 +14,21 @@ def register(
     evaluation: dsl.Input[dsl.Artifact],
     registered: dsl.Output[dsl.Model],
 ) -> None:
-    """Register the model as challenger."""
+    """Register the model as challenger.
+
+    Creates a version of the registered model in MLflow that points at the weights, and sets the alias
+    `challenger`. Never cached.
+
+    Args:
+        workspace: Folder or object store prefix (`s3://...`) that holds all data of the run.
+        run: The run's identity: seed, fingerprint of the library, hash of each prompt template.
+        registry: The section `registry` of the configuration.
+        model: The tuned model, from `sft`.
+        evaluation: Scores, from `evaluate`.
+
+    Returns:
+        registered: The registered version.
+    """
     from opencharacter.components.runtime import Step
     from opencharacter.registry import RegistryConfig, register
 

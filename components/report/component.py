@@ -23,7 +23,30 @@ def report(
     profile_rows: dsl.Input[list[dsl.Dataset]] = None,
     response_rows: dsl.Input[list[dsl.Dataset]] = None,
 ) -> None:
-    """Write the HTML report of the run."""
+    """Write the HTML report of the run.
+
+    Shows characters, samples of R and G side by side, loss curve, scores and costs on one page. Its stats refer
+    to all outputs of the run.
+
+    Args:
+        workspace: Folder or object store prefix (`s3://...`) that holds all data of the run.
+        run: The run's identity: seed, fingerprint of the library, hash of each prompt template.
+        name: The run's name.
+        decision: The decision of `gate`, with its figures.
+        characters: The character profiles.
+        dialogues: The dialogues.
+        mixture: The training set, from `mix`.
+        model: The tuned model, from `sft`.
+        evaluation: Scores, from `evaluate`.
+        registered: The registered version, from `register`.
+        personas: The personas; absent where a dataset was imported.
+        sessions: The instruction sessions; absent where a dataset was imported.
+        profile_rows: The shards of `generate-profiles`.
+        response_rows: The shards of `generate-dialogues`.
+
+    Returns:
+        report: The page.
+    """
     from opencharacter.components.runtime import Step
     from opencharacter.reporting import REPORT_FILE, ReportInputs, make_report
 

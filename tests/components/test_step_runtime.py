@@ -14,7 +14,9 @@ from typing import Any
 
 import httpx
 import pytest
+from kfp import dsl
 from support import stand_in
+from support.kfp_values import recorded
 
 from opencharacter.cluster.images import STEPS
 from opencharacter.components import endings
@@ -204,6 +206,15 @@ def test_a_record_that_is_gone_is_told(tmp_path: Path, failure: Path) -> None:
         step.version(artifact)
     assert caught.value.code == 1
     assert "does not hold the version" in json.loads(failure.read_text())["message"]
+
+
+def test_numbers_become_metrics_that_kfp_compares(tmp_path: Path) -> None:
+    metrics = dsl.Metrics(name="metrics", uri=str(tmp_path / "metrics"))
+    values = {"steps": 12, "final_loss": 1.5, "dtype": "float32", "mlflow_run_id": None, "bf16": True, "gap": math.nan}
+    with Step("sft", str(tmp_path), RUN) as step:
+        step.log_metrics(values, metrics)
+    assert metrics.metadata == {"steps": 12.0, "final_loss": 1.5}
+    assert metrics.metadata.items() <= recorded("metrics", metrics.metadata).items()
 
 
 class _Server(stand_in.Handler):

@@ -46,13 +46,15 @@ class SmallRun:
         self.champion_digest: str | None = None
         self.compared: list[str] = []
         self.reported: dict[str, Any] = {}
+        self.told: dict[str, Any] = {}
         # Scoring and drawing a page are other tests' business.
         monkeypatch.setattr(evaluation, "evaluate", self._evaluate)
         monkeypatch.setattr(reporting, "make_report", self._report)
 
     def __call__(self, step: str, executor_input: dict[str, Any]) -> dict[str, Any]:
         if step in REAL:
-            return run_component(REAL[step], executor_input)
+            self.told[step] = run_component(REAL[step], executor_input)
+            return self.told[step]
         told: dict[str, Any] = {"artifacts": {}}
         if step == "gate":
             told["parameterValues"] = {"Output": True, "decision": self._decision()}
@@ -92,6 +94,8 @@ def test_a_version_is_known_whole_to_each_step_after_it(
     workspace = run.make.workspace
     walk(tmp_path, registry, run, "first").run(workspace=workspace.uri)
     assert (run.reported["version"], run.reported["aliases"]) == (1, ["challenger"])
+    [metrics] = run.told["evaluate"]["artifacts"]["metrics"]["artifacts"]
+    assert list(metrics["metadata"]) == ["challenger/held_out_both/loss"]
     assert run.reported["tags"]["licences"] == "Apache-2.0, CC0-1.0"
     promoted = current_champion(registry)
     assert promoted is not None

@@ -31,10 +31,12 @@ def make_model(workspace: Workspace, weights: str, **stats: str) -> Artifact:
 def make_evaluation(workspace: Workspace, mean: float, smoke: dict[str, Any] | None = None) -> Artifact:
     """A committed output of kind `evaluation` that holds one score, and a smoke question where there is one."""
     key = digest(["evaluation", mean, smoke])
-    score = {"model": "challenger", "cell": "held_out_both", "metric": "loss", "mean": mean}
+    score = {"model": "challenger", "cell": "held_out_both", "metric": "loss", "mean": mean, "n": 1, "failures": {}}
+    score |= {"low": None, "high": None}
     scores = [score, score | {"cell": "train", "mean": None}]
+    summary = {"models": {"challenger": "d"}, "judge": None, "confidence": 0.95, "scores": scores, "differences": []}
     with workspace.create("evaluation", key) as draft:
-        (draft.path / "summary.json").write_text(json.dumps({"scores": scores}))
+        (draft.path / "summary.json").write_text(json.dumps(summary))
         if smoke is not None:
             (draft.path / "smoke_question.json").write_text(json.dumps(smoke))
     ref = workspace.lookup("evaluation", key)
