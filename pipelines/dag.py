@@ -11,7 +11,7 @@ from opencharacter.pipelines.placing import place_tasks
 def build_pipeline(config: RunConfig, cluster: Cluster | None = None) -> Any:
     """The KFP pipeline of a run; its parameters' defaults are the configuration, its pods are as `cluster` says.
 
-    With `inputs.release` the import of published data stands in place of the synthesis stages. The one parameter
+    With `inputs.dataset` the import of published data takes the place of the synthesis stages. The one parameter
     without a default is `workspace`, the folder or prefix where data stay.
     """
     from kfp import dsl
@@ -28,7 +28,7 @@ def build_pipeline(config: RunConfig, cluster: Cluster | None = None) -> Any:
     from opencharacter.components.sft.component import sft as sft_step
 
     default = config.parameters()
-    add_data = _add_release if config.inputs.release else _add_synthesis
+    add_data = _add_dataset if config.inputs.dataset else _add_synthesis
 
     @dsl.pipeline(name=f"opencharacter-{config.name}", description="Personas in, a registered role-play model out.")
     def opencharacter_run(
@@ -155,7 +155,7 @@ def _add_synthesis(
     }
 
 
-def _add_release(
+def _add_dataset(
     common: dict[str, Any], inputs: Any, engines: Any, profiles: Any, responses: Any, shards: Any
 ) -> dict[str, Any]:
     from opencharacter.components.import_dataset.component import import_dataset

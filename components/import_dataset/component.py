@@ -32,7 +32,7 @@ def import_dataset(
 
     with Step("import-dataset", workspace, run) as step:
         config = InputsConfig.model_validate(inputs)
-        source = ReleaseSource.model_validate(config.release)
+        source = ReleaseSource.model_validate(config.dataset)
         released = import_release(source, workspace=step.workspace, max_bad_share=config.max_bad_share)
         step.publish(released.characters, characters)
         step.publish(released.dialogues, dialogues)

@@ -68,6 +68,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run a command and exit with its code. Errors become one message, without a traceback unless --debug."""
     signal.signal(signal.SIGTERM, _interrupt)
     warnings.showwarning = _show_warning
+    warnings.simplefilter("default", RenamedWarning)
     try:
         code = app(arguments, standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)

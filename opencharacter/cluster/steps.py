@@ -112,7 +112,7 @@ def is_self_served(engine: EngineConfig) -> bool:
 
 
 def _is_part(name: StepName, config: RunConfig) -> bool:
-    return name not in _SYNTHESIS if config.inputs.release else name != "import-dataset"
+    return name not in _SYNTHESIS if config.inputs.dataset else name != "import-dataset"
 
 
 def _resolve(name: StepName, config: RunConfig | None, cluster: Cluster | None) -> Step:

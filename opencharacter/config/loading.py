@@ -6,10 +6,19 @@ from pathlib import Path
 from typing import Any
 
 from opencharacter.config.run import RunConfig
-from opencharacter.config.yaml_files import load_document, read_text, shipped, shipped_text
+from opencharacter.config.yaml_files import Renamed, load_document, read_text, shipped, shipped_text
 from opencharacter.errors import UserError
 
 _RECIPES = "opencharacter.recipes"
+
+_RENAMED = [
+    Renamed("inputs", "release", "dataset"),
+    *(
+        Renamed(source, "licence", "license")
+        for source in ("inputs.personas.*", "inputs.corpora.*", "inputs.dataset", "mix.general.*")
+    ),
+]
+"""Keys as version 0.1 called them."""
 
 
 def presets() -> list[str]:
@@ -42,6 +51,7 @@ def load_run_config(path: Path | None = None, *, preset: str | None = None, over
         overrides=overrides,
         hint="opencharacter config schema lists every key",
         prepare=prepare,
+        renamed=_RENAMED,
     )
 
 
@@ -50,10 +60,10 @@ def _anchor_paths(data: dict[str, Any], folder: Path) -> None:
     sources: list[Any] = []
     if isinstance(inputs, dict):
         sources += [*(inputs.get("personas") or []), *(inputs.get("corpora") or [])]
-        if isinstance(release := inputs.get("release"), dict):
+        if isinstance(dataset := inputs.get("dataset"), dict):
             for key in ("characters", "dialogues"):
-                if isinstance(release.get(key), str):
-                    release[key] = _anchored(release[key], folder)
+                if isinstance(dataset.get(key), str):
+                    dataset[key] = _anchored(dataset[key], folder)
     if isinstance(mix, dict):
         sources += mix.get("general") or []
     for source in sources:

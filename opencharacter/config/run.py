@@ -37,10 +37,10 @@ class RunConfig(BaseModel):
     @model_validator(mode="after")
     def _inputs_are_one_of_two(self) -> "RunConfig":
         inputs = self.inputs
-        if inputs.release and (inputs.personas or inputs.corpora):
-            raise ValueError("inputs: give either `release` or `personas` and `corpora`, not both")
-        if not inputs.release and not (inputs.personas and inputs.corpora):
-            raise ValueError("inputs: both `personas` and `corpora` are needed, or else `release`")
+        if inputs.dataset and (inputs.personas or inputs.corpora):
+            raise ValueError("inputs: give either `dataset` or `personas` and `corpora`, not both")
+        if not inputs.dataset and not (inputs.personas and inputs.corpora):
+            raise ValueError("inputs: both `personas` and `corpora` are needed, or else `dataset`")
         names = [corpus.name for corpus in inputs.corpora]
         if len(set(names)) < len(names):
             raise ValueError(f"inputs.corpora: names must differ, got {names}")
@@ -49,7 +49,7 @@ class RunConfig(BaseModel):
     @model_validator(mode="after")
     def _engines_are_declared(self) -> "RunConfig":
         wanted = {f"inputs.corpora.{i}.teacher": corpus.teacher for i, corpus in enumerate(self.inputs.corpora)}
-        if not self.inputs.release:
+        if not self.inputs.dataset:
             wanted["profiles.teacher"] = self.profiles.teacher
         if self.evaluate.judge:
             wanted["evaluate.judge.engine"] = self.evaluate.judge.engine

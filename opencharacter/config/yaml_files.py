@@ -104,10 +104,7 @@ def _new_name(word: str, location: _Location, renamed: Sequence[Renamed], where:
     """The new name of an old word, which is warned about; none for any other word."""
     for rule in renamed:
         if rule.old == word and rule.applies(location):
-            old, new = (
-                f"{rule.at}.{name}" if rule.at and "*" not in rule.at else name for name in (rule.old, rule.new)
-            )
-            warnings.warn(f"{where}: '{old}' is now called '{new}'", RenamedWarning, stacklevel=2)
+            warnings.warn(f"{where}: '{rule.old}' is now '{rule.new}'", RenamedWarning, stacklevel=2)
             return rule.new
     return None
 

@@ -34,7 +34,7 @@ class GeneralSet(NamedTuple):
             name=self.source.uri,
             corpus=self.source.name,
             source=source_name(self.source.uri),
-            licence=self.source.licence,
+            licence=self.source.license,
             format=self.source.format,
             limit=self.source.limit,
         )

@@ -27,7 +27,7 @@ class GeneralSource(_Settings):
     name: str
     uri: str
     format: str = "auto"
-    licence: str
+    license: str
     limit: int | None = Field(default=None, ge=1)
     weight: float = Field(default=1.0, gt=0, lt=math.inf, description="copies of a row; the fraction is drawn by seed")
 

@@ -49,9 +49,9 @@ def count_inputs(config: RunConfig, assumptions: Assumptions, lengths: TextLengt
     inputs = config.inputs
     counts = [counter.personas(f"inputs.personas.{i}", source) for i, source in enumerate(inputs.personas)]
     counts += [counter.sessions(f"inputs.corpora.{i}", corpus, "sessions") for i, corpus in enumerate(inputs.corpora)]
-    if release := inputs.release:
-        counts.append(counter.released("inputs.release.characters", release.characters, "characters", None))
-        counts.append(counter.released("inputs.release.dialogues", release.dialogues, "dialogues", release.limit))
+    if dataset := inputs.dataset:
+        counts.append(counter.released("inputs.dataset.characters", dataset.characters, "characters", None))
+        counts.append(counter.released("inputs.dataset.dialogues", dataset.dialogues, "dialogues", dataset.limit))
     counts += [counter.sessions(f"mix.general.{i}", source, "general") for i, source in enumerate(config.mix.general)]
     return counts
 
@@ -76,7 +76,7 @@ class _Counter:
             return count
         count = self._read(key, source.uri, "personas")
         rows = read_personas(
-            fetch(source.uri), name=source.uri, licence=source.licence, format=source.format, limit=source.limit
+            fetch(source.uri), name=source.uri, licence=source.license, format=source.format, limit=source.limit
         )
         persona: Persona
         for persona in self._good(count, rows, "personas"):
@@ -92,7 +92,7 @@ class _Counter:
             fetch(source.uri),
             name=source.uri,
             corpus=source.name,
-            licence=source.licence,
+            licence=source.license,
             format=source.format,
             limit=source.limit,
         )

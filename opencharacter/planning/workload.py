@@ -82,7 +82,7 @@ def stage_workloads(
 ) -> dict[StepName, StageWorkload]:
     """What the stages that handle rows do, by step and in order."""
     limits: dict[str, float] = {}
-    if not config.inputs.release:
+    if not config.inputs.dataset:
         limits = {
             "longest_profile": config.profiles.sampling.max_tokens,
             "longest_answer": config.responses.generate_sampling.max_tokens,
@@ -98,7 +98,7 @@ def _synthesis(
     config: RunConfig, inputs: list[InputCount], texts: TokenEstimates
 ) -> tuple[list[StageWorkload], list[Dialogues]]:
     """The stages up to the dialogues, and the dialogues."""
-    if config.inputs.release:
+    if config.inputs.dataset:
         return _release(config, inputs, texts)
     personas = sum(count.rows for count in inputs if count.what == "personas")
     corpora = [count for count in inputs if count.what == "sessions"]

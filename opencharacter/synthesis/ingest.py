@@ -54,10 +54,10 @@ def _persona_source(source: PersonaSource) -> _Source:
 
     def read() -> Iterator[Persona | BadRow]:
         return read_personas(
-            path, name=source.uri, source=name, licence=source.licence, format=source.format, limit=source.limit
+            path, name=source.uri, source=name, licence=source.license, format=source.format, limit=source.limit
         )
 
-    settings = source.model_dump(include={"format", "licence", "limit"}) | {"name": name}
+    settings = source.model_dump(include={"format", "license", "limit"}) | {"name": name}
     return _Source(source.uri, path, settings, read)
 
 
@@ -71,13 +71,13 @@ def _session_source(corpus: Corpus) -> _Source:
             name=corpus.uri,
             corpus=corpus.name,
             source=name,
-            licence=corpus.licence,
+            licence=corpus.license,
             format=corpus.format,
             limit=corpus.limit,
         )
 
     # Strategies, teacher and n do not change what is read.
-    settings = corpus.model_dump(include={"name", "format", "licence", "limit"}) | {"source": name}
+    settings = corpus.model_dump(include={"name", "format", "license", "limit"}) | {"source": name}
     return _Source(corpus.name, path, settings, read)
 
 

@@ -56,12 +56,12 @@ def _import_characters(config: ReleaseSource, workspace: Workspace, max_bad_shar
     def write(draft: ArtifactDraft, quarantine: Quarantine) -> None:
         ids: list[dict[str, str]] = []
         raw = read_raw_rows(path, config.characters, text=False)
-        rows = (_as_character(row, source, config.licence, ids) for row in raw)
+        rows = (_as_character(row, source, config.license, ids) for row in raw)
         write_jsonl(draft.path / "characters.jsonl.zst", quarantine.filter_rows(rows, config.characters))
         # Equal characters are kept once, but their dialogues name each of their ids.
         write_jsonl(draft.path / _IDS_FILE, ids)
 
-    key = _key("characters", config.licence, source, input_digest(path), max_bad_share)
+    key = _key("characters", config.license, source, input_digest(path), max_bad_share)
     return ingest_rows(workspace, "characters", key, write, max_bad_share=max_bad_share, bad_rows=_REJECTED_FILE)
 
 
@@ -73,11 +73,11 @@ def _import_dialogues(
     def write(draft: ArtifactDraft, quarantine: Quarantine) -> None:
         ids = {row["release_id"]: row["character_id"] for row in read_jsonl(characters.file(_IDS_FILE))}
         raw = itertools.islice(read_raw_rows(path, config.dialogues, text=False), config.limit)
-        rows = (_as_dialogue(row, ids, source, config.licence) for row in raw)
+        rows = (_as_dialogue(row, ids, source, config.license) for row in raw)
         kept = quarantine.filter_rows(rows, config.dialogues, identity=lambda row: row.row_id)
         write_jsonl(draft.path / "dialogues.jsonl.zst", kept)
 
-    key = _key("dialogues", config.licence, source, input_digest(path), max_bad_share, characters.digest, config.limit)
+    key = _key("dialogues", config.license, source, input_digest(path), max_bad_share, characters.digest, config.limit)
     return ingest_rows(workspace, "dialogues", key, write, max_bad_share=max_bad_share, bad_rows=_REJECTED_FILE)
 
 

@@ -22,9 +22,9 @@ class PersonaSource(_Settings):
     uri: str = Field(description="local path, s3:// or hf:// id")
     format: PersonaFormat = "auto"
     name: str | None = Field(
-        default=None, description="data set name for the licence lineage; default: the file's name"
+        default=None, description="data set name for the license lineage; default: the file's name"
     )
-    licence: str = Field(description="SPDX id or name of the licence")
+    license: str = Field(description="SPDX id or name of the license")
     limit: int | None = Field(default=None, ge=1, description="take the first rows only")
 
 
@@ -34,7 +34,7 @@ class Corpus(_Settings):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
     uri: str = Field(description="local path, s3:// or hf:// id")
     format: SessionFormat = "auto"
-    licence: str
+    license: str
     limit: int | None = Field(default=None, ge=1)
     strategies: Annotated[list[Literal["R", "G"]], Field(min_length=1)]
     teacher: str = Field(default="teacher", description="key of the run's `engines`")
@@ -46,16 +46,16 @@ class ReleaseSource(_Settings):
 
     characters: str
     dialogues: str
-    licence: str = "apache-2.0"
+    license: str = "apache-2.0"
     limit: int | None = Field(default=None, ge=1)
 
 
 class InputsConfig(_Settings):
-    """What a run reads. Either personas and corpora, or a release."""
+    """What a run reads. Either personas and corpora, or a published data set."""
 
     personas: list[PersonaSource] = []
     corpora: list[Corpus] = []
-    release: ReleaseSource | None = None
+    dataset: ReleaseSource | None = None
     max_bad_share: float = Field(default=0.05, ge=0, le=1, description="stop if more rows of a file are bad")
 
 

@@ -16,11 +16,11 @@ name: mine
 inputs:
   personas:
     - uri: personas.jsonl
-      licence: CC0-1.0
+      license: CC0-1.0
   corpora:
     - name: own
       uri: sessions.jsonl
-      licence: CC0-1.0
+      license: CC0-1.0
       strategies: [G]
 engines:
   teacher: {model: m, base_url: "http://localhost:1/v1"}
@@ -69,7 +69,7 @@ def test_overrides_reach_their_key(override: str, read: typing.Callable[[RunConf
         ("base_model: some/model", "{}", "run.yaml:13: sft.base_model: is missing"),
         ("  teacher: {", "  other: {", "inputs.corpora.0.teacher: no engine 'teacher' under `engines`"),
         ("name: mine", "name: [", "run.yaml:"),
-        ("licence: CC0-1.0\n  corpora", "lisence: MIT\n  corpora", "run.yaml:5: inputs.personas.0.lisence"),
+        ("license: CC0-1.0\n  corpora", "lisence: MIT\n  corpora", "run.yaml:5: inputs.personas.0.lisence"),
     ],
 )
 def test_a_wrong_file_names_line_and_key(run_yaml: Path, old: str, new: str, told: str) -> None:

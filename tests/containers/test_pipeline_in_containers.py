@@ -26,11 +26,11 @@ def write_run(folder: Path, small_model: Path) -> RunConfig:
     for name, rows in (("personas", 6), ("sessions", 4)):
         lines = (DEMO / f"{name}.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
         (folder / f"{name}.jsonl").write_text("".join(lines[:rows]), encoding="utf-8")
-    corpus = {"name": "demo", "uri": "sessions.jsonl", "licence": "CC0-1.0", "strategies": ["R"], "n": 2}
+    corpus = {"name": "demo", "uri": "sessions.jsonl", "license": "CC0-1.0", "strategies": ["R"], "n": 2}
     run = {
         "name": "contained",
         "seed": 20250127,
-        "inputs": {"personas": [{"uri": "personas.jsonl", "licence": "CC0-1.0"}], "corpora": [corpus]},
+        "inputs": {"personas": [{"uri": "personas.jsonl", "license": "CC0-1.0"}], "corpora": [corpus]},
         "engines": {"teacher": {"model": "small", "weights": str(model), "concurrency": 8, "max_model_len": 2048}},
         "profiles": {"sampling": {"temperature": 0.8, "max_tokens": 256}},
         "responses": {"rewrite_sampling": {"temperature": 0.7, "max_tokens": 96}},

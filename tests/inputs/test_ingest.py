@@ -23,9 +23,9 @@ def _lines(path: Path, rows: list[Any]) -> str:
 def _config(folder: Path, **options: Any) -> InputsConfig:
     people = _lines(folder / "people.jsonl", [{"persona": text} for text in PEOPLE])
     exchanges = _lines(folder / "sea.jsonl", [*EXCHANGES, EXCHANGES[0], '{"instruction": "cut o'])
-    corpus = {"name": "sea", "uri": exchanges, "licence": "CC0-1.0", "strategies": ["R"], **options}
+    corpus = {"name": "sea", "uri": exchanges, "license": "CC0-1.0", "strategies": ["R"], **options}
     return InputsConfig(
-        personas=[PersonaSource(uri=people, licence="CC0-1.0", name="people")], corpora=[Corpus.model_validate(corpus)]
+        personas=[PersonaSource(uri=people, license="CC0-1.0", name="people")], corpora=[Corpus.model_validate(corpus)]
     )
 
 
@@ -57,7 +57,7 @@ def test_nothing_is_read_again_unless_it_decides_the_result(tmp_path: Path) -> N
     assert limited.sessions.counts["ok"] == 5
     _lines(tmp_path / "people.jsonl", [{"persona": "A baker"}])
     config = InputsConfig(
-        personas=[PersonaSource(uri=str(tmp_path / "people.jsonl"), licence="CC0-1.0", name="people")]
+        personas=[PersonaSource(uri=str(tmp_path / "people.jsonl"), license="CC0-1.0", name="people")]
     )
     assert ingest(config, workspace=workspace).personas.counts["ok"] == 1
 
@@ -111,10 +111,10 @@ def test_a_missing_file_is_told_before_anything_is_read(tmp_path: Path) -> None:
 @pytest.mark.skipif(not REAL_DATA.is_dir(), reason=f"no data of others in {REAL_DATA}")
 def test_data_of_others_are_read_without_a_bad_row(tmp_path: Path) -> None:
     def corpus(name: str, file: str) -> Corpus:
-        return Corpus(name=name, uri=str(REAL_DATA / file), licence="x", strategies=["R"])
+        return Corpus(name=name, uri=str(REAL_DATA / file), license="x", strategies=["R"])
 
     config = InputsConfig(
-        personas=[PersonaSource(uri=str(REAL_DATA / "persona_hub_personas.jsonl"), licence="CC-BY-NC-SA-4.0")],
+        personas=[PersonaSource(uri=str(REAL_DATA / "persona_hub_personas.jsonl"), license="CC-BY-NC-SA-4.0")],
         corpora=[
             corpus("seed", "self_instruct_seed_tasks.jsonl"),
             corpus("sharegpt", "sharegpt_dummy_conversations.json"),

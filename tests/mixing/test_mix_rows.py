@@ -179,7 +179,7 @@ def test_the_same_inputs_and_settings_are_mixed_once(run_mix):
 def write_general(path, sessions, bad=()):
     lines = [json.dumps({"messages": [{"role": role, "content": text} for role, text in turns]}) for turns in sessions]
     path.write_text("\n".join([*lines, *bad]) + "\n")
-    return {"name": "chats", "uri": str(path), "licence": "MIT"}
+    return {"name": "chats", "uri": str(path), "license": "MIT"}
 
 
 def test_general_sets_are_split_by_session_and_have_no_character(run_mix, tmp_path):

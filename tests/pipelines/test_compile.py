@@ -62,7 +62,7 @@ def test_a_release_stands_in_place_of_synthesis(tmp_path: Path) -> None:
     spec = compiled(
         tmp_path,
         "demo",
-        "inputs={release: {characters: synthetic_character.jsonl, dialogues: synthetic_dialogue.jsonl}}",
+        "inputs={dataset: {characters: synthetic_character.jsonl, dialogues: synthetic_dialogue.jsonl}}",
     )
     tasks = set(spec["root"]["dag"]["tasks"])
     assert "import-dataset" in tasks

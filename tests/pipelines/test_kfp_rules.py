@@ -27,7 +27,7 @@ from opencharacter.cluster.spec import Placement
 from opencharacter.config.loading import load_run_config, presets
 from opencharacter.pipelines.dag import build_pipeline
 
-RELEASE = "inputs={release: {characters: c.jsonl, dialogues: d.jsonl}}"
+RELEASE = "inputs={dataset: {characters: c.jsonl, dialogues: d.jsonl}}"
 WORKSPACE = "s3://models/opencharacter"
 SYNTHESIS = {"ingest", "generate-profiles", "collect-profiles", "generate-dialogues", "collect-dialogues"}
 PROMOTION = {"promote", "deploy"}

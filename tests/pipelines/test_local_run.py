@@ -39,9 +39,9 @@ def write_run(folder: Path, base_model: Path, teacher: str) -> Path:
         "seed": 5,
         "shards": 2,
         "inputs": {
-            "personas": [{"uri": "personas.jsonl", "licence": "CC0-1.0"}],
+            "personas": [{"uri": "personas.jsonl", "license": "CC0-1.0"}],
             "corpora": [
-                {"name": "own", "uri": "sessions.jsonl", "licence": "CC0-1.0", "strategies": ["R", "G"], "n": 3}
+                {"name": "own", "uri": "sessions.jsonl", "license": "CC0-1.0", "strategies": ["R", "G"], "n": 3}
             ],
         },
         "engines": {"teacher": {"model": "fake", "base_url": teacher}},

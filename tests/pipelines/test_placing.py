@@ -179,7 +179,7 @@ def test_a_cpu_limit_is_set_only_where_the_cluster_says_so(tmp_path: Path) -> No
 
 
 def test_the_import_of_a_release_is_placed_too(tmp_path: Path) -> None:
-    release = "inputs={release: {characters: s3://data/characters.jsonl, dialogues: s3://data/dialogues.jsonl}}"
+    release = "inputs={dataset: {characters: s3://data/characters.jsonl, dialogues: s3://data/dialogues.jsonl}}"
     placed = placed_by(tmp_path, mine(defaults={"memory": "4Gi"}), release)
     assert placed.container("import-dataset")["resources"]["resourceMemoryLimit"] == "4Gi"
     assert placed.kubernetes("import-dataset")["securityContext"]["runAsNonRoot"] is True

@@ -153,7 +153,7 @@ def test_attempts_bound_the_calls() -> None:
 def test_weights_and_general_instructions_enter_training(tmp_path: Path) -> None:
     general = tmp_path / "general.jsonl"
     general.write_text('{"instruction": "Name a colour.", "output": "Red."}\n' * 3 + '{"instruction": "And?"}\n')
-    source = f"mix.general=[{{name: own, uri: {general}, licence: MIT, weight: 10}}]"
+    source = f"mix.general=[{{name: own, uri: {general}, license: MIT, weight: 10}}]"
     base = ["mix.held_out={characters: 0, sessions: 0}", "sft.max_steps=null"]
     assert stages(plan("demo", *base))["sft"].rows == 104
     assert stages(plan("demo", *base, "mix.weights={R: 2, G: 0}"))["sft"].rows == 104
@@ -164,7 +164,7 @@ def test_weights_and_general_instructions_enter_training(tmp_path: Path) -> None
 
 def test_a_release_is_counted_in_place_of_synthesis() -> None:
     hub = "hf://xywang1/OpenCharacter/synthetic_"
-    release = f"inputs={{release: {{characters: {hub}character.jsonl, dialogues: {hub}dialogue.jsonl}}}}"
+    release = f"inputs={{dataset: {{characters: {hub}character.jsonl, dialogues: {hub}dialogue.jsonl}}}}"
     made = plan("final", release)
     assert stages(made)["import-dataset"].rows == 306_140
     assert "generate-dialogues" not in stages(made)

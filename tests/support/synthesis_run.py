@@ -144,7 +144,7 @@ class SmallRun:
             attempts=self.attempts,
             max_rejected_share=self.max_rejected_share,
         )
-        corpus = Corpus(name="talk", uri="unused", licence="CC0-1.0", strategies=list(self.strategies), n=self.n)
+        corpus = Corpus(name="talk", uri="unused", license="CC0-1.0", strategies=list(self.strategies), n=self.n)
         return config, [corpus], {"teacher": self.engine}, self.session_ref(), self.characters()
 
     def _input(self, kind: str, rows: list[Persona] | list[Session]) -> Artifact:
