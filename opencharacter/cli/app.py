@@ -20,7 +20,7 @@ app = typer.Typer(
     help="Train and serve language models that play any character from its profile.",
     epilog="Start with: opencharacter demo",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
@@ -38,10 +38,14 @@ app.command("promoter")(promoter.promoter)
 app.command("mlflow")(models.mlflow)
 app.command("serve")(serving.serve)
 app.command("chat")(serving.chat)
+app.add_typer(serving.characters, name="characters")
 
 _debug = False
 
 _PYTHON_SHOWS = warnings.showwarning
+
+_RENAMED_OPTIONS = {"--profile": "--cluster", "--profile-set": "--cluster-set"}
+"""Options of version 0.1."""
 
 # The base of click's errors: typer carries its own copy of click, and exports only the end of the family.
 _USAGE_ERRORS: Any = typer.BadParameter.__mro__[2]
@@ -70,7 +74,7 @@ def main(arguments: list[str] | None = None) -> None:
     warnings.showwarning = _show_warning
     warnings.simplefilter("default", RenamedWarning)
     try:
-        code = app(arguments, standalone_mode=False)
+        code = app(_with_new_names(sys.argv[1:] if arguments is None else arguments), standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except (KeyboardInterrupt, typer.Abort):
         typer.echo("\ninterrupted; the same command continues where it stopped", err=True)
@@ -97,6 +101,26 @@ def _end(error: BaseException, message: str, hint: str | None, code: int) -> Non
     if hint:
         typer.echo(f"  {hint}", err=True)
     sys.exit(code)
+
+
+def _with_new_names(arguments: list[str]) -> list[str]:
+    """The arguments, with commands and options of version 0.1 under their new names. One line on stderr names those."""
+    words = list(arguments)
+    if words[:2] == ["pipeline", "run"]:
+        _note_renamed("pipeline run", "run")
+        words = ["run", *(word for word in words[2:] if word != "--local")]
+    for index, word in enumerate(words):
+        if word == "--":
+            break
+        option, equals, value = word.partition("=")
+        if new := _RENAMED_OPTIONS.get(option):
+            _note_renamed(option, new)
+            words[index] = new + equals + value
+    return words
+
+
+def _note_renamed(old: str, new: str) -> None:
+    warnings.warn(f"'{old}' is now '{new}'", RenamedWarning, stacklevel=2)
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:

@@ -7,15 +7,19 @@ from typing import Annotated
 import typer
 
 from opencharacter.cli.issues import show_issues, show_notes
-from opencharacter.cli.options import ConfigFile, Overrides, Preset, ProfileOverrides
+from opencharacter.cli.options import ClusterOverrides, ConfigFile, Overrides, Preset
 
-app = typer.Typer(help="Cluster profiles, and a look at the cluster itself.", no_args_is_help=True)
+app = typer.Typer(
+    help="Show and check cluster files, and check the cluster itself.",
+    epilog="Start with: opencharacter cluster list",
+    no_args_is_help=True,
+)
 
-_Source = Annotated[str, typer.Argument(metavar="NAME_OR_FILE", help="A shipped profile, or a YAML file.")]
+_Source = Annotated[str, typer.Argument(metavar="NAME_OR_FILE", help="A shipped cluster, or a YAML file.")]
 
 
 @app.command("list", epilog="Example: opencharacter cluster list")
-def list_profiles() -> None:
+def list_clusters() -> None:
     """List the shipped clusters."""
     from opencharacter.cluster.loading import load_cluster, shipped_clusters
 
@@ -26,10 +30,10 @@ def list_profiles() -> None:
 @app.command("show", epilog="Example: opencharacter cluster show node8 > mine.yaml")
 def show(
     source: _Source,
-    overrides: ProfileOverrides = None,
+    overrides: ClusterOverrides = None,
     full: Annotated[bool, typer.Option("--full", help="Each step with what it gets from the defaults.")] = False,
 ) -> None:
-    """Print a profile: as it is shipped, or with overrides, or as each step's pod sees it."""
+    """Print a cluster file: as it is shipped, or with overrides, or as each step's pod sees it."""
     from opencharacter.cluster.loading import cluster_text, load_cluster
     from opencharacter.cluster.spec import STEPS
 
@@ -38,39 +42,39 @@ def show(
         return
     import yaml
 
-    profile = load_cluster(source, overrides or ())
-    shown = profile.model_dump(mode="json", exclude_unset=not full, exclude_none=full)
+    loaded = load_cluster(source, overrides or ())
+    shown = loaded.model_dump(mode="json", exclude_unset=not full, exclude_none=full)
     if full:
-        shown["steps"] = {step: profile.placement(step).model_dump(mode="json", exclude_none=True) for step in STEPS}
+        shown["steps"] = {step: loaded.placement(step).model_dump(mode="json", exclude_none=True) for step in STEPS}
     typer.echo(yaml.safe_dump(shown, sort_keys=False), nl=False)
 
 
 @app.command("check", epilog="Example: opencharacter cluster check mine.yaml --preset final")
 def check(
     source: _Source,
-    overrides: ProfileOverrides = None,
+    overrides: ClusterOverrides = None,
     config: ConfigFile = None,
     preset: Preset = None,
     run_overrides: Overrides = None,
 ) -> None:
-    """Check a profile and, with --config or --preset, whether the run fits it. Exit code 2 if not."""
+    """Check a cluster file and, with --config or --preset, whether the run fits it. Exit code 2 if not."""
     from opencharacter.cluster.loading import load_cluster
     from opencharacter.config.loading import load_run_config
     from opencharacter.pipelines.compile import check_placement
 
-    profile = load_cluster(source, overrides or ())
+    loaded = load_cluster(source, overrides or ())
     if config is None and preset is None:
-        typer.echo(f"{profile.name}: valid")
+        typer.echo(f"{loaded.name}: valid")
         return
     run = load_run_config(config, preset=preset, overrides=run_overrides or ())
-    check_placement(run, profile)
-    typer.echo(f"{profile.name}: valid, and {run.name} fits")
-    show_notes(run, profile)
+    check_placement(run, loaded)
+    typer.echo(f"{loaded.name}: valid, and {run.name} fits")
+    show_notes(run, loaded)
 
 
-@app.command("schema", epilog="Example: opencharacter cluster schema > profile.schema.json")
+@app.command("schema", epilog="Example: opencharacter cluster schema > cluster.schema.json")
 def schema() -> None:
-    """Print the JSON schema of a profile: every key, its meaning and default."""
+    """Print the JSON schema of a cluster file: every key, its meaning and default."""
     from opencharacter.cluster.spec import Cluster
 
     typer.echo(json.dumps(Cluster.model_json_schema(), indent=2))
@@ -84,7 +88,7 @@ def workflow_defaults(
         Path, typer.Argument(metavar="FILE", help="Argo's workflow-controller-configmap, as kubectl prints it.")
     ],
     group: Annotated[
-        int, typer.Option(min=1, help="Group of the volumes: the profile's run_as_user, 65532 by default.")
+        int, typer.Option(min=1, help="Group of the volumes: the cluster's run_as_user, 65532 by default.")
     ] = 65532,
 ) -> None:
     """Print a patch of Argo's defaults: retries as the cluster file has them, volumes that steps may write.
@@ -106,13 +110,13 @@ def workflow_defaults(
     typer.echo(yaml.safe_dump(defaults_patch(found, group=group), default_style="|"), nl=False)
 
 
-@app.command("preflight", epilog="Example: opencharacter cluster preflight --profile node8 --bucket s3://models/runs")
+@app.command("preflight", epilog="Example: opencharacter cluster preflight --cluster node8 --bucket s3://models/runs")
 def preflight(
-    profile: Annotated[
+    cluster: Annotated[
         str | None,
-        typer.Option("--profile", metavar="NAME_OR_FILE", help="Look for all that this cluster file names."),
+        typer.Option("--cluster", metavar="NAME_OR_FILE", help="Look for all that this cluster file names."),
     ] = None,
-    profile_overrides: ProfileOverrides = None,
+    cluster_overrides: ClusterOverrides = None,
     namespace: Annotated[str | None, typer.Option("--namespace", "-n", help="Where the runs will live.")] = None,
     need: Annotated[
         list[str] | None, typer.Option(help="kserve, pipelines, trainer or kueue must be installed. Repeatable.")
@@ -147,9 +151,9 @@ def preflight(
     from opencharacter.preflight.requirements import Requirements, requirements_of
 
     named = Requirements()
-    if profile:
-        cluster = load_cluster(profile, profile_overrides or ())
-        named = requirements_of(resolve_steps(None, cluster), cluster)
+    if cluster:
+        chosen = load_cluster(cluster, cluster_overrides or ())
+        named = requirements_of(resolve_steps(None, chosen), chosen)
     settings = {
         "namespace": namespace or named.namespace,
         "parts": tuple(dict.fromkeys([*named.parts, *(need or ())])),

@@ -1,25 +1,36 @@
 """`opencharacter config`: show, check and explain run configurations."""
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from opencharacter.cli.options import ConfigFile, Overrides, Preset
 
-app = typer.Typer(help="Show and check run configurations.", no_args_is_help=True)
+app = typer.Typer(
+    help="Show and check run configurations.",
+    epilog="Example: opencharacter config show demo > run.yaml",
+    no_args_is_help=True,
+)
+
+_Source = Annotated[
+    str | None, typer.Argument(metavar="NAME_OR_FILE", help="A shipped recipe, or a YAML file.", show_default=False)
+]
 
 
-@app.command("show", epilog="Example: opencharacter config show --preset demo > run.yaml")
+@app.command("show", epilog="Example: opencharacter config show demo > run.yaml")
 def show(
+    source: _Source = None,
     preset: Preset = None,
     config: ConfigFile = None,
     overrides: Overrides = None,
     full: Annotated[bool, typer.Option("--full", help="With every default filled in.")] = False,
 ) -> None:
-    """Print a configuration: a preset as it is shipped, or any with overrides and defaults filled in."""
+    """Print a configuration: a recipe as it is shipped, or any with overrides and defaults filled in."""
     from opencharacter.config.loading import load_run_config, preset_text
 
+    config, preset = _named(source, config, preset)
     if preset and not config and not overrides and not full:
         typer.echo(preset_text(preset), nl=False)
         return
@@ -29,16 +40,19 @@ def show(
     typer.echo(yaml.safe_dump(loaded.model_dump(mode="json", exclude_none=True), sort_keys=False), nl=False)
 
 
-@app.command("validate", epilog="Example: opencharacter config validate --config run.yaml --set sft.epochs=3")
-def validate(config: ConfigFile = None, preset: Preset = None, overrides: Overrides = None) -> None:
+@app.command("validate", epilog="Example: opencharacter config validate run.yaml --set sft.epochs=3")
+def validate(
+    source: _Source = None, config: ConfigFile = None, preset: Preset = None, overrides: Overrides = None
+) -> None:
     """Check a configuration; exit code 2 and the line and key of each fault if it is wrong."""
     from opencharacter.config.loading import load_run_config
 
+    config, preset = _named(source, config, preset)
     loaded = load_run_config(config, preset=preset, overrides=overrides or ())
     typer.echo(f"{loaded.name}: valid")
 
 
-@app.command("presets")
+@app.command("presets", epilog="Example: opencharacter config presets")
 def list_presets() -> None:
     """List the shipped recipes."""
     from opencharacter.config.loading import preset_text, presets
@@ -47,9 +61,19 @@ def list_presets() -> None:
         typer.echo(f"{name:8} {preset_text(name).splitlines()[0].removeprefix('# ')}")
 
 
-@app.command("schema")
+@app.command("schema", epilog="Example: opencharacter config schema > run.schema.json")
 def schema() -> None:
     """Print the JSON schema of the configuration: every key, its meaning and default."""
     from opencharacter.config.run import RunConfig
 
     typer.echo(json.dumps(RunConfig.model_json_schema(), indent=2))
+
+
+def _named(source: str | None, config: Path | None, preset: str | None) -> tuple[Path | None, str | None]:
+    """The file or the recipe that a command names, by position or by option."""
+    if source is None:
+        return config, preset
+    if config or preset:
+        raise typer.BadParameter("give either NAME_OR_FILE, or one of --config and --preset")
+    is_file = "/" in source or source.endswith((".yaml", ".yml"))
+    return (Path(source), None) if is_file else (None, source)

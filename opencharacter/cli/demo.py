@@ -1,18 +1,17 @@
 """`opencharacter demo`: the whole chain, then one question to the base and the tuned model side by side."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from opencharacter.cli.options import Overrides, Workdir
+from opencharacter.cli.options import DEFAULT_WORKDIR, Overrides, Workdir
 
 if TYPE_CHECKING:
     from opencharacter.reporting import ModelAnswer, ServedAnswer
 
 
 def demo(
-    workdir: Workdir = Path("work/demo"),
+    workdir: Workdir = DEFAULT_WORKDIR,
     question: Annotated[str | None, typer.Option(help="What to ask both models at the end.")] = None,
     overrides: Overrides = None,
 ) -> None:

@@ -1,16 +1,15 @@
 """`opencharacter models`, `promote`, `deploy` and `mlflow`: the release owner's commands."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from opencharacter.cli.options import ConfigFile, Overrides, Preset, Workdir, tracking_server
+from opencharacter.cli.options import DEFAULT_WORKDIR, ConfigFile, Overrides, Preset, Workdir, tracking_server
 
 _Name = Annotated[str, typer.Option("--model", "-m", help="Name of the registered model.")]
 
 
-def models(name: _Name, workdir: Workdir = Path("work/demo")) -> None:
+def models(name: _Name, workdir: Workdir = DEFAULT_WORKDIR) -> None:
     """List the versions of a registered model, newest first, with their aliases.
 
     Example: opencharacter models --model opencharacter-demo
@@ -35,7 +34,7 @@ def promote(
         bool, typer.Option("--force", help="Promote although no gate has passed; needs --reason.")
     ] = False,
     reason: Annotated[str | None, typer.Option(help="Why, recorded with the version.")] = None,
-    workdir: Workdir = Path("work/demo"),
+    workdir: Workdir = DEFAULT_WORKDIR,
 ) -> None:
     """Make a version the champion, if its gate has passed. A rollback is a promotion of the older version.
 
@@ -72,7 +71,7 @@ def deploy(
     timeout: Annotated[
         float | None, typer.Option(min=1, help="Seconds for the pods to be ready; default: deploy.ready_seconds.")
     ] = None,
-    workdir: Workdir = Path("work/demo"),
+    workdir: Workdir = DEFAULT_WORKDIR,
 ) -> None:
     """Bring a registered model into service on KServe, as the section `deploy` of a configuration says.
 
@@ -106,10 +105,10 @@ def deploy(
         typer.echo(f"kubectl rollout status --namespace {namespace} deployment/{rollout.deployment}")
 
 
-def mlflow(workdir: Workdir = Path("work/demo")) -> None:
+def mlflow(workdir: Workdir = DEFAULT_WORKDIR) -> None:
     """Serve the MLflow pages of a working folder until Ctrl-C.
 
-    Example: opencharacter mlflow --workdir work/demo
+    Example: opencharacter mlflow --workdir work/mine
     """
     import signal
 

@@ -19,16 +19,16 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", "-s", metavar="KEY=VALUE", help="Override a key, such as sft.epochs=2. Repeatable."),
 ]
-Profile = Annotated[
+ClusterSource = Annotated[
     str | None,
-    typer.Option("--profile", metavar="NAME_OR_FILE", help="Cluster profile: cpu, node8, pool, or a YAML file."),
+    typer.Option("--cluster", metavar="NAME_OR_FILE", help="The cluster: cpu, node8, pool, or a YAML file."),
 ]
-ProfileOverrides = Annotated[
+ClusterOverrides = Annotated[
     list[str] | None,
     typer.Option(
-        "--profile-set",
+        "--cluster-set",
         metavar="KEY=VALUE",
-        help="Override a key of the profile, such as images.registry=registry.example.com/oc. Repeatable.",
+        help="Override a key of the cluster, such as images.registry=registry.example.com/oc. Repeatable.",
     ),
 ]
 
@@ -69,15 +69,17 @@ Workdir = Annotated[
     Path,
     typer.Option("--workdir", "-w", callback=_refuse_address, help="Working folder: data, models, reports, logs."),
 ]
+DEFAULT_WORKDIR = Path("work")
+"""Of every command, so that one finds what another made."""
 
 
-def chosen_profile(source: str | None, overrides: list[str] | None) -> "Cluster | None":
-    """The cluster of the options `--profile` and `--profile-set`, if there is one."""
+def chosen_cluster(source: str | None, overrides: list[str] | None) -> "Cluster | None":
+    """The cluster of the options `--cluster` and `--cluster-set`, if there is one."""
     from opencharacter.cluster.loading import load_cluster
 
     if source is None:
         if overrides:
-            raise typer.BadParameter("--profile-set changes a profile; give --profile, too")
+            raise typer.BadParameter("--cluster-set changes a cluster; give --cluster, too")
         return None
     return load_cluster(source, overrides or ())
 

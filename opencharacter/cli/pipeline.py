@@ -1,4 +1,4 @@
-"""`opencharacter pipeline`: compile, run here, submit to a cluster, watch a run there."""
+"""`opencharacter pipeline`: compile, submit to a cluster, watch a run there."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -7,15 +7,13 @@ import typer
 
 from opencharacter.cli.issues import show_issues, show_notes
 from opencharacter.cli.options import (
+    ClusterOverrides,
+    ClusterSource,
     ConfigFile,
     Overrides,
     Preset,
-    Profile,
-    ProfileOverrides,
     Prompts,
-    Workdir,
-    WorkspaceRoot,
-    chosen_profile,
+    chosen_cluster,
 )
 
 if TYPE_CHECKING:
@@ -27,18 +25,22 @@ Token = Annotated[
 ]
 Every = Annotated[float, typer.Option(min=0.1, help="Seconds between two looks at a run that is watched.")]
 
-app = typer.Typer(help="Compile, run, submit and watch the Kubeflow pipeline.", no_args_is_help=True)
+app = typer.Typer(
+    help="Compile, submit and watch the Kubeflow pipeline.",
+    epilog="Example: opencharacter pipeline submit --host http://localhost:8080 --preset final --cluster node8 …",
+    no_args_is_help=True,
+)
 
 
 @app.command(
-    "compile", epilog="Example: opencharacter pipeline compile --preset final --profile node8 --output final.yaml"
+    "compile", epilog="Example: opencharacter pipeline compile --preset final --cluster node8 --output final.yaml"
 )
 def compile_(
     config: ConfigFile = None,
     preset: Preset = None,
     overrides: Overrides = None,
-    profile: Profile = None,
-    profile_overrides: ProfileOverrides = None,
+    cluster: ClusterSource = None,
+    cluster_overrides: ClusterOverrides = None,
     prompts: Prompts = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write (.yaml or .json).")] = Path(
         "pipeline.yaml"
@@ -49,42 +51,22 @@ def compile_(
 ) -> None:
     """Compile a run to the intermediate representation that Kubeflow Pipelines executes.
 
-    With --profile the file also says where, with what and from which images each step runs.
+    With --cluster the file also says where, with what and from which images each step runs.
     """
     from opencharacter.config.loading import load_run_config
     from opencharacter.pipelines.compile import compile_pipeline
 
     loaded = load_run_config(config, preset=preset, overrides=overrides or ())
-    placed = chosen_profile(profile, profile_overrides)
+    placed = chosen_cluster(cluster, cluster_overrides)
     typer.echo(f"wrote {compile_pipeline(loaded, output, workspace=workspace, cluster=placed)}")
     if placed:
         show_notes(loaded, placed)
 
 
-@app.command("run", epilog="Example: opencharacter pipeline run --local --preset demo --workdir work/demo")
-def run(
-    config: ConfigFile = None,
-    preset: Preset = None,
-    overrides: Overrides = None,
-    prompts: Prompts = None,
-    workdir: Workdir = Path("work"),
-    workspace: WorkspaceRoot = None,
-    local: Annotated[bool, typer.Option("--local", help="On this machine, each step a process.")] = False,
-) -> None:
-    """Run the pipeline on this machine, with no cluster and no Docker."""
-    if not local:
-        raise typer.BadParameter(
-            "say --local to run here; to run on a cluster: opencharacter pipeline submit --host URL"
-        )
-    from opencharacter.cli.run import run_and_tell
-
-    run_and_tell(config, preset, overrides, workdir, workspace=workspace)
-
-
 @app.command(
     "submit",
-    epilog="Example: opencharacter pipeline submit --host http://localhost:8080 --preset final --profile node8 "
-    "--profile-set namespace=kubeflow --workspace s3://models/opencharacter",
+    epilog="Example: opencharacter pipeline submit --host http://localhost:8080 --preset final --cluster node8 "
+    "--cluster-set namespace=kubeflow --workspace s3://models/opencharacter",
 )
 def submit(
     workspace: Annotated[str, typer.Option(help="Object store prefix for all data of the run.")],
@@ -92,8 +74,8 @@ def submit(
     config: ConfigFile = None,
     preset: Preset = None,
     overrides: Overrides = None,
-    profile: Profile = None,
-    profile_overrides: ProfileOverrides = None,
+    cluster: ClusterSource = None,
+    cluster_overrides: ClusterOverrides = None,
     prompts: Prompts = None,
     experiment: Annotated[str | None, typer.Option(help="Experiment; default: the registry's.")] = None,
     token: Token = None,
@@ -112,14 +94,14 @@ def submit(
 ) -> None:
     """Compile the run and start it on a Kubeflow Pipelines server.
 
-    Submitting again continues a run: what the workspace holds is not made twice.
+    Submitting again continues a run: finished work in the workspace is reused.
     """
     from opencharacter.config.loading import load_run_config
     from opencharacter.pipelines.compile import check_placement, check_workspace
     from opencharacter.pipelines.submit import submit_pipeline
 
     loaded = load_run_config(config, preset=preset, overrides=overrides or ())
-    placed = chosen_profile(profile, profile_overrides)
+    placed = chosen_cluster(cluster, cluster_overrides)
     if host is None and not dry_run:
         raise typer.BadParameter("give --host, the address of the Kubeflow Pipelines API, or --dry-run")
     check_workspace(workspace)
@@ -172,26 +154,26 @@ def watch(
     raise typer.Exit(watch_run(address, run_id, token=token, namespace=namespace, every=every))
 
 
-def _look_ahead(config: "RunConfig", profile: "Cluster | None", *, workspace: str, write: bool) -> None:
+def _look_ahead(config: "RunConfig", cluster: "Cluster | None", *, workspace: str, write: bool) -> None:
     from opencharacter.cluster.steps import resolve_steps
     from opencharacter.preflight.checks import check_before_run, require_present
 
-    steps = resolve_steps(config, profile)
-    issues = show_issues(check_before_run(steps, profile, workspace=workspace, write=write))
+    steps = resolve_steps(config, cluster)
+    issues = show_issues(check_before_run(steps, cluster, workspace=workspace, write=write))
     require_present(
         issues,
-        hint="nothing was sent. Another cluster or namespace? KUBECONFIG, --profile-set namespace=NAME. "
+        hint="nothing was sent. Another cluster or namespace? KUBECONFIG, --cluster-set namespace=NAME. "
         "--no-preflight submits all the same",
     )
 
 
-def _show_pods(config: "RunConfig", profile: "Cluster | None") -> None:
+def _show_pods(config: "RunConfig", cluster: "Cluster | None") -> None:
     from rich.console import Console
     from rich.table import Table
 
     from opencharacter.cluster.steps import resolve_steps
 
-    steps = resolve_steps(config, profile)
+    steps = resolve_steps(config, cluster)
     table = Table("step", "pods", "GPUs", "cpu", "memory", "queue", "retries")
     for name, step in steps.items():
         pod = step.launcher

@@ -5,15 +5,23 @@ from typing import Annotated
 
 import typer
 
-from opencharacter.cli.options import ConfigFile, Overrides, Preset, Profile, ProfileOverrides, Prompts, chosen_profile
+from opencharacter.cli.options import (
+    ClusterOverrides,
+    ClusterSource,
+    ConfigFile,
+    Overrides,
+    Preset,
+    Prompts,
+    chosen_cluster,
+)
 
 
 def plan(
     config: ConfigFile = None,
     preset: Preset = None,
     overrides: Overrides = None,
-    profile: Profile = None,
-    profile_overrides: ProfileOverrides = None,
+    cluster: ClusterSource = None,
+    cluster_overrides: ClusterOverrides = None,
     prompts: Prompts = None,
     prices: Annotated[Path | None, typer.Option(help="Your prices and figures (YAML), over the shipped ones.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
@@ -21,11 +29,11 @@ def plan(
         bool, typer.Option("--show-prices", help="Print the shipped prices file, to start your own from, and end.")
     ] = False,
 ) -> None:
-    """Tell what a run will do before anything runs: rows, LLM calls, tokens, GPU-hours, cost, storage, what is lacking.
+    """Estimate a run before starting it: rows, LLM calls, tokens, GPU-hours, cost, storage, and what is missing.
 
-    Local inputs are read; nothing is asked, fetched or started.
+    Local inputs are read; no model is called, nothing is downloaded or started.
 
-    Example: opencharacter plan --preset final --profile pool --prices prices.yaml
+    Example: opencharacter plan --preset final --cluster pool --prices prices.yaml
     """
     from opencharacter.planning import load_figures, make_plan, shipped_text, show_plan
 
@@ -37,8 +45,8 @@ def plan(
     from opencharacter.config.loading import load_run_config
 
     figures = load_figures(prices)
-    cluster = chosen_profile(profile, profile_overrides)
-    made = make_plan(load_run_config(config, preset=preset, overrides=overrides or ()), cluster, figures)
+    chosen = chosen_cluster(cluster, cluster_overrides)
+    made = make_plan(load_run_config(config, preset=preset, overrides=overrides or ()), chosen, figures)
     if as_json:
         typer.echo(made.model_dump_json(indent=2))
         return

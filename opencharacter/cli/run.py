@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from opencharacter.cli.options import ConfigFile, Overrides, Preset, Prompts, Workdir, WorkspaceRoot
+from opencharacter.cli.options import DEFAULT_WORKDIR, ConfigFile, Overrides, Preset, Prompts, Workdir, WorkspaceRoot
 
 if TYPE_CHECKING:
     from opencharacter.reporting import ReportInputs
@@ -17,7 +17,7 @@ def run(
     preset: Preset = None,
     overrides: Overrides = None,
     prompts: Prompts = None,
-    workdir: Workdir = Path("work"),
+    workdir: Workdir = DEFAULT_WORKDIR,
     workspace: WorkspaceRoot = None,
     containers: Annotated[
         bool, typer.Option("--containers", help="Run each step in its image; needs Docker and `make images`.")
@@ -65,10 +65,10 @@ def outcome(run: "ReportInputs") -> Iterator[str]:
         yield f"gate:   {decision.headline} ({decision.text})"
 
 
-def report(workdir: Workdir = Path("work")) -> None:
+def report(workdir: Workdir = DEFAULT_WORKDIR) -> None:
     """Print the path of the newest report in a working folder.
 
-    Example: opencharacter report --workdir work/demo
+    Example: opencharacter report --workdir work/mine
     """
     from opencharacter.errors import UserError
     from opencharacter.storage.workspace import Workspace

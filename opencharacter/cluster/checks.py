@@ -62,7 +62,7 @@ def require_compatible(run: str, cluster: str, issues: Iterable[Issue]) -> None:
         lines = [f"{issue.subject}: {f'step {issue.step}: ' if issue.step else ''}{issue.message}" for issue in fatal]
         raise UserError(
             f"the run '{run}' does not fit the cluster '{cluster}':\n" + "\n".join(lines),
-            hint="change the cluster file (--profile-set KEY=VALUE) or, after 'run:', the run (--set KEY=VALUE)",
+            hint="change the cluster file (--cluster-set KEY=VALUE) or, after 'run:', the run (--set KEY=VALUE)",
         )
 
 

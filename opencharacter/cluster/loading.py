@@ -45,7 +45,7 @@ def load_cluster(source: str, overrides: Sequence[str] = ()) -> Cluster:
         cluster_text(source),
         source if "/" in source or source.endswith((".yaml", ".yml")) else f"cluster {source}",
         overrides=overrides,
-        option="--profile-set",
+        option="--cluster-set",
         hint="opencharacter cluster schema lists every key",
         renamed=_RENAMED,
     )

@@ -20,7 +20,7 @@ def show_plan(plan: Plan, console: "Console") -> None:
     """Print all of a plan."""
     from rich.text import Text
 
-    place = f"cluster {plan.cluster}" if plan.cluster else "no cluster (--profile)"
+    place = f"cluster {plan.cluster}" if plan.cluster else "no cluster (--cluster)"
     console.print(Text.assemble((plan.name, "bold"), f"  {place}  ", (f"figures of {plan.as_of}", "dim")))
     wide = console.width >= _WIDE
     console.print(_stages(plan, where=wide))

@@ -155,14 +155,14 @@ def _secret(api: "ApiClient", namespace: str, required: SecretRequirement, subje
 
 def _queue(api: "ApiClient", namespace: str, name: str, subject: str) -> Issue:
     if _read(api, f"/apis/{_KUEUE}/namespaces/{namespace}/localqueues/{name}") is None:
-        hint = "the chart makes it (kueue.enabled), in its own namespace; or: --profile-set defaults.queue=NAME"
+        hint = "the chart makes it (kueue.enabled), in its own namespace; or: --cluster-set defaults.queue=NAME"
         return Issue(subject, "missing", "there is no such queue: pods would wait forever", hint)
     return Issue(subject, "ok", "is there")
 
 
 def _priority(api: "ApiClient", name: str, subject: str) -> Issue:
     if _read(api, f"/apis/{_KUEUE}/workloadpriorityclasses/{name}") is None:
-        hint = "the chart makes it (kueue.enabled, kueue.priorities); or: --profile-set steps.STEP.priority=NAME"
+        hint = "the chart makes it (kueue.enabled, kueue.priorities); or: --cluster-set steps.STEP.priority=NAME"
         return Issue(subject, "missing", "there is no such class: Kueue would admit no pod that names it", hint)
     return Issue(subject, "ok", "is there")
 

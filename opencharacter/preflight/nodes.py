@@ -16,7 +16,7 @@ Ask = Callable[[str], Any]
 _NAMED = 3
 """Nodes that a message names."""
 _HINTS = {
-    True: "ask for less (--profile-set steps.STEP.KEY=VALUE), or add a larger node",
+    True: "ask for less (--cluster-set steps.STEP.KEY=VALUE), or add a larger node",
     False: "for GPUs: is the device plugin installed, and does the autoscaler keep a node of the pool?",
 }
 _AUTOSCALERS = ("/apis/karpenter.sh", "/api/v1/namespaces/kube-system/configmaps/cluster-autoscaler-status")

@@ -3,11 +3,12 @@
 import contextlib
 import os
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from opencharacter.characters import render_profile
+from opencharacter.characters import render_profile, system_prompt
 from opencharacter.characters.profile import CharacterProfile
 from opencharacter.errors import OpenCharacterError, UserError
 
@@ -25,9 +26,11 @@ _COMMANDS = "/reset starts anew, /profile shows the character, /exit leaves"
 
 
 class Conversation:
-    """A conversation with one character through any endpoint that takes the `character` field.
+    """A conversation with one character through any OpenAI-compatible endpoint.
 
-    `model` defaults to the first that the endpoint lists. Raises `OpenCharacterError` if nothing answers at `url`.
+    An endpoint of `opencharacter serve`, or of a deployed model, takes the field `character` and renders the prompt
+    that the model was trained on. Any other gets the packaged system prompt as a message (`renders_prompt`). `model`
+    defaults to the first that the endpoint lists. Raises `OpenCharacterError` if nothing answers at `url`.
     """
 
     def __init__(self, profile: CharacterProfile, *, url: str, model: str | None = None) -> None:
@@ -47,8 +50,15 @@ class Conversation:
         self._messages: list[Any] = []
         self.finish_reason: str | None = None
         """Why the last answer ended: `stop` where the model ended it, `length` where it was cut."""
+        self._listed: list[str] = []
         with self._told():
-            self.model = model or self._client.models.list().data[0].id
+            takes_character = self._look()
+        self.renders_prompt = not takes_character
+        """Whether the system prompt is rendered here, with the packaged template."""
+        self._prompt: list[Any] = [{"role": "system", "content": system_prompt(profile)}] if self.renders_prompt else []
+        if not (model or self._listed):
+            raise OpenCharacterError(f"{url} lists no model", hint="give the model's name: --model NAME")
+        self.model = model or self._listed[0]
 
     def ask(self, message: str, *, sampling: Mapping[str, Any] | None = None) -> Iterator[str]:
         """Send a message and yield the answer piece by piece.
@@ -63,9 +73,9 @@ class Conversation:
         with self._told():
             stream = self._client.chat.completions.create(
                 model=self.model,
-                messages=[*self._messages, turn],
+                messages=[*self._prompt, *self._messages, turn],
                 stream=True,
-                extra_body={**(sampling or {}), "character": self._character},
+                extra_body={**(sampling or {}), **({} if self.renders_prompt else {"character": self._character})},
             )
             with stream:
                 for chunk in stream:
@@ -76,9 +86,30 @@ class Conversation:
                             yield piece
         self._messages += [turn, {"role": "assistant", "content": "".join(pieces)}]
 
+    def _hint(self, error: "openai.APIStatusError") -> str | None:
+        if error.status_code == 404 and self._listed:
+            return f"models served there: {', '.join(self._listed)}"
+        if "chat template" in _message(error).lower():
+            return "choose an instruct model; a base model has no chat template"
+        if error.status_code in (401, 403):
+            return "set OPENAI_API_KEY to the key of this endpoint"
+        return None
+
     def reset(self) -> None:
         """Forget all turns."""
         self._messages.clear()
+
+    def _look(self) -> bool:
+        """Read the names of the models; returns whether the endpoint takes the field `character`."""
+        import openai
+
+        try:
+            listed = self._client.models.list()
+        except openai.NotFoundError:
+            return False  # some servers list nothing
+        self._listed = [entry.id for entry in listed.data]
+        # The transformer lists the names under KServe's key, too.
+        return (listed.model_extra or {}).get("models") == self._listed
 
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:
@@ -95,7 +126,7 @@ class Conversation:
             ) from error
         except openai.APIStatusError as error:
             kind = UserError if error.status_code in (400, 404, 422) else OpenCharacterError
-            raise kind(f"{self._url}: {_message(error)}") from error
+            raise kind(f"{self._url}: {_message(error)}", hint=self._hint(error)) from error
         except openai.APIError as error:
             raise OpenCharacterError(f"{self._url}: {error.message}") from error
         except httpx.HTTPError as error:
@@ -105,6 +136,11 @@ class Conversation:
 def printable(text: str) -> str:
     """A model's text without control characters, which must not steer the terminal."""
     return _CONTROL.sub("", text)
+
+
+def untrained_note(model: str) -> str:
+    """What to say before an untrained model plays a character."""
+    return f"note: {model} was not trained for characters; it gets the packaged system prompt"
 
 
 def chat_in_terminal(
@@ -118,6 +154,8 @@ def chat_in_terminal(
 
     console = Console(highlight=False)
     conversation = Conversation(profile, url=url, model=model)
+    if conversation.renders_prompt:
+        print(untrained_note(conversation.model), file=sys.stderr)
     if message is not None:
         _print_answer(console, conversation.ask(message))
         return

@@ -11,10 +11,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
+from opencharacter.characters.profile import CharacterProfile
 from opencharacter.engines import serve_vllm
 from opencharacter.errors import OpenCharacterError, UserError
-from opencharacter.serving.served_prompt import has_prompt, load_served_prompt
+from opencharacter.serving.chat import Conversation
+from opencharacter.serving.served_prompt import has_prompt, load_served_prompt, require_chat_template
 from opencharacter.system.processes import end_supervised, free_port, start_supervised, tail
 
 _START_TIMEOUT_S = 120.0
@@ -75,7 +78,9 @@ def serve(
     needs `allow_packaged_prompt`. Raises `UserError` for a bad folder or a port in use, `OpenCharacterError` with the
     end of the log if a server does not start.
     """
-    if not (allow_packaged_prompt and not has_prompt(weights)):
+    if allow_packaged_prompt and not has_prompt(weights):
+        require_chat_template(weights)
+    else:
         load_served_prompt(weights)  # its faults show now, not after vLLM has loaded
     predictor_port = free_port()
     predictor_host = f"127.0.0.1:{predictor_port}"
@@ -102,6 +107,7 @@ def run_transformer(
     host: str = "127.0.0.1",
     port: int | None = None,
     allow_packaged_prompt: bool = False,
+    use_ssl: bool = False,
     request_timeout_s: int = 600,
     stream_idle_timeout_s: int = 120,
 ) -> Iterator[Server]:
@@ -118,6 +124,8 @@ def run_transformer(
     command += ["--stream_idle_timeout_seconds", str(stream_idle_timeout_s)]
     if allow_packaged_prompt:
         command.append("--allow_packaged_prompt")
+    if use_ssl:
+        command += ["--predictor_use_ssl", "true"]
     descriptor, log = tempfile.mkstemp(prefix="opencharacter-transformer-", suffix=".log")
     os.close(descriptor)
     process = start_supervised(
@@ -136,14 +144,57 @@ def run_transformer(
 def serve_until_interrupted(
     weights: Path, model_name: str, *, host: str = "127.0.0.1", port: int = 8080, max_model_len: int | None = None
 ) -> None:
-    """Serve in the foreground until Ctrl-C. Raises like `serve`, and if one of the servers ends by itself."""
+    """Serve in the foreground until Ctrl-C. Raises like `serve`, and if one of the servers ends by itself.
+
+    A model that was not trained for characters gets the packaged prompt.
+    """
     print(f"loading {model_name} from {weights} …", flush=True)
+    untrained = not has_prompt(weights)
     try:
-        with serve(weights, model_name, host=host, port=port, max_model_len=max_model_len) as endpoint:
+        with serve(
+            weights,
+            model_name,
+            host=host,
+            port=port,
+            max_model_len=max_model_len,
+            allow_packaged_prompt=untrained,
+        ) as endpoint:
             print(f"{model_name} is served at {endpoint.url}; Ctrl-C ends it", flush=True)
             endpoint.wait()
     except KeyboardInterrupt:
         print("\nended", flush=True)
+
+
+def front_endpoint_until_interrupted(
+    url: str, model_name: str | None = None, *, host: str = "127.0.0.1", port: int = 8080
+) -> None:
+    """Put the transformer before an OpenAI-compatible endpoint, in the foreground until Ctrl-C.
+
+    Requests may then have the field `character`; their API key is passed on. `model_name` defaults to the first that
+    the endpoint lists. Raises `UserError` for an address that is not `SCHEME://HOST[:PORT]/v1`.
+    """
+    address = urlsplit(url)
+    if address.path.rstrip("/") != "/v1" or not address.hostname:
+        raise UserError(
+            f"'{url}': expected an endpoint such as http://HOST:8000/v1",
+            hint="`opencharacter chat --model URL` talks to an endpoint at any path",
+        )
+    name = model_name or Conversation(CharacterProfile(name="check"), url=url).model
+    with tempfile.TemporaryDirectory(prefix="opencharacter-endpoint-") as folder:
+        try:
+            with run_transformer(
+                address.netloc,
+                name,
+                model_dir=Path(folder),
+                host=host,
+                port=port,
+                allow_packaged_prompt=True,
+                use_ssl=address.scheme == "https",
+            ) as front:
+                print(f"{name} of {url} is served at {front.url}; Ctrl-C ends it", flush=True)
+                Endpoint(front.url, name, (front,)).wait()
+        except KeyboardInterrupt:
+            print("\nended", flush=True)
 
 
 def _refuse_used_port(host: str, port: int) -> None:

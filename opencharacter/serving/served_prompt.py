@@ -71,6 +71,18 @@ def load_served_prompt(model_dir: Path) -> ServedPrompt:
     return ServedPrompt(template, _control_tokens(model_dir))
 
 
+def require_chat_template(model_dir: Path) -> None:
+    """Raise `UserError` for a model without a chat template, which cannot be asked."""
+    config = model_dir / "tokenizer_config.json"
+    if (model_dir / "chat_template.jinja").is_file() or (model_dir / "chat_template.json").is_file():
+        return
+    if not (config.is_file() and _read_json(config).get("chat_template")):
+        raise UserError(
+            f"{model_dir}: the model has no chat template",
+            hint="choose an instruct model; a base model cannot play a character",
+        )
+
+
 def packaged_prompt() -> ServedPrompt:
     """The template of this version of the library, for models that were not trained by it."""
     return ServedPrompt(load_template("system.md"))

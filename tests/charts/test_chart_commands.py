@@ -130,8 +130,8 @@ def test_the_next_command_that_an_install_prints_is_a_good_one(
         main([*arguments, "--dry-run", "--no-preflight"])
     assert not caught.value.code, capsys.readouterr().err
     options = list(itertools.pairwise(arguments))
-    [source] = [word for flag, word in options if flag == "--profile"]
-    profile = load_cluster(source, [word for flag, word in options if flag == "--profile-set"]).model_dump()
+    [source] = [word for flag, word in options if flag == "--cluster"]
+    profile = load_cluster(source, [word for flag, word in options if flag == "--cluster-set"]).model_dump()
     assert (profile["namespace"], profile["images"]["registry"]) == ("team", "registry.example.com/oc")
     for key, value in told.items():
         assert profile[key] == (profile[key] | value if isinstance(value, dict) else value)

@@ -34,7 +34,7 @@ def test_the_shipped_profiles_are_listed_and_shown_as_shipped(opencharacter: Com
 
 
 def test_full_shows_each_step_with_its_defaults(opencharacter: Command) -> None:
-    _, shown, _ = opencharacter("cluster", "show", "node8", "--full", "--profile-set", "defaults.cpu=3")
+    _, shown, _ = opencharacter("cluster", "show", "node8", "--full", "--cluster-set", "defaults.cpu=3")
     steps = yaml.safe_load(shown)["steps"]
     assert (steps["gate"]["cpu"], steps["sft"]["cpu"]) == ("3", "64")
 
@@ -50,7 +50,7 @@ def test_check_tells_what_a_run_lacks(opencharacter: Command) -> None:
 
 
 def test_compile_and_submit_tell_what_the_profile_lacks(opencharacter: Command, tmp_path: Path) -> None:
-    run = ("--preset", "demo", "--profile", "cpu")
+    run = ("--preset", "demo", "--cluster", "cpu")
     for rest in (
         ("compile", "--output", str(tmp_path / "demo.yaml")),
         ("submit", "--workspace", "s3://b/p", "--dry-run", "--no-preflight"),
@@ -62,8 +62,8 @@ def test_compile_and_submit_tell_what_the_profile_lacks(opencharacter: Command, 
 
 def test_a_dry_run_shows_pods_gpus_and_images_and_sends_nothing(opencharacter: Command) -> None:
     code, told, _ = opencharacter(
-        *("pipeline", "submit", "--preset", "final", "--profile", "pool", "--workspace", "s3://models/oc"),
-        *("--profile-set", "images.registry=registry.example.com/oc", "--dry-run", "--no-preflight"),
+        *("pipeline", "submit", "--preset", "final", "--cluster", "pool", "--workspace", "s3://models/oc"),
+        *("--cluster-set", "images.registry=registry.example.com/oc", "--dry-run", "--no-preflight"),
     )
     assert code == 0
     rows = {
@@ -80,8 +80,8 @@ def test_a_dry_run_shows_pods_gpus_and_images_and_sends_nothing(opencharacter: C
     ("arguments", "told"),
     [
         (("--workspace", "work", "--dry-run"), "needs an object store prefix"),
-        (("--workspace", "s3://b", "--profile", "gpu", "--dry-run"), "no cluster 'gpu'; there are: cpu"),
-        (("--workspace", "s3://b", "--profile-set", "a=b", "--dry-run"), "give --profile, too"),
+        (("--workspace", "s3://b", "--cluster", "gpu", "--dry-run"), "no cluster 'gpu'; there are: cpu"),
+        (("--workspace", "s3://b", "--cluster-set", "a=b", "--dry-run"), "give --cluster, too"),
         (("--workspace", "s3://b"), "give --host"),
         (("--workspace", "s3://b", "--prompts", "nowhere", "--dry-run"), "nowhere: cannot be read as a folder"),
     ],

@@ -60,17 +60,22 @@ def test_debug_keeps_the_traceback() -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("pipeline", "run", "--preset", "demo"), "--local"),
         (("promote", "--model", "m", "--force"), "--reason"),
         (("models", "--model", "m", "--workdir", "nowhere"), "MLFLOW_TRACKING_URI"),
         (("chat", "--character", "nowhere.json"), "nowhere.json"),
         (("report", "--workdir", "nowhere"), "no report"),
         (("run", "--preset", "demo", "--workdir", "s3://bucket/prefix"), "a folder of this machine"),
-        (("plan", "--preset", "demo", "--profile-set", "name=x"), "give --profile, too"),
+        (("plan", "--preset", "demo", "--cluster-set", "name=x"), "give --cluster, too"),
         (("pipeline", "compile", "--preset", "demo", "--workspace", "work/demo"), "object store prefix"),
         (("pipeline", "submit", "--preset", "demo", "--dry-run", "--workspace", "s3://"), "object store prefix"),
         (("pipeline", "submit", "--preset", "demo", "--dry-run", "--workspace", "gs://b/p"), "object store prefix"),
         (("config", "show", "--preset", "a1", "--config", "x.yaml", "--full"), "either"),
+        (("config", "show", "a1", "--preset", "a2"), "either"),
+        (("config", "show", "x.yaml"), "x.yaml: no such file"),
+        (("config", "show", "a9"), "no preset 'a9'"),
+        (("config", "shwo"), "'show'"),
+        (("plan", "--clustr", "cpu"), "--cluster"),
+        (("config", "validate", "demo", "--set", "sft.epoch=1"), "did you mean 'epochs'"),
     ],
 )
 def test_wrong_use_says_what_to_do(
@@ -80,6 +85,32 @@ def test_wrong_use_says_what_to_do(
     code, _, err = run(*arguments, capsys=capsys)
     assert code == 2
     assert told in err
+
+
+@pytest.mark.parametrize(
+    ("old", "note"),
+    [
+        (("plan", "--preset", "demo", "--profile", "cpu", "--json"), "note: '--profile' is now '--cluster'"),
+        (("cluster", "show", "cpu", "--profile-set=namespace=lab"), "note: '--profile-set' is now '--cluster-set'"),
+        (("pipeline", "run", "--local", "--help"), "note: 'pipeline run' is now 'run'"),
+    ],
+)
+def test_old_commands_and_options_work_with_one_line(
+    old: tuple[str, ...], note: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = run(*old, capsys=capsys)
+    assert (code, err.splitlines()) == (0, [note])
+    assert out
+
+
+def test_a_recipe_is_named_by_position(capsys: pytest.CaptureFixture[str]) -> None:
+    named = run("config", "show", "a1", capsys=capsys)
+    assert named == run("config", "show", "--preset", "a1", capsys=capsys)
+    assert named[0] == 0
+
+
+def test_a_shell_can_complete(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "--install-completion" in run("--help", capsys=capsys)[1]
 
 
 def test_compile_writes_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -40,7 +40,7 @@ def test_json_is_the_whole_plan(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_profile_s_lacks_name_their_keys(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "lab.yaml"
     path.write_text(PROFILE)
-    code, out, _ = run("--preset", "final", "--profile", str(path), capsys=capsys)
+    code, out, _ = run("--preset", "final", "--cluster", str(path), capsys=capsys)
     assert code == 0, "a plan tells; compile refuses"
     assert "cannot run  steps.sft.accelerator.count" in out
 
@@ -83,6 +83,6 @@ def test_bad_prices_are_refused(tmp_path: Path, text: str, told: str, capsys: py
 
 
 def test_an_unknown_profile_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    code, _, err = run("--preset", "demo", "--profile", "moonbase", capsys=capsys)
+    code, _, err = run("--preset", "demo", "--cluster", "moonbase", capsys=capsys)
     assert code == 2
     assert "moonbase" in err

@@ -39,7 +39,7 @@ def submit(
         registry.add(f"oc/{name}:0.1.0", {LIBRARY_LABEL: fingerprint()})
 
     def run(*arguments: str, workspace: str = "s3://models/oc") -> tuple[int, str, str]:
-        named = ("--preset", "demo", "--profile", "cpu", "--profile-set", f"images.registry={registry.address}/oc")
+        named = ("--preset", "demo", "--cluster", "cpu", "--cluster-set", f"images.registry={registry.address}/oc")
         with pytest.raises(SystemExit) as caught:
             main(["pipeline", "submit", *named, "--host", api.url, "--workspace", workspace, *arguments])
         streams = capsys.readouterr()
@@ -89,7 +89,7 @@ def test_a_run_whose_image_holds_another_library_is_refused(
 def test_an_image_pinned_by_its_digest_is_compared_too(submit: Submit, api: KfpApi, registry: RegistryApi) -> None:
     digest = "sha256:" + "a" * 64
     registry.add(f"oc/tools@{digest}", {LIBRARY_LABEL: "0.1.0+00000000"})
-    code, told, _ = submit("--profile-set", f"images.digests.tools={digest}")
+    code, told, _ = submit("--cluster-set", f"images.digests.tools={digest}")
     assert (code, f"differs Image {registry.address}/oc/tools@{digest}" in told, api.runs) == (2, True, [])
 
 
@@ -105,7 +105,7 @@ def test_an_image_that_does_not_say_its_library_stops_nothing(
 
 def test_images_that_nodes_never_pull_are_not_asked_for(submit: Submit, api: KfpApi, registry: RegistryApi) -> None:
     registry.images.clear()
-    code, told, _ = submit("--profile-set", "images.pull_policy=Never")
+    code, told, _ = submit("--cluster-set", "images.pull_policy=Never")
     assert (code, len(api.runs), "Image" in told) == (0, 1, False)
 
 
@@ -145,7 +145,7 @@ def test_an_odd_kubeconfig_stops_nothing(submit: Submit, api: KfpApi, tmp_path: 
 def test_a_bucket_that_is_not_there_stops_the_run(
     submit: Submit, api: KfpApi, s3_root: str, s3_server: ObjectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    endpoint = ("--profile-set", f"env.AWS_ENDPOINT_URL={s3_server.url}")
+    endpoint = ("--cluster-set", f"env.AWS_ENDPOINT_URL={s3_server.url}")
     code, _, error = submit(*endpoint, workspace="s3://absent/runs")
     assert (code, api.runs) == (2, [])
     assert "not found: Bucket s3://absent/runs" in error
@@ -156,5 +156,5 @@ def test_a_bucket_that_is_not_there_stops_the_run(
     assert (code, "refuses these credentials" in told) == (0, True), "the pods have keys of their own"
     code, told, _ = submit(workspace="s3://absent/runs")
     assert (code, f"the endpoint is AWS for the pods and {s3_server.url} for this process" in told) == (0, True)
-    code, told, _ = submit(*endpoint, "--profile-set", "env.AWS_DEFAULT_REGION=eu-1", workspace="s3://absent/runs")
+    code, told, _ = submit(*endpoint, "--cluster-set", "env.AWS_DEFAULT_REGION=eu-1", workspace="s3://absent/runs")
     assert (code, "the region is eu-1 for the pods" in told) == (0, True)

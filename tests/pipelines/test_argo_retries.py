@@ -92,7 +92,7 @@ def test_defaults_that_cannot_be_read_are_named() -> None:
 
 def shown(capsys: pytest.CaptureFixture[str]) -> str:
     with pytest.raises(SystemExit):
-        main(["cluster", "preflight", "--profile", "pool", "--profile-set", "namespace=team", "--warn-only"])
+        main(["cluster", "preflight", "--cluster", "pool", "--cluster-set", "namespace=team", "--warn-only"])
     lines = capsys.readouterr().out.splitlines()
     [found] = [line for line in lines if " Retries: " in line]
     return found

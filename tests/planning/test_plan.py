@@ -39,16 +39,16 @@ def stages(made: Plan) -> dict[str, Stage]:
 
 def synthesise(config: RunConfig, url: str, root: Path) -> list[DialogueRow]:
     """The synthesis steps of a run, on a fake teacher."""
-    workspace, shards = Workspace(root), {"shard": 0, "shards": 1}
+    workspace = Workspace(root)
     engines = {
         name: EngineConfig(model=engine.model, base_url=url, max_retries=0) for name, engine in config.engines.items()
     }
     read = ingest(config.inputs, workspace=workspace)
     teacher, common = engines[config.profiles.teacher], {"workspace": workspace, "seed": config.seed}
-    synthesise_profiles(config.profiles, teacher, read.personas, **common, **shards)
+    synthesise_profiles(config.profiles, teacher, read.personas, **common)
     characters = collect_characters(config.profiles, teacher, read.personas, **common)
     scenes: tuple[Any, ...] = (config.responses, config.inputs.corpora, engines, read.sessions, characters)
-    synthesise_responses(*scenes, **common, **shards)
+    synthesise_responses(*scenes, **common)
     dialogues = collect_dialogues(*scenes, **common)
     return list(read_models(dialogues.path / "dialogues.jsonl.zst", DialogueRow))
 
@@ -120,7 +120,7 @@ def test_more_characters_a_session_never_cost_less(
     few, many = (stages(plan("demo", f"inputs.corpora.0.n={count}", *common)) for count in (n, n + more))
     # The demo has 28 characters and 26 sessions, all of them answered.
     ways = strategies.count("R") + strategies.count("G")
-    assert few["responses"].rows == 26 * ways * min(n, 28)
+    assert few["generate-dialogues"].rows == 26 * ways * min(n, 28)
     for step in few:
         for name in ("rows", "calls", "tokens_in", "tokens_out", "trained_tokens", "optimizer_steps", "hours"):
             # Means are sums of floats, whose last digits differ.

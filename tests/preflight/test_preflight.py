@@ -60,8 +60,8 @@ def test_a_cluster_says_what_to_look_for(
     key = base64.b64encode(b"value").decode()
     secret = {"kind": "Secret", "data": {"AWS_ACCESS_KEY_ID": key}}
     cluster.objects["/api/v1/namespaces/play/secrets/opencharacter-s3"] = secret
-    images = ("--profile-set", f"images.registry={registry.address}/oc")
-    code, out, _ = run("--profile", "pool", "--profile-set", "namespace=play", *images, capsys=capsys)
+    images = ("--cluster-set", f"images.registry={registry.address}/oc")
+    code, out, _ = run("--cluster", "pool", "--cluster-set", "namespace=play", *images, capsys=capsys)
     assert code == 2
     told = {line[8:].split(": ")[0]: line for line in out.splitlines() if not line.startswith(" ")}
     assert told["Kubeflow Pipelines"].startswith("ok")

@@ -6,7 +6,7 @@
 {{/* The command that submits a first run to this release. */}}
 {{- define "opencharacter.submit" -}}
 {{- $profile := include "opencharacter.profile" . }}
-{{- $words := list "opencharacter" "pipeline" "submit" "--host" "http://localhost:8080" "--profile" $profile }}
+{{- $words := list "opencharacter" "pipeline" "submit" "--host" "http://localhost:8080" "--cluster" $profile }}
 {{- if eq $profile "cpu" }}
 {{- $words = concat $words (list "--preset" "demo") }}
 {{- range list "sft.base_model" "engines.teacher.weights" "engines.judge.weights" }}
@@ -26,7 +26,7 @@
 {{- if ne .Values.s3.region "us-east-1" }}{{ $keys = append $keys (printf "env.AWS_DEFAULT_REGION=%s" .Values.s3.region) }}{{ end }}
 {{- with .Values.s3.endpoint }}{{ $keys = append $keys (printf "env.AWS_ENDPOINT_URL=%s" .) }}{{ end }}
 {{- if not .Values.mlflow.enabled }}{{ $keys = append $keys "env.MLFLOW_TRACKING_URI=https://MLFLOW" }}{{ end }}
-{{- range $keys }}{{ $words = concat $words (list "--profile-set" .) }}{{ end }}
+{{- range $keys }}{{ $words = concat $words (list "--cluster-set" .) }}{{ end }}
 {{- $words = concat $words (list "--workspace" (.Values.preflight.bucket | default "s3://BUCKET/PREFIX")) }}
 {{- $quoted := list }}
 {{- range $words }}

@@ -219,7 +219,7 @@ class Suite:
 
     def submit(self, cluster_file: Path, *settings: str, workspace: str) -> Run:
         """Submit the preset `demo`, changed by `KEY=VALUE` settings; the run is deleted at the end."""
-        words = ["pipeline", "submit", "--preset", "demo", "--profile", str(cluster_file), "--workspace", workspace]
+        words = ["pipeline", "submit", "--preset", "demo", "--cluster", str(cluster_file), "--workspace", workspace]
         words += [word for setting in settings for word in ("--set", setting)]
         self.will_submit()
         done = self.opencharacter(*words, "--host", str(self.kfp_host)).expect()
