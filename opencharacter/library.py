@@ -28,7 +28,7 @@ _NOT_IN_RESULTS = {
 def fingerprint() -> str:
     """Version and digest of the library's sources, such as `0.1.0+1a2b3c4d`.
 
-    An edit of the library makes every step but the synthesised rows (which have their own addresses) run anew.
+    After an edit of the library every step runs again; rows of synthesis have addresses of their own and are reused.
     """
     root = resources.files("opencharacter")
     sources: list[list[str]] = []

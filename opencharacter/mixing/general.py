@@ -20,7 +20,7 @@ class GeneralSet(NamedTuple):
 
     @classmethod
     def fetched(cls, source: GeneralSource) -> "GeneralSet":
-        """The set, fetched if need be. Raises `UserError` if there is no such file or folder."""
+        """The set, fetched if needed. Raises `UserError` if the file or folder does not exist."""
         return cls(source, fetch(source.uri))
 
     def digest(self) -> str:
@@ -55,9 +55,9 @@ def read_general(
     if not sets:
         return
     with Quarantine(bad_rows, max_bad_share=max_bad_share, keep_file=keep_file) as quarantine:
-        for one in sets:
-            for session in quarantine.filter_rows(one.read(), one.source.name):
-                yield one.source, session
+        for general_set in sets:
+            for session in quarantine.filter_rows(general_set.read(), general_set.source.name):
+                yield general_set.source, session
         totals = quarantine.totals()
     dropped["bad_row"] += totals["bad"]
     dropped["exact_duplicate"] += totals["duplicates"]

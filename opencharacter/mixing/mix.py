@@ -45,7 +45,7 @@ def mix(
             "config": config.model_dump(mode="json"),
             "dialogues": dialogues.digest,
             "characters": characters.digest,
-            "general": [one.digest() for one in general],
+            "general": [general_set.digest() for general_set in general],
             "tokenizer": tokenizer_digest(student),
             "prompt": load_template(TEMPLATE_NAME).hash,
             "seed": seed,

@@ -178,8 +178,8 @@ class Follower:
 
     def _refuse(self, wish: RegisteredModel, objection: str) -> Look:
         text = f"version {wish.version} is not deployed: {objection}"
-        before, told = self._recorded(wish), objection[:_LONGEST_REASON]
-        if before is None or (before.state, before.reason, before.service) != ("refused", told, self.service):
+        before, reason = self._recorded(wish), objection[:_LONGEST_REASON]
+        if before is None or (before.state, before.reason, before.service) != ("refused", reason, self.service):
             self._metrics.rollouts.labels(*self._labels, "refused").inc()
             self._send("RolloutRefused", text)
             self._keep(wish.version, "refused", objection)

@@ -100,14 +100,14 @@ class Lease:
 
         api = CoordinationV1Api(connection)
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")  # the API wants all six digits
-        mine = {"holderIdentity": self._identity, "leaseDurationSeconds": int(self._duration_s), "renewTime": now}
+        own_record = {"holderIdentity": self._identity, "leaseDurationSeconds": int(self._duration_s), "renewTime": now}
         options = {"_request_timeout": _TIMEOUT_S, "_preload_content": False}
         if found is None:
             body = {
                 "apiVersion": "coordination.k8s.io/v1",
                 "kind": "Lease",
                 "metadata": {"name": self._name, "namespace": self._namespace},
-                "spec": mine | {"acquireTime": now, "leaseTransitions": 0},
+                "spec": own_record | {"acquireTime": now, "leaseTransitions": 0},
             }
             api.create_namespaced_lease(self._namespace, body, **options)
             return True
@@ -116,9 +116,9 @@ class Lease:
         if holder != self._identity:
             if holder and not self._has_expired(spec):
                 return False
-            mine |= {"acquireTime": now, "leaseTransitions": int(spec.get("leaseTransitions") or 0) + 1}
+            own_record |= {"acquireTime": now, "leaseTransitions": int(spec.get("leaseTransitions") or 0) + 1}
         # With the resourceVersion that was read: of two that take it at once, one gets a conflict.
-        api.replace_namespaced_lease(self._name, self._namespace, found | {"spec": spec | mine}, **options)
+        api.replace_namespaced_lease(self._name, self._namespace, found | {"spec": spec | own_record}, **options)
         return True
 
     def _has_expired(self, spec: dict[str, Any]) -> bool:

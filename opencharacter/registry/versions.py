@@ -23,10 +23,10 @@ def resolve(uri: str) -> RegisteredModel:
     """
     match = _URI.fullmatch(uri)
     if match is None:
-        raise UserError(f"'{uri}' is no model address; expected models:/NAME@ALIAS or models:/NAME/VERSION")
-    wanted = match["alias"] or int(match["version"])
+        raise UserError(f"'{uri}' is not a model address; expected models:/NAME@ALIAS or models:/NAME/VERSION")
+    alias_or_number = match["alias"] or int(match["version"])
     with mlflow_client() as client:
-        return find_version(client, match["name"], wanted)
+        return find_version(client, match["name"], alias_or_number)
 
 
 def current_champion(config: RegistryConfig) -> RegisteredModel | None:
@@ -47,20 +47,20 @@ def find_champion(client: "MlflowClient", name: str) -> RegisteredModel | None:
     return find_version(client, name, CHAMPION) if CHAMPION in aliases else None
 
 
-def find_version(client: "MlflowClient", name: str, wanted: str | int) -> RegisteredModel:
+def find_version(client: "MlflowClient", name: str, alias_or_number: str | int) -> RegisteredModel:
     """The version with an alias (text) or a number. Raises `UserError` listing what exists."""
     aliases = find_aliases(client, name)
     if aliases is None:
         raise _unknown_model(client, name)
-    number = aliases.get(wanted) if isinstance(wanted, str) else wanted
+    number = aliases.get(alias_or_number) if isinstance(alias_or_number, str) else alias_or_number
     found = next((version for version in _versions(client, name) if version.version == number), None)
     if found is not None:
         return found
-    if isinstance(wanted, str):
+    if isinstance(alias_or_number, str):
         present = ", ".join(f"{alias} (version {version})" for alias, version in sorted(aliases.items())) or "none"
-        raise UserError(f"model '{name}' has no alias '{wanted}'; aliases: {present}")
+        raise UserError(f"model '{name}' has no alias '{alias_or_number}'; aliases: {present}")
     numbers = ", ".join(str(version.version) for version in _versions(client, name)) or "none"
-    raise UserError(f"model '{name}' has no version {wanted}; versions: {numbers}")
+    raise UserError(f"model '{name}' has no version {alias_or_number}; versions: {numbers}")
 
 
 def _versions(client: "MlflowClient", name: str) -> list[RegisteredModel]:

@@ -33,7 +33,7 @@ def register_webhook(name: str, url: str, secret: str) -> bool:
     """
     from mlflow.entities.webhook import WebhookEvent
 
-    wanted: list[Any] = [WebhookEvent(_ENTITY, action) for action in ("created", "deleted")]
+    alias_events: list[Any] = [WebhookEvent(_ENTITY, action) for action in ("created", "deleted")]
     with mlflow_client() as client:
         token: str | None = None
         while True:
@@ -43,9 +43,9 @@ def register_webhook(name: str, url: str, secret: str) -> bool:
             if found is not None or not token:
                 break
         if found is None:
-            client.create_webhook(name, url, wanted, secret=secret)
+            client.create_webhook(name, url, alias_events, secret=secret)
             return True
-        events = None if set(found.events) == set(wanted) else wanted
+        events = None if set(found.events) == set(alias_events) else alias_events
         client.update_webhook(found.webhook_id, url=url, events=events, secret=secret, status="ACTIVE")
         return False
 

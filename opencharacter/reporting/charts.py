@@ -44,11 +44,11 @@ Estimate = tuple[float, float, float]
 
 
 def loss_curve(points: Sequence[tuple[int, float]]) -> str:
-    """Training loss by optimiser step."""
-    with _figure("loss-curve", "Training loss by optimiser step") as (axes, done):
+    """Training loss by optimizer step."""
+    with _figure("loss-curve", "Training loss by optimizer step") as (axes, done):
         steps, losses = zip(*points, strict=True)
         axes.plot(steps, losses, color=AFTER, linewidth=1.8, marker="o" if len(points) < 30 else "", markersize=3)
-        axes.set_xlabel("optimiser step")
+        axes.set_xlabel("optimizer step")
         axes.set_ylabel("loss")
         axes.xaxis.get_major_locator().set_params(integer=True)
     return done[0]

@@ -44,7 +44,7 @@ class Stage:
 
 
 def stage_table(stages: Mapping[str, Artifact], shards: Sequence[Artifact]) -> list[Stage]:
-    """The stages that exist. The times of a stage's shards are added up; its calls are all that its rows rest on.
+    """The stages that exist. The times of a stage's shards are added up; its calls are those that its rows needed.
 
     `share` is a stage's part of the longest one's time, for its bar.
     """
@@ -110,7 +110,7 @@ def training_view(model: Artifact) -> TrainingView:
     points = [(row["step"], row["loss"]) for row in LOSS.read_raw(model)]
     facts: list[tuple[str, str]] = []
     if points:
-        facts = [("optimiser steps", number(points[-1][0])), ("first loss", number(points[0][1], 3))]
+        facts = [("optimizer steps", number(points[-1][0])), ("first loss", number(points[0][1], 3))]
         facts.append(("last loss", number(points[-1][1], 3)))
     facts += [(label, show(model.stats[key])) for key, label, show in _STATS if model.stats.get(key) is not None]
     return TrainingView(chart=charts.loss_curve(points) if points else None, facts=facts)

@@ -22,8 +22,8 @@ MAX_PROFILE_CHARACTERS = 32_000
 """Of the rendered system prompt; several times the longest published profile."""
 
 _MAX_CHOICES = 16
-_MAX_ERRORS_TOLD = 5
-_MAX_VALUE_TOLD = 60
+_MAX_ERRORS_SHOWN = 5
+_MAX_VALUE_SHOWN = 60
 
 PASSED_FIELDS = frozenset(
     {
@@ -149,18 +149,18 @@ def _check_messages(chat: ChatRequest) -> None:
 
 def _as_api_error(error: ValidationError) -> ApiError:
     problems = error.errors(include_url=False, include_context=False)
-    told = [f"{_path(problem['loc'])}: {_told(problem)}" for problem in problems[:_MAX_ERRORS_TOLD]]
-    if len(problems) > _MAX_ERRORS_TOLD:
-        told.append(f"and {len(problems) - _MAX_ERRORS_TOLD} more")
-    return ApiError(422, "; ".join(told), param=_path(problems[0]["loc"]), code="invalid_value")
+    messages = [f"{_path(problem['loc'])}: {_message_of(problem)}" for problem in problems[:_MAX_ERRORS_SHOWN]]
+    if len(problems) > _MAX_ERRORS_SHOWN:
+        messages.append(f"and {len(problems) - _MAX_ERRORS_SHOWN} more")
+    return ApiError(422, "; ".join(messages), param=_path(problems[0]["loc"]), code="invalid_value")
 
 
-def _told(problem: Any) -> str:
+def _message_of(problem: Any) -> str:
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] in ("missing", "value_error", "extra_forbidden") or isinstance(problem["input"], dict | list):
         return str(message)
     value = repr(problem["input"])
-    return f"{message}, got {value if len(value) <= _MAX_VALUE_TOLD else value[:_MAX_VALUE_TOLD] + '…'}"
+    return f"{message}, got {value if len(value) <= _MAX_VALUE_SHOWN else value[:_MAX_VALUE_SHOWN] + '…'}"
 
 
 def _path(parts: tuple[str | int, ...]) -> str:
@@ -169,4 +169,4 @@ def _path(parts: tuple[str | int, ...]) -> str:
 
 
 def _shown_name(name: str) -> str:
-    return name if len(name) <= _MAX_VALUE_TOLD else name[:_MAX_VALUE_TOLD] + "…"
+    return name if len(name) <= _MAX_VALUE_SHOWN else name[:_MAX_VALUE_SHOWN] + "…"

@@ -1,4 +1,4 @@
-"""The deploy step: write the InferenceService of a registered model, and bring it into service where told to."""
+"""The deploy step: write the InferenceService of a registered model, and, with `apply`, bring it into service."""
 
 import logging
 import time

@@ -84,7 +84,7 @@ def model_spec(config: DeployConfig, *, storage_uri: str) -> dict[str, Any]:
 
 
 def _engine_arguments(config: DeployConfig) -> list[str]:
-    """What vLLM is told besides the runtime's own arguments."""
+    """vLLM's arguments besides the runtime's own."""
     arguments = list(_CPU_ARGUMENTS) if config.gpus == 0 else []
     if config.gpus > 1:
         arguments.append(f"--tensor-parallel-size={config.gpus}")

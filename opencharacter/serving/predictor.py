@@ -1,4 +1,4 @@
-"""The transformer's client of the model server behind it: bounded waits, streams passed on, faults told apart."""
+"""The transformer's client of the model server behind it: bounded waits, streams passed on, faults distinguished."""
 
 import json
 import logging

@@ -44,7 +44,7 @@ def model_card(lineage: Lineage, config: SftConfig, result: Result) -> str:
             "",
             "## Training",
             "",
-            f"{method}, {spread}, weights saved in {result.dtype}, seed {lineage.seed}, {result.steps} optimiser steps,"
+            f"{method}, {spread}, weights saved in {result.dtype}, seed {lineage.seed}, {result.steps} optimizer steps,"
             f" {result.tokens_per_s:.0f} tokens/s. Made by opencharacter {lineage.library}.",
             "",
             "| setting | value |",

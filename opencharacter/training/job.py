@@ -35,10 +35,10 @@ class Nodes(BaseModel):
 
     @classmethod
     def from_environment(cls) -> "Nodes":
-        """The nodes as torchrun's variables tell. Raises `UserError` if they are no such thing."""
-        told = {field: os.environ[name] for field, name in _VARIABLES.items() if os.environ.get(name)}
+        """The nodes that torchrun's variables describe. Raises `UserError` if they are not valid."""
+        values = {field: os.environ[name] for field, name in _VARIABLES.items() if os.environ.get(name)}
         try:
-            nodes = cls.model_validate(told)
+            nodes = cls.model_validate(values)
         except ValidationError as error:
             raise UserError(f"{', '.join(_VARIABLES.values())}: {error}") from error
         if nodes.rank >= nodes.count or (nodes.count > 1 and not nodes.port):
@@ -65,7 +65,7 @@ class OutOfMemory(OpenCharacterError):
 
 
 class NodeArguments(BaseModel):
-    """What `train` was asked for, as told to each node of a training over several."""
+    """What `train` was asked for, as passed to each node of a training over several."""
 
     config: SftConfig
     mixture: Artifact
@@ -78,7 +78,7 @@ class NodeArguments(BaseModel):
 
 
 class Tracking(BaseModel):
-    """What the MLflow run is told about the job."""
+    """What the MLflow run records of the job."""
 
     experiment: str | None
     dataset_uri: str
@@ -87,7 +87,7 @@ class Tracking(BaseModel):
 
 
 class Job(BaseModel):
-    """All that a worker needs."""
+    """Everything a worker needs."""
 
     config: SftConfig
     base_model: Path
@@ -152,7 +152,7 @@ class Event(BaseModel):
 
     @classmethod
     def of_failure(cls, error: OpenCharacterError) -> "Event":
-        """The event that tells of an error."""
+        """The event that reports an error."""
         return cls(
             kind="failure",
             message=str(error),
@@ -168,7 +168,7 @@ class Event(BaseModel):
         return (OutOfMemory if self.out_of_memory else OpenCharacterError)(self.message, hint=self.hint)
 
     def emit(self) -> None:
-        """Print the event. Raises `BrokenPipeError` once nobody listens, which ends an orphaned worker."""
+        """Print the event. Raises `BrokenPipeError` once the reader is gone, which ends an orphaned worker."""
         # One write, so that the lines of several processes stay whole.
         sys.stdout.write(f"{_MARK}{self.model_dump_json(exclude_unset=True)}\n")
         sys.stdout.flush()

@@ -123,7 +123,7 @@ def exclusive(folder: Path) -> Iterator[int]:
 
 
 def _command(job: Job, job_file: Path) -> list[str]:
-    # A file of our own, so that nobody's default configuration has a say. "MULTI_GPU" is accelerate's word for
+    # A file of our own, so that no default configuration of the user's applies. "MULTI_GPU" is accelerate's word for
     # torchrun; with its CPU settings it starts one process, whatever number it is asked for.
     launch = {
         "compute_environment": "LOCAL_MACHINE",

@@ -29,7 +29,7 @@ def train_here(task: NodeArguments, workspace: Workspace, nodes: Nodes, *, relay
     """
     config = task.config
     if not task.mixture.file(_ROWS).is_file():
-        raise UserError(f"{task.mixture.uri} is no mixture: it has no {_ROWS}", hint="run the mix step again")
+        raise UserError(f"{task.mixture.uri} is not a mixture: it has no {_ROWS}", hint="run the mix step again")
     processes = _processes_here(config.processes, nodes)
     gpus = visible_gpus()
     if 0 < gpus < processes:
@@ -64,7 +64,7 @@ def _processes_here(processes: int, nodes: Nodes) -> int:
 
 
 def _part(key: str, rank: int) -> str:
-    """Key of a node's own checkpoints: its part of each, with all that its processes read of it."""
+    """Key of a node's own checkpoints: its part of each, with everything its processes read of it."""
     return key if rank == 0 else f"{key}-node{rank}"
 
 

@@ -62,7 +62,7 @@ def train(
 
 
 def output_key(config: SftConfig, mixture: Artifact, seed: int) -> str:
-    """Digest of all that decides the model."""
+    """Digest of everything that decides the model."""
     base = Path(config.base_model)
     return digest(
         {

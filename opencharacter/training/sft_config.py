@@ -34,7 +34,7 @@ class SftConfig(BaseModel):
     base_model: str = Field(description="folder, hub id or package:NAME")
     lora: LoraSettings | None = None
     epochs: float = Field(default=1.0, gt=0)
-    max_steps: int | None = Field(default=None, ge=1, description="stop after so many optimiser steps")
+    max_steps: int | None = Field(default=None, ge=1, description="stop after so many optimizer steps")
     learning_rate: float = Field(default=1e-5, gt=0)
     min_learning_rate: float = Field(default=1e-6, ge=0, description="reached at the last step")
     warmup_ratio: float = Field(default=0.03, ge=0, lt=1)
@@ -45,7 +45,7 @@ class SftConfig(BaseModel):
     max_length: int = Field(default=4096, ge=32, description="tokens of a row or pack; longer rows are cut")
     packing: bool = True
     global_batch_size: int = Field(
-        default=32, ge=1, description="rows (or packs) per optimiser step over all processes"
+        default=32, ge=1, description="rows (or packs) per optimizer step over all processes"
     )
     per_device_batch_size: int = Field(default=1, ge=1)
     dtype: Literal["bfloat16", "float32"] = Field(default="bfloat16", description="on CPU always float32")
@@ -55,12 +55,12 @@ class SftConfig(BaseModel):
     generation_config: GenerationDefaults | None = Field(
         default=None, description="written to the model's generation_config.json; none: as the base model has it"
     )
-    save_steps: int = Field(default=200, ge=1, description="optimiser steps between checkpoints")
+    save_steps: int = Field(default=200, ge=1, description="optimizer steps between checkpoints")
     logging_steps: int = Field(default=5, ge=1)
 
     @property
     def gradient_accumulation_steps(self) -> int:
-        """Forward passes of each process per optimiser step."""
+        """Forward passes of each process per optimizer step."""
         return self.global_batch_size // (self.per_device_batch_size * self.processes)
 
     @property

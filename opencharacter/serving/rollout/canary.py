@@ -17,7 +17,7 @@ _CLASS = "serving.kserve.io/autoscalerClass"
 
 
 def storage_of(predictor: Object) -> str | None:
-    """Where a predictor's weights are: what KServe tells models apart by."""
+    """Where a predictor's weights are: by this KServe distinguishes models."""
     return (predictor.get("model") or {}).get("storageUri")
 
 

@@ -36,13 +36,13 @@ def wanting(deployment: Object | None, digest: str, at_least: int = 1) -> str | 
     template = deployment["spec"]["template"]["metadata"].get("annotations") or {}
     if template.get(PODS_ANNOTATION) != digest:
         return "KServe has not updated the Deployment yet"
-    status, wanted = deployment.get("status") or {}, max(int(deployment["spec"].get("replicas", 1)), at_least)
+    status, expected = deployment.get("status") or {}, max(int(deployment["spec"].get("replicas", 1)), at_least)
     if int(deployment["metadata"].get("generation", 0)) > int(status.get("observedGeneration", 0)):
         return "the Deployment's controller has not seen the change yet"
     updated, replicas = int(status.get("updatedReplicas", 0)), int(status.get("replicas", 0))
     available = int(status.get("availableReplicas", 0))
-    if updated < wanted:
-        return f"{updated} of {wanted} new pods are made"
+    if updated < expected:
+        return f"{updated} of {expected} new pods are made"
     if replicas > updated:
         return f"{replicas - updated} pods from before are still there"
     if available < updated:
@@ -63,8 +63,8 @@ def what_blocks(
     service: Object | None, deployment: Object | None, pods: list[Object], digest: str, read_log: ReadLog
 ) -> list[str]:
     """Each obstacle as a few lines of text, the most telling first; empty while all is merely slow."""
-    mine = [pod for pod in pods if (pod["metadata"].get("annotations") or {}).get(PODS_ANNOTATION) == digest]
-    found = [line for pod in mine for line in _of_pod(pod, read_log)]
+    own_pods = [pod for pod in pods if (pod["metadata"].get("annotations") or {}).get(PODS_ANNOTATION) == digest]
+    found = [line for pod in own_pods for line in _of_pod(pod, read_log)]
     return [*found, *_of_deployment(deployment), *(_of_service(service) if not found else [])]
 
 
@@ -93,8 +93,8 @@ def _of_pod(pod: Object, read_log: ReadLog) -> Iterator[str]:
         if condition["type"] == "PodScheduled" and condition["status"] == "False":
             yield f"pod {name}: {_joined(condition.get('reason'), condition.get('message'))}"
     for container in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]:
-        if told := _of_container(name, container, read_log):
-            yield told
+        if reason := _of_container(name, container, read_log):
+            yield reason
 
 
 def _of_container(pod: str, container: Object, read_log: ReadLog) -> str | None:
@@ -126,7 +126,7 @@ def _joined(*parts: Any) -> str:
 POLL_S = 5.0
 _FATAL_S = 60.0
 _FATAL = {"NoSupportingRuntime", "RuntimeNotRecognized", "RuntimeDisabled"}
-"""KServe's failures that no time mends; one may still be about to be installed."""
+"""KServe's failures that don't pass by themselves; a runtime may still be about to be installed."""
 _LOG_LINES = 40
 
 
@@ -144,7 +144,7 @@ class Waiting:
     def until_ready(self, predictor: str, digest: str, pods: int) -> None:
         """Wait until the Deployment is complete, with so many pods of this digest. Raises `RolloutFailed`."""
         name = predictor_service(self.service, predictor)
-        waited, told = 0.0, ""
+        waited, reported = 0.0, ""
         while True:
             deployment = self.namespace.deployment(name)
             missing = wanting(deployment, digest, pods)
@@ -156,9 +156,9 @@ class Waiting:
                 raise RolloutFailed(f"{where} {lost}, so nothing will come of {name}", reason="cluster")
             obstacles = what_blocks(service, deployment, self._pods(predictor), digest, self._log)
             text = "\n".join([f"{name}: {missing}", *obstacles])
-            if text != told:
+            if text != reported:
                 self.report(text)
-                told = text
+                reported = text
             hopeless = deployment is None and _failure(service) in _FATAL
             if waited >= self.timeout_s or (hopeless and waited >= _FATAL_S):
                 raise RolloutFailed(

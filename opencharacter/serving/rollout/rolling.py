@@ -91,14 +91,14 @@ def served_version(name: str, namespace: str | None = None) -> ServedVersion | N
             service = Namespace(connection, namespace or cluster_namespace(), sleep).inference_service(name)
         except Refusal as refusal:
             raise refusal.error from refusal
-    told = {
+    annotated = {
         key: ((service or {}).get("metadata", {}).get("annotations") or {}).get(f"opencharacter.io/model-{key}")
         for key in ("name", "version", "digest")
     }
-    if service is None or not told["version"]:
+    if service is None or not annotated["version"]:
         return None
-    digest = "" if told["digest"] == UNKNOWN else str(told["digest"])
-    return ServedVersion(str(told["name"]), int(told["version"]), digest, _current(service))
+    digest = "" if annotated["digest"] == UNKNOWN else str(annotated["digest"])
+    return ServedVersion(str(annotated["name"]), int(annotated["version"]), digest, _current(service))
 
 
 @dataclass
@@ -147,10 +147,10 @@ class _Rolling:
 
     def _check_rights(self) -> None:
         """The rights that are needed late: it would be a pity to load a model first."""
-        wanted = [("create", "services", ""), ("patch", "services", "")]
+        permissions = [("create", "services", ""), ("patch", "services", "")]
         if self.waiting and not in_pod():
-            wanted.append(("create", "services", "proxy"))
-        for verb, resource, part in wanted:
+            permissions.append(("create", "services", "proxy"))
+        for verb, resource, part in permissions:
             if not self.namespace.may(verb, resource, part):
                 asks = part == "proxy"
                 raise RolloutRefused(
@@ -166,11 +166,11 @@ class _Rolling:
             if selection.name is None:
                 selection = select_runtime(model, self.namespace.runtimes(), self.namespace.cluster_runtimes())
         except Refusal as refusal:
-            self.report(f"which ServingRuntime KServe will select can't be told beforehand: {refusal}")
+            self.report(f"which ServingRuntime KServe will select can't be known beforehand: {refusal}")
             return
         if selection.name is None:
-            told = selection.explain(model)
-            raise RolloutRefused(f"namespace {self.namespace.name}: {told}", reason="no-runtime", hint=HINT)
+            explanation = selection.explain(model)
+            raise RolloutRefused(f"namespace {self.namespace.name}: {explanation}", reason="no-runtime", hint=HINT)
 
     def _apply(self, live: Object | None) -> Rollout:
         """Deploy for the first time, or change settings: Kubernetes' own rolling update, if the pods change at all."""

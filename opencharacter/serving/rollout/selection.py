@@ -28,14 +28,14 @@ class Selection:
 
     def explain(self, model: dict[str, Any]) -> str:
         """One sentence on why no runtime is selected."""
-        wanted = f"format '{model['modelFormat']['name']}'"
+        model_format = f"format '{model['modelFormat']['name']}'"
         if version := model["modelFormat"].get("version"):
-            wanted += f" version {version}"
-        wanted += f" and protocol {model.get('protocolVersion') or _DEFAULT_PROTOCOL}"
+            model_format += f" version {version}"
+        model_format += f" and protocol {model.get('protocolVersion') or _DEFAULT_PROTOCOL}"
         if not self.objections:
-            return f"there is no ServingRuntime at all, so none for {wanted}"
-        told = "; ".join(f"{name} {objection}" for name, objection in self.objections.items())
-        return f"no ServingRuntime fits {wanted}: {told}"
+            return f"there is no ServingRuntime at all, so none for {model_format}"
+        reasons = "; ".join(f"{name} {objection}" for name, objection in self.objections.items())
+        return f"no ServingRuntime fits {model_format}: {reasons}"
 
 
 def select_runtime(model: dict[str, Any], namespaced: Sequence[Runtime], cluster: Sequence[Runtime] = ()) -> Selection:
@@ -68,16 +68,16 @@ def _objection(model: dict[str, Any], spec: dict[str, Any]) -> str | None:
     return None
 
 
-def _format_objection(wanted: dict[str, Any], formats: Sequence[dict[str, Any]]) -> str | None:
-    named = [each for each in formats if each["name"] == wanted["name"]]
+def _format_objection(model_format: dict[str, Any], formats: Sequence[dict[str, Any]]) -> str | None:
+    named = [each for each in formats if each["name"] == model_format["name"]]
     if not named:
         return f"serves {_listed(each['name'] for each in formats) or 'no format'} only"
     automatic = [each for each in named if each.get("autoSelect")]
     if not automatic:
-        return f"serves {wanted['name']}, but not by itself (autoSelect)"
-    version = wanted.get("version")
+        return f"serves {model_format['name']}, but not by itself (autoSelect)"
+    version = model_format.get("version")
     if version is not None and version not in [each.get("version") for each in automatic]:
-        return f"serves {wanted['name']} version {_listed(str(each.get('version')) for each in automatic)}"
+        return f"serves {model_format['name']} version {_listed(str(each.get('version')) for each in automatic)}"
     return None
 
 

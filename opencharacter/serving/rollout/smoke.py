@@ -235,10 +235,10 @@ def _through_server(namespace: Namespace, service: str, port: int, body: dict[st
     try:
         return namespace.post_through_server(service, port, _ROUTE, body)
     except ApiException as error:
-        told = f"{error.status}: {words_of(error)}"
+        reason = f"{error.status}: {words_of(error)}"
         if cause_of(error) in (Cause.LOGIN, Cause.RIGHTS):
-            raise _NoAnswer(told, refused=True) from error
-        raise _NoAnswer(told, final=cause_of(error) is Cause.INVALID) from error
+            raise _NoAnswer(reason, refused=True) from error
+        raise _NoAnswer(reason, final=cause_of(error) is Cause.INVALID) from error
     except HTTPError as error:
         slow = isinstance(error, ReadTimeoutError)
         raise _NoAnswer(str(error), slow=slow, unreached=not slow) from error

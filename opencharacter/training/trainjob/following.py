@@ -74,7 +74,7 @@ class _Following:
         """The furthest that training has come."""
         self._starved: dict[int, tuple[tuple[str, int], int]] = {}
         """By node: the run whose memory ran out, and the step."""
-        self._told: str | None = None
+        self._reported_state: str | None = None
         self._looks_without_pods = 0
 
     @property
@@ -107,7 +107,7 @@ class _Following:
             return True
         self._note_absent(pods, suspended=is_suspended(job))
         self._refuse_losses(job)
-        self._tell_holdup(job, pods)
+        self._report_holdup(job, pods)
         return False
 
     def listen(self) -> bool:
@@ -140,7 +140,7 @@ class _Following:
         if run.key in self._heard:
             return
         if run.node in self._runs:
-            self._tell(run, f"runs again (restart {run.restarts})" if run.restarts else "runs in its place")
+            self._report(run, f"runs again (restart {run.restarts})" if run.restarts else "runs in its place")
         else:
             self._kept.mark(run.node, f"{run.name} runs")
         self._heard[run.key] = EventReader(show=False)
@@ -151,22 +151,22 @@ class _Following:
         if end.run.key in self._ends:
             return
         self._ends[end.run.key] = end
-        self._tell(end.run, f"ended: {end.reason}")
+        self._report(end.run, f"ended: {end.reason}")
         if end.out_of_memory:
             limit = f", and its memory limit is {self._settings.memory}" if self._settings.memory else ""
             self._note_starved(end.run, f"{end.reason}{limit}", None)
 
     def _note_absent(self, pods: list[Pod], *, suspended: bool) -> None:
-        """A pod that is gone has been deleted, or its machine was lost; where nothing else tells, say so."""
+        """A pod that is gone has been deleted, or its machine was lost; report it where nothing else does."""
         runs = {pod["metadata"]["uid"]: last_run(pod) for pod in pods}
         for uid, run in self._listed.items():
             if uid not in runs and not suspended and run.key not in self._ends:
                 end = End(run, "its pod is gone: deleted, or its machine was lost", out_of_memory=False)
                 self._ends[run.key] = end
-                self._tell(run, f"ended: {end.reason}")
+                self._report(run, f"ended: {end.reason}")
         self._listed = runs
 
-    def _tell(self, run: Run, words: str) -> None:
+    def _report(self, run: Run, words: str) -> None:
         _log.warning("%s %s", run.name, words)
         self._kept.mark(run.node, f"{run.name} {words}")
 
@@ -196,12 +196,12 @@ class _Following:
                 )
             )
 
-    def _tell_holdup(self, job: Job, pods: list[Pod]) -> None:
+    def _report_holdup(self, job: Job, pods: list[Pod]) -> None:
         """Say what the job waits for, once."""
         state = self._waits_for(job, pods)
-        if state and state != self._told:
+        if state and state != self._reported_state:
             _log.warning("%s: %s", self._title, state)
-        self._told = state
+        self._reported_state = state
 
     def _waits_for(self, job: Job, pods: list[Pod]) -> str | None:
         if is_suspended(job):

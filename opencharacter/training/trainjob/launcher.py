@@ -52,7 +52,7 @@ class Owner:
         }
 
     def was_cancelled(self) -> bool:
-        """Whether the run was cancelled, now that this process is told to end. An evicted step will be retried."""
+        """Whether the run was cancelled, now that this process gets SIGTERM. An evicted step will be retried."""
         if self._workflow is None:
             return True
         now = self._api.workflow(self._workflow["metadata"]["name"])
@@ -82,7 +82,7 @@ def run_train_job(
 
     Raises the error that a worker named, otherwise `OpenCharacterError` with the end of a log, if the job fails;
     `UserError` if the cluster refuses it, or if memory runs out again and again. The job is deleted when this process
-    is interrupted, and when it is told to end because the run was cancelled; an evicted step leaves it to the step's
+    is interrupted, and when it gets SIGTERM because the run was cancelled; an evicted step leaves it to the step's
     next attempt.
     """
     with cluster_client("sft") as connection:

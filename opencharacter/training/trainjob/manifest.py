@@ -156,7 +156,7 @@ def _patch(settings: TrainJobSettings) -> dict[str, Any]:
 
 
 def _volumes(settings: TrainJobSettings) -> dict[str, dict[str, Any]]:
-    """Mount path to volume: all that may be written on the read-only root file system, and the prompts."""
+    """Mount path to volume: everything that may be written on the read-only root file system, and the prompts."""
     volumes: dict[str, dict[str, Any]] = {
         "/tmp": {"name": "tmp", "emptyDir": {}},
         WORK_FOLDER: {"name": "work"} | _work_volume(settings),

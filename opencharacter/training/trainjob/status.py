@@ -111,7 +111,7 @@ def holdup(pods: Iterable[Pod]) -> str | None:
 
 
 def bad_ends(pods: Iterable[Pod]) -> list[End]:
-    """The runs that ended badly, as far as the pods still tell: of each, the one before and the last."""
+    """The runs that ended badly, as far as the pods still show: of each, the one before and the last."""
     found = []
     for pod in pods:
         run, container = _run(pod), _container(pod)

@@ -82,7 +82,7 @@ def end_of_turn(tokenizer: Any) -> int:
             return learned[0][-1]
     raise UserError(
         "the base model's chat template can't be trained on responses only: its answers don't end in one special token,"
-        f" or can't be told from the rest; it renders {tokenizer.decode(ids)!r}",
+        f" or can't be separated from the rest; it renders {tokenizer.decode(ids)!r}",
         hint="give the base model a chat template whose assistant turns end in a special end-of-turn token",
     )
 

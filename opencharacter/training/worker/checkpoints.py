@@ -35,7 +35,7 @@ def checkpoint_name(step: int) -> str:
 
 
 def step_of(name: str) -> int | None:
-    """The optimiser step of a checkpoint's folder, none if it is no such folder."""
+    """The optimizer step of a checkpoint's folder, none for another folder."""
     match = _NAME.fullmatch(name)
     return int(match.group(1)) if match else None
 
@@ -115,21 +115,21 @@ def select_resume_checkpoint(
         for step in steps_among(checkpoints.names()):
             if newest is None or step > newest:
                 checkpoints.remove(checkpoint_name(step))
-    gather(set())  # nobody reads on before all have it
+    gather(set())  # wait until every node has it
     if keep:
         check_layout(keep, layout)
     return keep
 
 
-def gather_in_group(mine: set[int]) -> list[set[int]]:
+def gather_in_group(steps: set[int]) -> list[set[int]]:
     """`Gather` over torch's process group, or of this process alone where there is none."""
     import torch.distributed
 
     if not torch.distributed.is_initialized():
-        return [mine]
-    found: list[set[int]] = [set()] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(found, mine)
-    return found
+        return [steps]
+    gathered: list[set[int]] = [set()] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(gathered, steps)
+    return gathered
 
 
 class Uploader:
@@ -142,7 +142,7 @@ class Uploader:
         self._failure: Exception | None = None
 
     def start(self, checkpoint: Path, *, drop_before: int) -> None:
-        """Push a complete checkpoint, after dropping those of steps before `drop_before`, which nobody needs."""
+        """Push a complete checkpoint, after removing those of steps before `drop_before`."""
         self._thread = threading.Thread(target=self._push, args=(checkpoint.name, drop_before), name="upload")
         self._thread.start()
 

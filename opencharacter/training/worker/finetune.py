@@ -39,7 +39,7 @@ def finetune(job: Job) -> None:
         os.environ["DS_ACCELERATOR"] = "cpu"
     precision = Precision.choose(job.config, on_cpu=on_cpu)
     settings = trainer_settings(job, precision, on_cpu=on_cpu)
-    # `accelerate launch` has been seen to start fewer processes than it was asked for, without a word.
+    # `accelerate launch` can silently start fewer processes than requested.
     if settings.world_size != job.config.processes:
         raise OpenCharacterError(
             f"training started as {settings.world_size} process(es), not as the {job.config.processes} of its settings"

@@ -24,7 +24,7 @@ class Precision(NamedTuple):
 
     @classmethod
     def choose(cls, config: SftConfig, *, on_cpu: bool) -> "Precision":
-        """float32 on CPU; else bfloat16 as configured, with float32 master weights for all that is trained.
+        """float32 on CPU; else bfloat16 as configured, with float32 master weights for everything that is trained.
 
         The master weights are DeepSpeed's under ZeRO, the adapter's own under LoRA, otherwise the model's.
         """
@@ -65,7 +65,7 @@ def trainer_settings(job: Job, precision: Precision, *, on_cpu: bool) -> "trl.SF
         save_steps=config.save_steps,
         logging_steps=config.logging_steps,
         logging_first_step=True,
-        # Without a common disk, each node's checkpoint has to hold all that its own processes read.
+        # Without a common disk, each node's checkpoint has to hold everything that its own processes read.
         save_on_each_node=job.nodes.count > 1,
         disable_tqdm=True,
         report_to="none",
