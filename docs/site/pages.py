@@ -84,7 +84,7 @@ def run_configuration() -> str:
     return _keys_page(
         "Run configuration",
         "Every key of a run's YAML. `opencharacter config schema` prints the same as JSON schema, and"
-        " `opencharacter config show --preset demo` a whole file to start from.",
+        " `opencharacter config show demo` a whole file to start from.",
         RunConfig.model_json_schema(),
     )
 
