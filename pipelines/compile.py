@@ -12,6 +12,7 @@ from opencharacter.cluster.spec import Cluster
 from opencharacter.cluster.steps import resolve_steps
 from opencharacter.config.run import RunConfig
 from opencharacter.errors import UserError
+from opencharacter.hashing import digest
 from opencharacter.pipelines.dag import build_pipeline
 from opencharacter.planning.capacity import check_training_memory
 from opencharacter.templates import overridden_prompts
@@ -20,18 +21,26 @@ _OBJECT_PREFIX = re.compile(r"s3://[A-Za-z0-9._-]{1,255}(/.*)?")
 
 
 def compile_pipeline(
-    config: RunConfig, target: Path, *, workspace: str | None = None, cluster: Cluster | None = None
+    config: RunConfig,
+    target: Path,
+    *,
+    workspace: str | None = None,
+    cluster: Cluster | None = None,
+    kubernetes: bool = False,
 ) -> Path:
     """Write the IR of a run to `target` (.yaml or .json). `workspace` becomes the parameter's default.
 
-    With a `cluster` the file holds each step's images, resources and platform settings, too. Raises `UserError` for
-    another ending, a workspace that no pod reaches, a run that cannot work on that cluster, or overridden prompts for
-    which it has no ConfigMap.
+    With a `cluster` the file holds each step's images, resources and platform settings, too. With `kubernetes` it
+    holds the objects Pipeline and PipelineVersion instead, for a Kubeflow Pipelines that keeps pipelines in Kubernetes.
+    Raises `UserError` for another ending, a workspace that no pod reaches, a run that cannot work on that cluster, or
+    overridden prompts for which it has no ConfigMap.
     """
     from kfp import compiler
 
     if target.suffix not in (".yaml", ".yml", ".json"):
         raise UserError(f"{target}: expected a name that ends in .yaml or .json")
+    if kubernetes and target.suffix == ".json":
+        raise UserError(f"{target}: Kubernetes objects are written as YAML; expected a name that ends in .yaml")
     if workspace:
         check_workspace(workspace)
     if cluster:
@@ -40,9 +49,29 @@ def compile_pipeline(
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
         draft = Path(scratch) / target.name
-        compiler.Compiler().compile(build_pipeline(config, cluster), str(draft), pipeline_parameters=parameters)
+        pipeline = build_pipeline(config, cluster)
+        compiler.Compiler().compile(pipeline, str(draft), pipeline_parameters=parameters)
+        if kubernetes:
+            options = compiler.KubernetesManifestOptions(
+                pipeline_version_name=_version_name(draft),
+                namespace=cluster.namespace if cluster else None,
+                include_pipeline_manifest=True,
+            )
+            compiler.Compiler().compile(
+                pipeline,
+                str(draft),
+                pipeline_parameters=parameters,
+                kubernetes_manifest_options=options,
+                kubernetes_manifest_format=True,
+            )
         draft.replace(target)
     return target
+
+
+def _version_name(ir: Path) -> str:
+    """A name that follows from the content: Kubeflow Pipelines refuses to change a version's specification."""
+    documents = list(yaml.safe_load_all(ir.read_text(encoding="utf-8")))
+    return f"{documents[0]['pipelineInfo']['name']}-{digest(documents)[:8]}"
 
 
 def check_workspace(workspace: str) -> None:

@@ -48,6 +48,9 @@ def compile_(
     workspace: Annotated[
         str | None, typer.Option(help="Default of the parameter `workspace`: an object store prefix.")
     ] = None,
+    kubernetes: Annotated[
+        bool, typer.Option("--kubernetes", help="Write Pipeline and PipelineVersion objects, for GitOps (.yaml).")
+    ] = False,
 ) -> None:
     """Compile a run to the intermediate representation that Kubeflow Pipelines executes.
 
@@ -58,7 +61,7 @@ def compile_(
 
     loaded = load_run_config(config, preset=preset, overrides=overrides or ())
     placed = chosen_cluster(cluster, cluster_overrides)
-    typer.echo(f"wrote {compile_pipeline(loaded, output, workspace=workspace, cluster=placed)}")
+    typer.echo(f"wrote {compile_pipeline(loaded, output, workspace=workspace, cluster=placed, kubernetes=kubernetes)}")
     if placed:
         show_notes(loaded, placed)
 

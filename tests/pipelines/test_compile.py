@@ -1,11 +1,15 @@
 """The compiled pipeline: all stages, for every recipe, and the same wherever it is to run."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from support.crds import crd_faults
 
 from opencharacter.cluster.images import image_reference
+from opencharacter.cluster.loading import load_cluster
 from opencharacter.config.loading import load_run_config, presets
 from opencharacter.errors import UserError
 from opencharacter.pipelines.compile import compile_pipeline, read_ir
@@ -84,4 +88,40 @@ def test_steps_carry_images_of_one_place_and_no_shell_of_their_own(tmp_path: Pat
 def test_a_wrong_ending_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"ends in \.yaml or \.json"):
         compile_pipeline(load_run_config(preset="demo"), tmp_path / "pipeline.txt")
+    assert list(tmp_path.iterdir()) == []
+
+
+def objects(tmp_path: Path, name: str, **settings: Any) -> list[dict[str, Any]]:
+    config = load_run_config(preset="demo", overrides=settings.pop("overrides", ()))
+    target = compile_pipeline(config, tmp_path / name, kubernetes=True, **settings)
+    return list(yaml.safe_load_all(target.read_text(encoding="utf-8")))
+
+
+def test_kubernetes_objects_fit_kfp_s_own_definitions(tmp_path: Path) -> None:
+    cluster = load_cluster("cpu", overrides=["namespace=team-a"])
+    pipeline, version = objects(tmp_path, "objects.yaml", cluster=cluster, workspace="s3://models/demo")
+    assert [pipeline["kind"], version["kind"]] == ["Pipeline", "PipelineVersion"]
+    assert pipeline["metadata"] == {"name": "opencharacter-demo", "namespace": "team-a"}
+    assert version["metadata"]["namespace"] == "team-a"
+    assert version["spec"]["pipelineName"] == "opencharacter-demo"
+    ir = compile_pipeline(
+        load_run_config(preset="demo"), tmp_path / "ir.yaml", cluster=cluster, workspace="s3://models/demo"
+    )
+    spec, platforms = yaml.safe_load_all(ir.read_text(encoding="utf-8"))
+    assert version["spec"]["pipelineSpec"] == spec
+    assert version["spec"]["platformSpec"] == platforms
+    assert [crd_faults(pipeline), crd_faults(version)] == [[], []]
+
+
+def test_a_version_is_named_by_its_content(tmp_path: Path) -> None:
+    first, same, other = (
+        objects(tmp_path, "objects.yaml", overrides=[f"seed={seed}"])[1]["metadata"]["name"] for seed in (1, 1, 2)
+    )
+    assert first == same != other
+    assert re.fullmatch(r"opencharacter-demo-[0-9a-f]{8}", first)
+
+
+def test_kubernetes_objects_are_not_written_as_json(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"ends in \.yaml$"):
+        objects(tmp_path, "objects.json")
     assert list(tmp_path.iterdir()) == []
