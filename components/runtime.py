@@ -122,11 +122,10 @@ class Step:
 
     def log_metrics(self, values: Mapping[str, object], artifact: Any) -> None:
         """Log the finite numbers among `values` on a `dsl.Metrics` output, so that KFP can compare runs by them."""
-        numbers = {name: value for name, value in values.items() if type(value) in (int, float)}
-        for name, number in numbers.items():
-            if math.isfinite(number):
-                _refuse_changeable(name, number)
-                artifact.log_metric(name, float(number))
+        for name, value in values.items():
+            if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+                _refuse_changeable(name, value)
+                artifact.log_metric(name, float(value))
 
     def publish_version(self, version: "RegisteredModel", artifact: Any) -> None:
         """Point an output artifact at a registered version's weights; `version` reads all of it back."""
