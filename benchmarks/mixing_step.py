@@ -20,7 +20,8 @@ from opencharacter.characters import CharacterProfile, Provenance
 from opencharacter.hashing import digest
 from opencharacter.mixing import MixConfig, mix
 from opencharacter.records import DialogueRow, Turn
-from opencharacter.storage import Artifact, Workspace, write_jsonl
+from opencharacter.storage import Artifact, Workspace
+from opencharacter.storage.kinds import CHARACTERS, DIALOGUES
 
 _ROWS_PER_CHARACTER = 15
 _CHARACTERS_PER_SESSION = 3
@@ -80,9 +81,9 @@ def make_inputs(workspace: Workspace, rows: int) -> tuple[Artifact, Artifact]:
             )
 
     with workspace.create("characters", "c") as made:
-        write_jsonl(made.path / "characters.jsonl.zst", profiles)
+        CHARACTERS.write(made.path, profiles)
     with workspace.create("dialogues", "d") as played:
-        write_jsonl(played.path / "dialogues.jsonl.zst", dialogues())
+        DIALOGUES.write(played.path, dialogues())
     return made.committed(), played.committed()
 
 

@@ -15,9 +15,10 @@ from opencharacter.engines import localize_model, stop_servers
 from opencharacter.generation.replies import Unusable, whole_sentences
 from opencharacter.pipelines.local import SERVERS_FOLDER, local_services, run_pipeline
 from opencharacter.registry import RegisteredModel, resolve
-from opencharacter.reporting import REPORT_FILE, ModelAnswer, ReportInputs, ServedAnswer, make_report
+from opencharacter.reporting import ModelAnswer, ReportInputs, ServedAnswer, make_report
 from opencharacter.reporting.coherence import MAX_REPEATED, MAX_UNREADABLE, find_fault
 from opencharacter.serving import Conversation, serve
+from opencharacter.storage.kinds import REPORT
 from opencharacter.storage.workspace import Workspace
 
 MAX_DRAWS = 3
@@ -73,7 +74,7 @@ def run_demo(
             notes=_notes(config),
         )
     report = make_report(run.model_copy(update={"served": served}), workspace=Workspace(workdir / "workspace"))
-    return DemoResult(served, model, alias, report.file(REPORT_FILE))
+    return DemoResult(served, model, alias, REPORT.path(report))
 
 
 def _ask_served(

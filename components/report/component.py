@@ -48,7 +48,8 @@ def report(
         report: The page.
     """
     from opencharacter.components.runtime import Step
-    from opencharacter.reporting import REPORT_FILE, ReportInputs, make_report
+    from opencharacter.reporting import ReportInputs, make_report
+    from opencharacter.storage.kinds import REPORT
 
     with Step("report", workspace, run) as step:
         inputs = ReportInputs(
@@ -65,4 +66,4 @@ def report(
             decision=decision,
             registered=step.version(registered).model_dump(mode="json"),
         )
-        step.publish(make_report(inputs, workspace=step.workspace), report, page=REPORT_FILE)
+        step.publish(make_report(inputs, workspace=step.workspace), report, page=REPORT.name)

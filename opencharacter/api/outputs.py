@@ -1,23 +1,21 @@
 """Looking at what a workspace holds: rows, tables and pages of every output."""
 
 import itertools
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
-
-from pydantic import BaseModel
 
 from opencharacter import html
 from opencharacter.api.boundary import public
 from opencharacter.characters.profile import CharacterProfile
 from opencharacter.errors import UserError
-from opencharacter.records.evaluation import ScoreRow, Summary
+from opencharacter.records.evaluation import ScoreRow
 from opencharacter.records.models import DialogueRow, Persona, Session, TrainingRow
 from opencharacter.records.training import LossPoint
 from opencharacter.storage import workspace as storage
 from opencharacter.storage.artifacts import Artifact
 from opencharacter.storage.jsonl import read_models
+from opencharacter.storage.kinds import KINDS, REPORT, STATISTICS, SUMMARY, WEIGHTS
 
 if TYPE_CHECKING:
     import pandas
@@ -229,32 +227,17 @@ def model_folder(model: Output[Any] | Artifact) -> Path:
         raise UserError(
             f"expected a trained model, not {artifact.kind}", hint="give what `train` returned, or a folder"
         )
-    return artifact.path / "model"
+    return artifact.path / WEIGHTS
 
 
-def _cells() -> list[str]:
-    from opencharacter.evaluation.questions import CELLS
-
-    return [f"{cell}.jsonl.zst" for cell in CELLS]
-
-
-_TABLES: dict[str, tuple[Callable[[], list[str]], type[BaseModel]]] = {
-    "personas": (lambda: ["personas.jsonl.zst"], Persona),
-    "sessions": (lambda: ["sessions.jsonl.zst"], Session),
-    "characters": (lambda: ["characters.jsonl.zst"], CharacterProfile),
-    "dialogues": (lambda: ["dialogues.jsonl.zst"], DialogueRow),
-    "mixture": (_cells, TrainingRow),
-    "model": (lambda: ["loss.jsonl"], LossPoint),
-    "evaluation": (lambda: ["rows.jsonl.zst"], ScoreRow),
-}
+_TABLES = [name for name, kind in KINDS.items() if kind.rows]
 
 
 def _tables(artifact: Artifact) -> tuple[list[Path], type[Any]]:
     if artifact.kind not in _TABLES:
         raise UserError(f"an output of kind {artifact.kind} holds no rows", hint="display it, or look into its `path`")
-    names, model = _TABLES[artifact.kind]
-    files = [artifact.file(name) for name in names()]
-    return [file for file in files if file.is_file()], model
+    files = KINDS[artifact.kind].rows
+    return [file.path(artifact) for file in files if file.exists(artifact)], files[0].model
 
 
 def _committed_at(artifact: Artifact) -> float:
@@ -281,12 +264,10 @@ def _shown(row: Any) -> str:
 
 
 def _mixture_page(artifact: Artifact) -> str:
-    cells = json.loads(artifact.file("statistics.json").read_text(encoding="utf-8")).get("cells", {})
     rows = [
-        (cell.replace("_", " "), *(figures.get(name) for name in ("rows", "characters", "sessions")),
-         figures.get("tokens", {}).get("total"))
-        for cell, figures in cells.items()
-    ]  # fmt: skip
+        (cell.replace("_", " "), figures.rows, figures.characters, figures.sessions, figures.tokens.total)
+        for cell, figures in STATISTICS.read(artifact).cells.items()
+    ]
     table = html.table(["cell", "rows", "characters", "sessions", "tokens"], rows)
     rows_shown: Output[TrainingRow] = Output(artifact)
     return _heading(artifact, table) + "".join(_shown(row) for row in rows_shown.rows(limit=2))
@@ -301,7 +282,7 @@ def _model_page(artifact: Artifact) -> str:
 
 
 def _evaluation_page(artifact: Artifact) -> str:
-    summary = Summary.model_validate_json(artifact.file("summary.json").read_bytes())
+    summary = SUMMARY.read(artifact)
     rows = [
         (score.metric.replace("_", " "), score.cell.replace("_", " "), score.model, score.n, score.mean, score.low,
          score.high)
@@ -312,7 +293,7 @@ def _evaluation_page(artifact: Artifact) -> str:
 
 
 def _report_page(artifact: Artifact) -> str:
-    return html.page(artifact.file("report.html").read_text(encoding="utf-8"))
+    return html.page(REPORT.read(artifact))
 
 
 _PAGES: dict[str, Callable[[Artifact], str]] = {

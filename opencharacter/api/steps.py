@@ -21,6 +21,7 @@ from opencharacter.records.models import DialogueRow, TrainingRow
 from opencharacter.records.training import LossPoint
 from opencharacter.storage.artifacts import Artifact
 from opencharacter.storage.jsonl import write_jsonl
+from opencharacter.storage.kinds import KINDS
 from opencharacter.storage.workspace import Workspace
 
 
@@ -188,6 +189,6 @@ def _as_artifact(kind: str, rows: Output[Any] | Artifact | Iterable[BaseModel], 
     if found := workspace.lookup(kind, key):
         return found
     with workspace.create(kind, key) as draft:
-        write_jsonl(draft.path / f"{kind}.jsonl.zst", listed)
+        write_jsonl(draft.path / KINDS[kind].rows[0].name, listed)
         draft.counts = {"ok": len(listed)}
     return draft.committed()

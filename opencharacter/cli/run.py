@@ -44,6 +44,7 @@ def run_and_tell(
     from opencharacter.config.loading import load_run_config
     from opencharacter.pipelines.local import run_local
     from opencharacter.reporting import ReportInputs
+    from opencharacter.storage.kinds import REPORT
 
     loaded = load_run_config(config, preset=preset, overrides=overrides or ())
     with RunDisplay() as display:
@@ -51,7 +52,7 @@ def run_and_tell(
     typer.echo()
     for line in outcome(ReportInputs.model_validate(ref.stats["run"])):
         typer.echo(line)
-    typer.echo(f"report: {ref.file('report.html')}")
+    typer.echo(f"report: {REPORT.path(ref)}")
 
 
 def outcome(run: "ReportInputs") -> Iterator[str]:
@@ -71,9 +72,10 @@ def report(workdir: Workdir = DEFAULT_WORKDIR) -> None:
     Example: opencharacter report --workdir work/mine
     """
     from opencharacter.errors import UserError
+    from opencharacter.storage.kinds import REPORT
     from opencharacter.storage.workspace import Workspace
 
     found = Workspace(workdir / "workspace").list("report") if workdir.is_dir() else []
     if not found:
         raise UserError(f"{workdir}: no report there", hint=f"make one: opencharacter run --workdir {workdir} …")
-    typer.echo(max((ref.path / "report.html" for ref in found), key=lambda path: path.stat().st_mtime))
+    typer.echo(max((REPORT.path(artifact) for artifact in found), key=lambda path: path.stat().st_mtime))

@@ -18,7 +18,7 @@ from opencharacter.evaluation.summary import summarise
 from opencharacter.hashing import digest, tree_digest
 from opencharacter.library import fingerprint
 from opencharacter.records.evaluation import Role, is_final
-from opencharacter.storage.jsonl import write_jsonl
+from opencharacter.storage.kinds import ANSWERS, SCORES, SMOKE_QUESTION, SUMMARY
 from opencharacter.storage.rowstore import open_rows
 from opencharacter.storage.workspace import Artifact, ArtifactDraft, Workspace
 from opencharacter.system.event_loop import run_coroutine
@@ -72,9 +72,7 @@ def evaluate(
     with workspace.create("evaluation", key) as draft:
         _write(draft, measured, weights)
         if (smoke_question := pick_smoke_question(questions)) is not None:
-            (draft.path / "smoke_question.json").write_text(
-                json.dumps(smoke_question, ensure_ascii=False), encoding="utf-8"
-            )
+            SMOKE_QUESTION.write(draft.path, json.dumps(smoke_question, ensure_ascii=False))
         draft.counts |= {"questions": len(questions)} | Counter(row.status for row in measured.rows)
         draft.stats |= {"wall_s": round(time.monotonic() - began, 3), "usage": measured.usage.model_dump()}
     return draft.committed()
@@ -113,7 +111,6 @@ async def _score_all(
 
 
 def _write(draft: ArtifactDraft, measured: ScorerResult, weights: Mapping[Role, str]) -> None:
-    write_jsonl(draft.path / "rows.jsonl.zst", measured.rows)
-    write_jsonl(draft.path / "answers.jsonl.zst", measured.answers)
-    summary = summarise(measured.rows, weights)
-    (draft.path / "summary.json").write_text(summary.model_dump_json(indent=2), encoding="utf-8")
+    SCORES.write(draft.path, measured.rows)
+    ANSWERS.write(draft.path, measured.answers)
+    SUMMARY.write(draft.path, summarise(measured.rows, weights))

@@ -5,9 +5,9 @@ from typing import Literal, get_args
 
 from opencharacter.evaluation.evaluation_config import Dimension, GateConfig
 from opencharacter.evaluation.summary import bootstrap, paired
-from opencharacter.records.evaluation import GateDecision, ScoreRow, Summary
+from opencharacter.records.evaluation import GateDecision
 from opencharacter.records.models import HELD_OUT_CELLS
-from opencharacter.storage.jsonl import read_models
+from opencharacter.storage.kinds import SCORES, SUMMARY
 from opencharacter.storage.workspace import Artifact
 
 _JUDGED = get_args(Dimension)
@@ -21,7 +21,7 @@ def gate(config: GateConfig, evaluation: Artifact) -> GateDecision:
     `min_questions`. If its weights are the champion's it passes without a comparison, since there is nothing to
     change, so that a repeated run ends as the first one did.
     """
-    models = Summary.model_validate_json(evaluation.file("summary.json").read_bytes()).models
+    models = SUMMARY.read(evaluation).models
     challenger, champion = models["challenger"], models.get("champion")
     against: Literal["base", "champion"] = "base" if champion is None else "champion"
     decide = partial(
@@ -35,7 +35,7 @@ def gate(config: GateConfig, evaluation: Artifact) -> GateDecision:
     if challenger == champion:
         return decide(passed=True, n=0, reason="the challenger is the champion already")
     metrics = _JUDGED if config.metric == "judge" else (config.metric,)
-    rows = read_models(evaluation.file("rows.jsonl.zst"), ScoreRow)
+    rows = SCORES.read(evaluation)
     held_out = [row for row in rows if row.metric in metrics and row.cell in HELD_OUT_CELLS]
     differences = paired(held_out, challenger, models[against])
     estimate = bootstrap(differences, confidence=config.confidence, resamples=config.resamples)

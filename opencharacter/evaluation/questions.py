@@ -12,6 +12,8 @@ from opencharacter.evaluation.evaluation_config import EvaluateConfig
 from opencharacter.hashing import digest, seed64
 from opencharacter.records.models import HELD_OUT_CELLS, Cell, TrainingRow, Turn
 from opencharacter.storage.jsonl import read_models
+from opencharacter.storage.kinds import CELLS as MIXTURE_CELLS
+from opencharacter.storage.kinds import CHARACTERS
 from opencharacter.storage.workspace import Artifact
 
 CELLS: tuple[Cell, ...] = ("train", *HELD_OUT_CELLS)
@@ -55,13 +57,13 @@ def pick_questions(config: EvaluateConfig, mixture: Artifact, seed: int) -> list
     Raises `UserError` if the mixture has no rows at all, or was rendered with another system prompt template.
     """
     limits = dict.fromkeys(HELD_OUT_CELLS, config.rows_per_cell) | {"train": config.train_rows}
-    profiles = {profile.id: profile for profile in read_models(mixture.file("characters.jsonl.zst"), CharacterProfile)}
+    profiles = {profile.id: profile for profile in CHARACTERS.read(mixture)}
     questions: list[Question] = []
     for side in _SIDES:
         picked: list[TrainingRow] = []
         present: set[str] = set()
         for cell in side:
-            picked += _sample(mixture.file(f"{cell}.jsonl.zst"), limits[cell], seed, present)
+            picked += _sample(mixture.file(MIXTURE_CELLS[cell].name), limits[cell], seed, present)
         pool = sorted(present)
         questions += [_question(row, profiles, pool, seed) for row in picked]
     if not questions:

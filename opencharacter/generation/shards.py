@@ -15,6 +15,7 @@ from opencharacter.generation.rows import OK, RowOutcome, RowPolicy, RowsReport,
 from opencharacter.hashing import digest
 from opencharacter.records.models import Usage
 from opencharacter.storage.jsonl import write_jsonl
+from opencharacter.storage.kinds import KINDS, REJECTED
 from opencharacter.storage.rowfiles import RowFiles
 from opencharacter.storage.rowstore import BUCKETS, open_rows, read_rows
 from opencharacter.storage.workspace import Artifact, ArtifactDraft, Workspace
@@ -114,7 +115,7 @@ def collect(
     build: Callable[[str, Item, RowOutcome], BaseModel | dict[str, Any]],
     policy: RowPolicy,
 ) -> None:
-    """Write the rows of `items` (by row id, in this order) into `<what>.jsonl.zst`, and `rejected.jsonl`.
+    """Write the rows of `items` (by row id, in this order) into the file of the kind `what`, and `rejected.jsonl`.
 
     `build` makes the output row of an item's outcome, good or rejected. Raises `OpenCharacterError` if rows are
     missing, or too many were rejected.
@@ -143,9 +144,10 @@ def collect(
             else:
                 rejected.append(row)
 
-    write_jsonl(draft.path / f"{what}.jsonl.zst", good_rows())
+    (file,) = KINDS[what].rows
+    file.write(draft.path, good_rows())
     policy.check(what, outcomes)
-    write_jsonl(draft.path / "rejected.jsonl", rejected)
+    write_jsonl(draft.path / REJECTED.name, rejected)
     draft.counts = {OK: outcomes[OK], "rejected": len(rejected)}
     draft.stats = {
         "wall_s": round(time.monotonic() - started, 3),

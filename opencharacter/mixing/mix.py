@@ -1,7 +1,6 @@
 """The mix step: dialogues and general instructions in, a training set and the held-out cells of its split grid out."""
 
 import functools
-import json
 import logging
 import time
 from collections import Counter
@@ -17,7 +16,9 @@ from opencharacter.mixing.general import GeneralSet, read_general
 from opencharacter.mixing.lengths import TokenCounter, tokenizer_digest
 from opencharacter.mixing.mix_config import MixConfig
 from opencharacter.mixing.statistics import Figures
+from opencharacter.records.mixture import MixtureStatistics
 from opencharacter.records.models import HELD_OUT_CELLS
+from opencharacter.storage.kinds import CARD, QUARANTINE, STATISTICS
 from opencharacter.storage.workspace import Artifact, Workspace
 from opencharacter.templates import load_template
 
@@ -60,7 +61,7 @@ def mix(
         instructions = read_general(
             general,
             dropped,
-            bad_rows=draft.path / "quarantine.jsonl",
+            bad_rows=draft.path / QUARANTINE.name,
             max_bad_share=config.max_bad_share,
             keep_file=functools.partial(workspace.quarantine, name=f"mixture-{key[:12]}.jsonl"),
         )
@@ -69,9 +70,8 @@ def mix(
         if not figures.cells["train"].rows:
             raise _nothing_to_train_on(+dropped)
         statistics = figures.dump(dropped=+dropped, warnings=_warnings(config, figures))
-        text = json.dumps(statistics, ensure_ascii=False, indent=2) + "\n"
-        (draft.path / "statistics.json").write_text(text, encoding="utf-8")
-        write_card(draft.path / "README.md", statistics, config, base_model=base_model)
+        STATISTICS.write(draft.path, MixtureStatistics.model_validate(statistics))
+        write_card(draft.path / CARD.name, statistics, config, base_model=base_model)
         draft.counts = {cell: of_cell.rows for cell, of_cell in figures.cells.items()}
         draft.counts |= {f"dropped_{reason}": rows for reason, rows in statistics["dropped"].items()}
         draft.stats = {key: statistics[key] for key in ("licences", "warnings")}

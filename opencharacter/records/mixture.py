@@ -49,9 +49,9 @@ class MixtureStatistics(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
 
-    cells: dict[Cell, CellStatistics]
-    duplicate_personas: int
-    dropped: dict[str, int] = Field(description="rows left out, by reason")
-    licences: dict[str, int] = Field(description="rows by licence that binds them")
-    sources: list[SourceStatistics]
-    warnings: list[str]
+    cells: dict[Cell, CellStatistics] = {}
+    duplicate_personas: int = 0
+    dropped: dict[str, int] = Field(default_factory=dict, description="rows left out, by reason")
+    licences: dict[str, int] = Field(default_factory=dict, description="rows by licence that binds them")
+    sources: list[SourceStatistics] = []
+    warnings: list[str] = []

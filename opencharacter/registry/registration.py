@@ -112,12 +112,11 @@ def _log_scores(client: "MlflowClient", run_id: str, evaluation: Artifact) -> No
 
     if client.get_run(run_id).data.tags.get(_EVALUATION_TAG) == evaluation.digest:
         return
-    summary = json.loads(evaluation.file(SUMMARY.name).read_text(encoding="utf-8"))
     now = time.time_ns() // 1_000_000
     scores = [
-        Metric(f"eval/{row['model']}/{row['cell']}/{row['metric']}", row["mean"], now, 0)
-        for row in summary["scores"]
-        if row["mean"] is not None
+        Metric(f"eval/{score.model}/{score.cell}/{score.metric}", score.mean, now, 0)
+        for score in SUMMARY.read(evaluation).scores
+        if score.mean is not None
     ]
     client.log_batch(run_id, metrics=scores)
     client.set_tag(run_id, _EVALUATION_TAG, evaluation.digest)

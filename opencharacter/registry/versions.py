@@ -8,6 +8,7 @@ from opencharacter.hashing import digest
 from opencharacter.records.registry import RegisteredModel
 from opencharacter.registry.client import is_missing, mlflow_client
 from opencharacter.registry.registered_model import CHAMPION, RegistryConfig, registered_model
+from opencharacter.storage.kinds import VERSION
 from opencharacter.storage.workspace import Artifact, Workspace
 
 if TYPE_CHECKING:
@@ -95,7 +96,6 @@ def _unknown_model(client: "MlflowClient", name: str) -> UserError:
 
 
 _KIND = "version"
-_FILE = "version.json"
 
 
 def keep_version(version: RegisteredModel, *, workspace: Workspace) -> Artifact:
@@ -104,7 +104,7 @@ def keep_version(version: RegisteredModel, *, workspace: Workspace) -> Artifact:
     if found := workspace.lookup(_KIND, key):
         return found
     with workspace.create(_KIND, key) as draft:
-        (draft.path / _FILE).write_text(version.model_dump_json(indent=2), encoding="utf-8")
+        VERSION.write(draft.path, version)
     return draft.committed()
 
 
@@ -116,4 +116,4 @@ def kept_version(key: str, *, workspace: Workspace) -> RegisteredModel:
             f"{workspace.uri}: the workspace does not hold the {_KIND} '{key}' that an earlier step wrote",
             hint="was the workspace deleted during the run? Run the pipeline again",
         )
-    return RegisteredModel.model_validate_json(found.file(_FILE).read_text(encoding="utf-8"))
+    return VERSION.read(found)

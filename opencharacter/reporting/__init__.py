@@ -1,11 +1,10 @@
 """The report of a run: one HTML file that needs no network."""
 
 from opencharacter.reporting.inputs import ModelAnswer, ReportInputs, ServedAnswer
-from opencharacter.reporting.report import REPORT_FILE, make_report, write_report
+from opencharacter.reporting.report import make_report, write_report
 from opencharacter.reporting.scores import describe_decision
 
 __all__ = [
-    "REPORT_FILE",
     "ModelAnswer",
     "ReportInputs",
     "ServedAnswer",

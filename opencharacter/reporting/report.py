@@ -24,7 +24,7 @@ from opencharacter.reporting.sections import (
     total_usage,
     training_view,
 )
-from opencharacter.storage.kinds import CHARACTERS
+from opencharacter.storage.kinds import CHARACTERS, REPORT
 from opencharacter.storage.workspace import Artifact, Workspace
 
 _CHARACTERS_SHOWN = 48
@@ -114,9 +114,6 @@ def _facts(run: ReportInputs, stages: list[Stage]) -> list[tuple[str, str]]:
     return [(label, value) for label, value in facts if value is not None]
 
 
-REPORT_FILE = "report.html"
-
-
 def make_report(run: ReportInputs, *, workspace: Workspace) -> Artifact:
     """Write the report of a run (kind `report`, file `report.html`); its stats hold the inputs, under `run`."""
     inputs = run.model_dump(mode="json")
@@ -124,6 +121,6 @@ def make_report(run: ReportInputs, *, workspace: Workspace) -> Artifact:
     if found := workspace.lookup("report", key):
         return found
     with workspace.create("report", key) as draft:
-        write_report(run, draft.path / REPORT_FILE)
+        write_report(run, draft.path / REPORT.name)
         draft.stats = {"run": inputs}
     return draft.committed()

@@ -11,9 +11,8 @@ from opencharacter.library import fingerprint
 from opencharacter.serving.deploy_config import DeployConfig
 from opencharacter.serving.manifest import DeployableModel, deployment_manifest
 from opencharacter.serving.rollout import roll_out
+from opencharacter.storage.kinds import SERVICE
 from opencharacter.storage.workspace import Artifact, Workspace
-
-MANIFEST_FILE = "inferenceservice.yaml"
 
 _log = logging.getLogger(__name__)
 
@@ -37,8 +36,7 @@ def _write(manifest: dict[str, Any], workspace: Workspace) -> Artifact:
         return found
     started = time.monotonic()
     with workspace.create("deployment", key) as draft:
-        text = yaml.safe_dump(manifest, sort_keys=False, allow_unicode=True)
-        (draft.path / MANIFEST_FILE).write_text(text, encoding="utf-8")
+        SERVICE.write(draft.path, yaml.safe_dump(manifest, sort_keys=False, allow_unicode=True))
         draft.stats = {"service": manifest["metadata"]["name"], "wall_s": round(time.monotonic() - started, 3)}
     ref = workspace.lookup("deployment", key)
     assert ref is not None

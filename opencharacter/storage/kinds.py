@@ -1,10 +1,9 @@
 """The kinds of output: the files that each one holds, and the model of what is in them.
 
 Steps use the files below: `CHARACTERS.write(draft.path, profiles)`, `CHARACTERS.read(artifact)`. Names and models of
-files are in this module only. `KINDS` lists the files by kind, and `rows(artifact)` reads the rows of any output.
+files are in this module only. `KINDS` lists the files by kind.
 """
 
-import difflib
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -23,7 +22,6 @@ from opencharacter.records.rows import BadRow
 from opencharacter.records.training import Lineage, LossPoint
 from opencharacter.storage.artifacts import Artifact
 from opencharacter.storage.jsonl import read_jsonl, read_models, write_jsonl
-from opencharacter.storage.workspace import Workspace
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -153,25 +151,12 @@ REPORT = TextFile("report.html")
 class Kind:
     """A kind of output.
 
-    `rows` are the files that hold its rows, which are read one after the other; empty for a kind without rows.
-    `files` are the other ones.
+    `rows` are the files that together hold its rows, all of one model; `files` are the other ones.
     """
 
     name: str
     rows: tuple[RowsFile[Any], ...] = ()
     files: tuple[OutputFile, ...] = ()
-
-    @property
-    def model(self) -> type[BaseModel] | None:
-        """The model of its rows."""
-        return self.rows[0].model if self.rows else None
-
-    def read(self, artifact: Artifact) -> Iterator[Any]:
-        """All rows of an output of this kind. Raises `UserError` if the kind has none, or a file is absent."""
-        if not self.rows:
-            known = ", ".join(kind.name for kind in KINDS.values() if kind.rows)
-            raise UserError(f"{artifact.uri}: an output of kind {self.name} has no rows", hint=f"rows are in: {known}")
-        return (row for file in self.rows for row in file.read(artifact))
 
 
 KINDS: dict[str, Kind] = {
@@ -192,41 +177,3 @@ KINDS: dict[str, Kind] = {
     )
 }
 """Every kind of output by name. A kind that ends in `_rows` marks a finished shard; its rows are in the row store."""
-
-
-def kind_of(name: str) -> Kind:
-    """The kind of that name. Raises `UserError` naming the nearest one."""
-    if kind := KINDS.get(name):
-        return kind
-    nearest = difflib.get_close_matches(name, KINDS, n=1)
-    hint = f"did you mean '{nearest[0]}'?" if nearest else f"one of: {', '.join(KINDS)}"
-    raise UserError(f"unknown kind of output '{name}'", hint=hint)
-
-
-def rows(artifact: Artifact, file: str | None = None) -> Iterator[Any]:
-    """The rows of an output as their models: those of its kind, or of one of its files, such as `rejected.jsonl`.
-
-    Raises `UserError` if the kind has no rows or no such file of rows.
-    """
-    kind = kind_of(artifact.kind)
-    if file is None:
-        return kind.read(artifact)
-    tables = {each.name: each for each in (*kind.rows, *kind.files) if isinstance(each, RowsFile)}
-    if file not in tables:
-        raise UserError(f"{artifact.uri}: no file of rows '{file}'", hint=f"one of: {', '.join(tables) or 'none'}")
-    return tables[file].read(artifact)
-
-
-def open_output(workspace: Workspace, kind: str, key: str = "") -> Artifact:
-    """The workspace's output of a kind whose key begins with `key`.
-
-    Raises `UserError` if there is none, or more than one.
-    """
-    found = [each for each in workspace.list(kind_of(kind).name) if each.key.startswith(key)]
-    if len(found) == 1:
-        return found[0]
-    wanted = f"of kind {kind}" + (f" whose key begins with '{key}'" if key else "")
-    if not found:
-        raise UserError(f"{workspace.uri}: no output {wanted}")
-    keys = ", ".join(sorted(each.key[:12] for each in found))
-    raise UserError(f"{workspace.uri}: {len(found)} outputs {wanted}", hint=f"name one by its key: {keys}")

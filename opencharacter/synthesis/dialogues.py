@@ -12,7 +12,7 @@ from opencharacter.generation.shards import WHOLE, Shard, collect, make_shard
 from opencharacter.hashing import digest
 from opencharacter.library import fingerprint
 from opencharacter.records.models import DialogueRow, Session
-from opencharacter.storage.jsonl import read_models
+from opencharacter.storage.kinds import CHARACTERS, SESSIONS
 from opencharacter.storage.rowfiles import RowFiles
 from opencharacter.storage.workspace import Artifact, Workspace
 from opencharacter.synthesis.dialogue_tasks import DialogueMaker, DialogueStrategy, DialogueTask, TaskBuilder
@@ -168,11 +168,11 @@ async def _make_dialogue(
 
 
 def _characters(characters: Artifact) -> list[CharacterProfile]:
-    return list(read_models(characters.file("characters.jsonl.zst"), CharacterProfile))
+    return list(CHARACTERS.read(characters))
 
 
 def _sessions(sessions: Artifact) -> Iterator[Session]:
-    return read_models(sessions.file("sessions.jsonl.zst"), Session)
+    return SESSIONS.read(sessions)
 
 
 def _key(

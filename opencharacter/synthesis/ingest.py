@@ -11,7 +11,7 @@ from opencharacter.library import fingerprint
 from opencharacter.records import BadRow, Persona, Session, SessionReader, read_personas, read_sessions
 from opencharacter.sources.inputs import fetch, input_digest, source_name
 from opencharacter.sources.quarantine import Quarantine
-from opencharacter.storage.jsonl import write_jsonl
+from opencharacter.storage.kinds import PERSONAS, QUARANTINE, SESSIONS, RowsFile
 from opencharacter.storage.workspace import Artifact, ArtifactDraft, Workspace
 from opencharacter.synthesis.synthesis_config import Corpus, InputsConfig, PersonaSource
 
@@ -43,8 +43,8 @@ def ingest(config: InputsConfig, *, workspace: Workspace) -> Ingested:
     personas = [_persona_source(source) for source in config.personas]
     sessions = [_session_source(corpus) for corpus in config.corpora]
     return Ingested(
-        _read_into(workspace, "personas", personas, config.max_bad_share),
-        _read_into(workspace, "sessions", sessions, config.max_bad_share),
+        _read_into(workspace, "personas", PERSONAS, personas, config.max_bad_share),
+        _read_into(workspace, "sessions", SESSIONS, sessions, config.max_bad_share),
     )
 
 
@@ -81,7 +81,9 @@ def _session_source(corpus: Corpus) -> _Source:
     return _Source(corpus.name, path, settings, read)
 
 
-def _read_into(workspace: Workspace, kind: str, sources: Sequence[_Source], max_bad_share: float) -> Artifact:
+def _read_into(
+    workspace: Workspace, kind: str, file: RowsFile[Any], sources: Sequence[_Source], max_bad_share: float
+) -> Artifact:
     key = digest(
         {
             "step": f"ingest.{kind}",
@@ -92,7 +94,7 @@ def _read_into(workspace: Workspace, kind: str, sources: Sequence[_Source], max_
     )
 
     def write(draft: ArtifactDraft, quarantine: Quarantine) -> None:
-        write_jsonl(draft.path / f"{kind}.jsonl.zst", _rows(sources, draft, quarantine))
+        file.write(draft.path, _rows(sources, draft, quarantine))
 
     return ingest_rows(workspace, kind, key, write, max_bad_share=max_bad_share)
 
@@ -115,7 +117,7 @@ def ingest_rows(
     write: Callable[[ArtifactDraft, Quarantine], None],
     *,
     max_bad_share: float,
-    bad_rows: str = "quarantine.jsonl",
+    bad_rows: RowsFile[Any] = QUARANTINE,
 ) -> Artifact:
     """The output of `kind` and `key`; `write` makes it unless it exists.
 
@@ -128,7 +130,7 @@ def ingest_rows(
     started = time.monotonic()
     keep_file = functools.partial(workspace.quarantine, name=f"{kind}-{key[:12]}.jsonl")
     with workspace.create(kind, key) as draft:
-        with Quarantine(draft.path / bad_rows, max_bad_share=max_bad_share, keep_file=keep_file) as quarantine:
+        with Quarantine(draft.path / bad_rows.name, max_bad_share=max_bad_share, keep_file=keep_file) as quarantine:
             write(draft, quarantine)
         draft.counts |= quarantine.totals()
         draft.stats |= {

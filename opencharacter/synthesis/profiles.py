@@ -19,7 +19,7 @@ from opencharacter.generation.shards import WHOLE, Shard, collect, make_shard
 from opencharacter.hashing import digest
 from opencharacter.library import fingerprint
 from opencharacter.records.models import Persona
-from opencharacter.storage.jsonl import read_models
+from opencharacter.storage.kinds import PERSONAS
 from opencharacter.storage.rowfiles import RowFiles
 from opencharacter.storage.workspace import Artifact, Workspace
 from opencharacter.synthesis.synthesis_config import ProfilesConfig
@@ -262,7 +262,7 @@ def _check_content(attributes: dict[str, str], persona: Persona, prompt: Profile
 def _personas(personas: Artifact, prompt: ProfilePrompt, model: str, seed: int) -> dict[str, Persona]:
     """The personas by row id; of equal ones the first counts."""
     by_row: dict[str, Persona] = {}
-    for persona in read_models(personas.file("personas.jsonl.zst"), Persona):
+    for persona in PERSONAS.read(personas):
         by_row.setdefault(profile_row_id(persona, prompt, model, seed), persona)
     return by_row
 

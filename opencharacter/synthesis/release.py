@@ -18,7 +18,7 @@ from opencharacter.records.rows import InvalidRow
 from opencharacter.records.sessions import session_id
 from opencharacter.sources.inputs import fetch, input_digest, source_name
 from opencharacter.sources.quarantine import Quarantine
-from opencharacter.storage.jsonl import read_jsonl, write_jsonl
+from opencharacter.storage.kinds import CHARACTERS, DATASET_CHARACTERS, DIALOGUES, REJECTED, DatasetCharacter
 from opencharacter.storage.workspace import Artifact, ArtifactDraft, Workspace
 from opencharacter.synthesis.ingest import ingest_rows
 from opencharacter.synthesis.synthesis_config import ReleaseSource
@@ -26,8 +26,6 @@ from opencharacter.synthesis.synthesis_config import ReleaseSource
 NOT_STATED = "not stated"
 """Stands for teacher and prompt of an imported dialogue."""
 
-_REJECTED_FILE = "rejected.jsonl"
-_IDS_FILE = "release_ids.jsonl"
 _KNOWN = {"character_id", "question", "question_source", "character_answer"}
 
 
@@ -54,15 +52,15 @@ def _import_characters(config: ReleaseSource, workspace: Workspace, max_bad_shar
     path, source = fetch(config.characters), source_name(config.characters)
 
     def write(draft: ArtifactDraft, quarantine: Quarantine) -> None:
-        ids: list[dict[str, str]] = []
+        ids: list[DatasetCharacter] = []
         raw = read_raw_rows(path, config.characters, text=False)
         rows = (_as_character(row, source, config.license, ids) for row in raw)
-        write_jsonl(draft.path / "characters.jsonl.zst", quarantine.filter_rows(rows, config.characters))
+        CHARACTERS.write(draft.path, quarantine.filter_rows(rows, config.characters))
         # Equal characters are kept once, but their dialogues name each of their ids.
-        write_jsonl(draft.path / _IDS_FILE, ids)
+        DATASET_CHARACTERS.write(draft.path, ids)
 
     key = _key("characters", config.license, source, input_digest(path), max_bad_share)
-    return ingest_rows(workspace, "characters", key, write, max_bad_share=max_bad_share, bad_rows=_REJECTED_FILE)
+    return ingest_rows(workspace, "characters", key, write, max_bad_share=max_bad_share, bad_rows=REJECTED)
 
 
 def _import_dialogues(
@@ -71,14 +69,14 @@ def _import_dialogues(
     path, source = fetch(config.dialogues), source_name(config.dialogues)
 
     def write(draft: ArtifactDraft, quarantine: Quarantine) -> None:
-        ids = {row["release_id"]: row["character_id"] for row in read_jsonl(characters.file(_IDS_FILE))}
+        ids = {row.release_id: row.character_id for row in DATASET_CHARACTERS.read(characters)}
         raw = itertools.islice(read_raw_rows(path, config.dialogues, text=False), config.limit)
         rows = (_as_dialogue(row, ids, source, config.license) for row in raw)
         kept = quarantine.filter_rows(rows, config.dialogues, identity=lambda row: row.row_id)
-        write_jsonl(draft.path / "dialogues.jsonl.zst", kept)
+        DIALOGUES.write(draft.path, kept)
 
     key = _key("dialogues", config.license, source, input_digest(path), max_bad_share, characters.digest, config.limit)
-    return ingest_rows(workspace, "dialogues", key, write, max_bad_share=max_bad_share, bad_rows=_REJECTED_FILE)
+    return ingest_rows(workspace, "dialogues", key, write, max_bad_share=max_bad_share, bad_rows=REJECTED)
 
 
 def _key(what: str, *deciding: Any) -> str:
@@ -86,7 +84,7 @@ def _key(what: str, *deciding: Any) -> str:
 
 
 def _as_character(
-    row: RawRow | BadRow, source: str, licence: str, ids: list[dict[str, str]]
+    row: RawRow | BadRow, source: str, licence: str, ids: list[DatasetCharacter]
 ) -> CharacterProfile | BadRow:
     if isinstance(row, BadRow):
         return row
@@ -105,7 +103,7 @@ def _as_character(
         )
     except (InvalidRow, UserError) as problem:
         return row.bad(str(problem))
-    ids.append({"release_id": release_id, "character_id": profile.id})
+    ids.append(DatasetCharacter(release_id=release_id, character_id=profile.id))
     return profile
 
 

@@ -1,15 +1,13 @@
 """Training on this machine: alone, or as one of the nodes of a training."""
 
-import json
 import time
 from pathlib import Path
-from typing import Any
 
 from opencharacter import library
 from opencharacter.engines import localize_model
 from opencharacter.errors import UserError
 from opencharacter.records.training import Lineage
-from opencharacter.storage.jsonl import write_jsonl
+from opencharacter.storage.kinds import CARD, CELLS, LINEAGE, LOSS, STATISTICS, SYSTEM_PROMPT, WEIGHTS
 from opencharacter.storage.workspace import Artifact, ArtifactDraft, Workspace
 from opencharacter.system.hardware import visible_gpus
 from opencharacter.templates import Template, load_template
@@ -19,7 +17,7 @@ from opencharacter.training.launch import exclusive, run_workers
 
 PROMPT = "system.md"
 """The prompt template that travels inside the model folder (docs/design.md, decision 6)."""
-_ROWS = "train.jsonl.zst"
+_ROWS = CELLS["train"]
 
 
 def train_here(task: NodeArguments, workspace: Workspace, nodes: Nodes, *, relay: bool = False) -> Artifact | None:
@@ -28,8 +26,8 @@ def train_here(task: NodeArguments, workspace: Workspace, nodes: Nodes, *, relay
     `relay` prints what the workers print, for a watcher elsewhere. Raises as `train` does.
     """
     config = task.config
-    if not task.mixture.file(_ROWS).is_file():
-        raise UserError(f"{task.mixture.uri} is not a mixture: it has no {_ROWS}", hint="run the mix step again")
+    if not _ROWS.exists(task.mixture):
+        raise UserError(f"{task.mixture.uri} is not a mixture: it has no {_ROWS.name}", hint="run the mix step again")
     processes = _processes_here(config.processes, nodes)
     gpus = visible_gpus()
     if 0 < gpus < processes:
@@ -78,12 +76,12 @@ def _job(task: NodeArguments, nodes: Nodes, folder: Path, output: Path) -> Job:
     return Job(
         config=task.config,
         base_model=localize_model(task.config.base_model),
-        rows=task.mixture.file(_ROWS),
+        rows=task.mixture.file(_ROWS.name),
         folder=folder,
         workspace=task.workspace,
         checkpoints=_part(task.key, nodes.rank),
         nodes=nodes,
-        model=output / "model",
+        model=output / WEIGHTS,
         result=output / "result.json",
         seed=task.seed,
         tracking=Tracking(
@@ -108,19 +106,17 @@ def _describe(draft: ArtifactDraft, result: Result, task: NodeArguments) -> None
         config=task.config.model_dump(mode="json"),
     )
     _write_model_folder(draft, lineage, prompt)
-    write_jsonl(draft.path / "loss.jsonl", result.losses)
-    (draft.path / "README.md").write_text(model_card(lineage, task.config, result), encoding="utf-8")
+    LOSS.write(draft.path, result.losses)
+    CARD.write(draft.path, model_card(lineage, task.config, result))
     draft.counts |= result.rows.model_dump()
     draft.stats |= result.model_dump(exclude={"rows", "losses"}) | {"final_loss": result.losses[-1].loss}
 
 
 def _write_model_folder(draft: ArtifactDraft, lineage: Lineage, prompt: Template) -> None:
-    inside = draft.path / "model" / "opencharacter"
-    inside.mkdir()
-    (inside / PROMPT).write_text(prompt.text, encoding="utf-8")
-    (inside / "model.json").write_text(lineage.model_dump_json(indent=2), encoding="utf-8")
+    (draft.path / LINEAGE.name).parent.mkdir()
+    SYSTEM_PROMPT.write(draft.path, prompt.text)
+    LINEAGE.write(draft.path, lineage)
 
 
 def _licences(mixture: Artifact) -> dict[str, int]:
-    statistics: dict[str, Any] = json.loads(mixture.file("statistics.json").read_text(encoding="utf-8"))
-    return dict(statistics.get("licences", {}))
+    return STATISTICS.read(mixture).licences

@@ -12,7 +12,8 @@ from opencharacter.pipelines.watch.lines import last_error
 from opencharacter.pipelines.watch.pods import Pods
 from opencharacter.pipelines.watch.steps import Step
 from opencharacter.registry import kept_version
-from opencharacter.reporting import REPORT_FILE, ReportInputs
+from opencharacter.reporting import ReportInputs
+from opencharacter.storage.kinds import REPORT
 from opencharacter.storage.workspace import Artifact, Workspace
 
 _VERSION = "version"
@@ -58,7 +59,7 @@ def outcome_of(run: dict[str, Any], steps: list[Step], pods: Pods) -> Outcome:
         unread += [f"logs of {source}: {why}" for source, why in pods.unread.items()]
     return Outcome(
         failures=failures,
-        report=f"{report.uri}/{REPORT_FILE}" if report else None,
+        report=f"{report.uri}/{REPORT.name}" if report else None,
         inputs=_inputs(report) if report else None,
         version=version,
         unread=unread,

@@ -11,7 +11,8 @@ from support.small_run import OutputMaker, answer, dialogue, profile, session, s
 from opencharacter.characters.profile import CharacterProfile
 from opencharacter.records.evaluation import AnswerRow, GateDecision, Summary
 from opencharacter.records.mixture import MixtureStatistics
-from opencharacter.reporting import REPORT_FILE, ModelAnswer, ReportInputs, ServedAnswer, make_report, write_report
+from opencharacter.reporting import ModelAnswer, ReportInputs, ServedAnswer, make_report, write_report
+from opencharacter.storage.kinds import REPORT
 from opencharacter.storage.workspace import Workspace
 
 ROSA = profile("Rosa Quispe")
@@ -240,6 +241,6 @@ def test_rewriting_replaces_the_old_report_and_leaves_nothing_else(whole: Report
 def test_the_step_keeps_the_run_so_that_the_report_can_be_made_again(whole: ReportInputs, tmp_path: Path) -> None:
     workspace = Workspace(tmp_path / "workspace")
     ref = make_report(whole, workspace=workspace)
-    assert (ref.path / REPORT_FILE).is_file()
+    assert REPORT.exists(ref)
     assert ReportInputs.model_validate(ref.stats["run"]) == whole
     assert make_report(whole, workspace=workspace) == ref
