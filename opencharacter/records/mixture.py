@@ -27,11 +27,11 @@ class CellStatistics(BaseModel):
     rows: int
     characters: int
     sessions: int
-    strategies: dict[str, int]
-    corpora: dict[str, int]
-    licences: dict[str, int]
-    prompt_views: dict[str, int]
-    teachers: dict[str, int]
+    strategies: dict[str, int] = {}
+    corpora: dict[str, int] = {}
+    licences: dict[str, int] = {}
+    prompt_views: dict[str, int] = {}
+    teachers: dict[str, int] = {}
     tokens: TokenStatistics
 
 
