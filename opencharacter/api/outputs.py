@@ -12,10 +12,9 @@ from opencharacter.errors import UserError
 from opencharacter.records.evaluation import ScoreRow
 from opencharacter.records.models import DialogueRow, Persona, Session, TrainingRow
 from opencharacter.records.training import LossPoint
+from opencharacter.storage import kinds
 from opencharacter.storage import workspace as storage
 from opencharacter.storage.artifacts import Artifact
-from opencharacter.storage.jsonl import read_models
-from opencharacter.storage.kinds import KINDS, REPORT, STATISTICS, SUMMARY, WEIGHTS
 
 if TYPE_CHECKING:
     import pandas
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 Row = TypeVar("Row")
 
 _ROWS_SHOWN = 5
+_LOOKED_AT = [name for name, kind in kinds.KINDS.items() if kind.rows or name == "report"]
 _MAKERS = {"mixture": "mix", "model": "train", "evaluation": "evaluate"}
 
 
@@ -67,8 +67,7 @@ class Output(Generic[Row]):
 
     def __iter__(self) -> Iterator[Row]:
         """The rows one after the other; a large output does not fill the memory."""
-        files, model = _tables(self.artifact)
-        rows = itertools.chain.from_iterable(read_models(file, model) for file in files)
+        rows = kinds.rows(self.artifact)
         return (row for row in rows if all(keep(row) for keep in self._filters))
 
     @public
@@ -100,8 +99,8 @@ class Output(Generic[Row]):
         Example:
             >>> output.filter(strategy="G").filter(lambda row: len(row.turns) > 2)
         """
-        if values:
-            _, model = _tables(self.artifact)
+        model = kinds.kind_of(self.kind).model
+        if values and model:
             known = {*model.model_fields, *model.model_computed_fields}
             for name in values:
                 if name not in known:
@@ -139,7 +138,7 @@ class Output(Generic[Row]):
         show = _PAGES.get(self.kind)
         if show and not self.filtered:
             return show(self.artifact)
-        shown = "".join(_shown(row) for row in self.rows(limit=_ROWS_SHOWN)) if self.kind in _TABLES else ""
+        shown = "".join(_shown(row) for row in self.rows(limit=_ROWS_SHOWN)) if self.kind in _LOOKED_AT else ""
         return _heading(self.artifact, filtered=self.filtered) + shown
 
 
@@ -159,7 +158,7 @@ class Workspace(storage.Workspace):
     @public
     def outputs(self) -> list[Output[Any]]:
         """All outputs that can be looked at, in the order of the pipeline."""
-        return [Output(artifact) for kind in (*_TABLES, "report") for artifact in self.list(kind)]
+        return [Output(artifact) for kind in _LOOKED_AT for artifact in self.list(kind)]
 
     @overload
     def output(self, kind: Literal["personas"], key: str | None = None) -> Output[Persona]: ...
@@ -192,10 +191,7 @@ class Workspace(storage.Workspace):
         Example:
             >>> oc.Workspace("work/demo/workspace").output("characters")
         """
-        known = [*_TABLES, "report"]
-        if kind not in known:
-            raise UserError(f"no kind of output is called '{kind}'", hint=f"kinds: {', '.join(known)}")
-        found = [artifact for artifact in self.list(kind) if artifact.key.startswith(key or "")]
+        found = [artifact for artifact in self.list(kinds.kind_of(kind).name) if artifact.key.startswith(key or "")]
         if not found:
             raise self._no_output(kind, key)
         if len(found) > 1 and any("://" in artifact.uri for artifact in found):
@@ -204,7 +200,7 @@ class Workspace(storage.Workspace):
         return Output(max(found, key=_committed_at) if len(found) > 1 else found[0])
 
     def _no_output(self, kind: str, key: str | None) -> UserError:
-        present = [other for other in (*_TABLES, "report") if self.list(other)]
+        present = [other for other in _LOOKED_AT if self.list(other)]
         what = f"output of kind {kind}" + (f" whose key begins with {key}" if key else "")
         hint = f"it holds {', '.join(present)}" if present else "it is empty: name the workspace folder of a run"
         if kind in _MAKERS and present:
@@ -227,17 +223,7 @@ def model_folder(model: Output[Any] | Artifact) -> Path:
         raise UserError(
             f"expected a trained model, not {artifact.kind}", hint="give what `train` returned, or a folder"
         )
-    return artifact.path / WEIGHTS
-
-
-_TABLES = [name for name, kind in KINDS.items() if kind.rows]
-
-
-def _tables(artifact: Artifact) -> tuple[list[Path], type[Any]]:
-    if artifact.kind not in _TABLES:
-        raise UserError(f"an output of kind {artifact.kind} holds no rows", hint="display it, or look into its `path`")
-    files = KINDS[artifact.kind].rows
-    return [file.path(artifact) for file in files if file.exists(artifact)], files[0].model
+    return artifact.path / kinds.WEIGHTS
 
 
 def _committed_at(artifact: Artifact) -> float:
@@ -264,9 +250,10 @@ def _shown(row: Any) -> str:
 
 
 def _mixture_page(artifact: Artifact) -> str:
+    cells = kinds.STATISTICS.read(artifact).cells
     rows = [
         (cell.replace("_", " "), figures.rows, figures.characters, figures.sessions, figures.tokens.total)
-        for cell, figures in STATISTICS.read(artifact).cells.items()
+        for cell, figures in cells.items()
     ]
     table = html.table(["cell", "rows", "characters", "sessions", "tokens"], rows)
     rows_shown: Output[TrainingRow] = Output(artifact)
@@ -282,7 +269,7 @@ def _model_page(artifact: Artifact) -> str:
 
 
 def _evaluation_page(artifact: Artifact) -> str:
-    summary = SUMMARY.read(artifact)
+    summary = kinds.SUMMARY.read(artifact)
     rows = [
         (score.metric.replace("_", " "), score.cell.replace("_", " "), score.model, score.n, score.mean, score.low,
          score.high)
@@ -293,7 +280,7 @@ def _evaluation_page(artifact: Artifact) -> str:
 
 
 def _report_page(artifact: Artifact) -> str:
-    return html.page(REPORT.read(artifact))
+    return html.page(kinds.REPORT.read(artifact))
 
 
 _PAGES: dict[str, Callable[[Artifact], str]] = {

@@ -19,9 +19,8 @@ from opencharacter.hashing import digest
 from opencharacter.records.evaluation import ScoreRow
 from opencharacter.records.models import DialogueRow, TrainingRow
 from opencharacter.records.training import LossPoint
+from opencharacter.storage import kinds
 from opencharacter.storage.artifacts import Artifact
-from opencharacter.storage.jsonl import write_jsonl
-from opencharacter.storage.kinds import KINDS
 from opencharacter.storage.workspace import Workspace
 
 
@@ -160,7 +159,7 @@ def evaluate(
 
 
 def _base_of(folder: Path) -> str:
-    lineage = folder / "opencharacter" / "model.json"
+    lineage = folder / Path(kinds.LINEAGE.name).relative_to(kinds.WEIGHTS)
     if not lineage.is_file():
         raise UserError(
             f"{folder} holds no model that `train` made: {lineage.relative_to(folder)} is missing",
@@ -189,6 +188,6 @@ def _as_artifact(kind: str, rows: Output[Any] | Artifact | Iterable[BaseModel], 
     if found := workspace.lookup(kind, key):
         return found
     with workspace.create(kind, key) as draft:
-        write_jsonl(draft.path / KINDS[kind].rows[0].name, listed)
+        kinds.KINDS[kind].rows[0].write(draft.path, listed)
         draft.counts = {"ok": len(listed)}
     return draft.committed()

@@ -15,6 +15,18 @@ from opencharacter.templates import packaged_templates
 from opencharacter.training.sft_config import SftConfig
 
 
+def run_identity(seed: int) -> dict[str, Any]:
+    """The argument `run` of every component: what besides settings and inputs decides a step's result.
+
+    A component refuses to run where library or prompts are others, so that KFP's cache is sound.
+    """
+    return {
+        "seed": seed,
+        "library": fingerprint(),
+        "prompts": {name: template.hash for name, template in packaged_templates().items()},
+    }
+
+
 class RunConfig(BaseModel):
     """A whole run. Each section is one step's settings model, and one parameter of the pipeline."""
 
@@ -72,11 +84,7 @@ class RunConfig(BaseModel):
     def parameters(self) -> dict[str, Any]:
         """The pipeline's parameters, less the workspace: the same on a laptop and on a cluster."""
         return {
-            "run": {
-                "seed": self.seed,
-                "library": fingerprint(),
-                "prompts": {name: template.hash for name, template in packaged_templates().items()},
-            },
+            "run": run_identity(self.seed),
             "inputs": self.section("inputs"),
             "engines": {
                 name: engine.model_dump(mode="json", exclude_none=True) for name, engine in self.engines.items()

@@ -59,7 +59,7 @@ def test_the_latest_output_of_a_kind_is_taken(made: OutputMaker, workspace: oc.W
 def test_outputs_show_themselves_with_their_text_escaped(
     made: OutputMaker, workspace: oc.Workspace, tmp_path: Path
 ) -> None:
-    mixture = make_mixture(made.workspace, small_rows(sessions=1))
+    make_mixture(made.workspace, small_rows(sessions=1))
     made("evaluation", {"rows.jsonl.zst": []}, texts={"summary.json": _summary()})
     made("report", texts={"report.html": "<html><b>'all'</b></html>"})
     made("model", {"loss.jsonl": []})
@@ -69,7 +69,7 @@ def test_outputs_show_themselves_with_their_text_escaped(
     assert "persona consistency" in workspace.output("evaluation")._repr_html_()
     assert "srcdoc='&lt;html&gt;&lt;b&gt;&#x27;all&#x27;" in workspace.output("report")._repr_html_()
     assert str(tmp_path) in workspace.output("model")._repr_html_()
-    assert "Question 0" in workspace.output("mixture", key=mixture.key[:8])._repr_html_()
+    assert "Question 0" in workspace.output("mixture").filter(cell="train")._repr_html_()
     kinds = [output.kind for output in workspace.outputs()]
     assert kinds == ["characters", "dialogues", "mixture", "model", "evaluation", "report"]
     assert all(kind in workspace._repr_html_() for kind in kinds)
@@ -84,7 +84,7 @@ def _summary() -> str:
 @pytest.mark.parametrize(
     ("call", "message", "hint"),
     [
-        (lambda work: work.output("profiles"), "no kind of output is called 'profiles'", "kinds: personas"),
+        (lambda work: work.output("profiles"), "unknown kind of output 'profiles'", "did you mean"),
         (lambda work: work.output("model"), "holds no output of kind model", "holds characters, dialogues; `train`"),
         (lambda work: work.output("dialogues", key="zz"), "whose key begins with zz", "holds characters"),
         (lambda work: work.output("dialogues").filter(strat="G"), "no field 'strat'", "strategy"),
@@ -100,5 +100,5 @@ def test_what_is_not_there_is_one_clear_error(workspace: oc.Workspace, call, mes
 
 def test_a_report_has_no_rows(made: OutputMaker, workspace: oc.Workspace) -> None:
     made("report", texts={"report.html": ""})
-    with pytest.raises(oc.UserError, match="holds no rows"):
+    with pytest.raises(oc.UserError, match="has no rows"):
         workspace.output("report").rows()
