@@ -1,5 +1,6 @@
 """Looking at what a workspace holds: rows, tables and pages of every output."""
 
+import difflib
 import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -67,7 +68,7 @@ class Output(Generic[Row]):
 
     def __iter__(self) -> Iterator[Row]:
         """The rows one after the other; a large output does not fill the memory."""
-        rows = kinds.rows(self.artifact)
+        rows = _rows(self.artifact)
         return (row for row in rows if all(keep(row) for keep in self._filters))
 
     @public
@@ -99,7 +100,8 @@ class Output(Generic[Row]):
         Example:
             >>> output.filter(strategy="G").filter(lambda row: len(row.turns) > 2)
         """
-        model = kinds.kind_of(self.kind).model
+        files = _kind(self.kind).rows
+        model = files[0].model if files else None
         if values and model:
             known = {*model.model_fields, *model.model_computed_fields}
             for name in values:
@@ -191,7 +193,7 @@ class Workspace(storage.Workspace):
         Example:
             >>> oc.Workspace("work/demo/workspace").output("characters")
         """
-        found = [artifact for artifact in self.list(kinds.kind_of(kind).name) if artifact.key.startswith(key or "")]
+        found = [artifact for artifact in self.list(_kind(kind).name) if artifact.key.startswith(key or "")]
         if not found:
             raise self._no_output(kind, key)
         if len(found) > 1 and any("://" in artifact.uri for artifact in found):
@@ -224,6 +226,21 @@ def model_folder(model: Output[Any] | Artifact) -> Path:
             f"expected a trained model, not {artifact.kind}", hint="give what `train` returned, or a folder"
         )
     return artifact.path / kinds.WEIGHTS
+
+
+def _kind(name: str) -> kinds.Kind:
+    if name in kinds.KINDS:
+        return kinds.KINDS[name]
+    nearest = difflib.get_close_matches(name, kinds.KINDS, n=1)
+    hint = f"did you mean '{nearest[0]}'?" if nearest else f"one of: {', '.join(_LOOKED_AT)}"
+    raise UserError(f"unknown kind of output '{name}'", hint=hint)
+
+
+def _rows(artifact: Artifact) -> Iterator[Any]:
+    files = _kind(artifact.kind).rows
+    if not files:
+        raise UserError(f"an output of kind {artifact.kind} has no rows", hint="display it, or look into its `path`")
+    return itertools.chain.from_iterable(file.read(artifact) for file in files if file.exists(artifact))
 
 
 def _committed_at(artifact: Artifact) -> float:
