@@ -99,7 +99,7 @@ def test_resolving_by_alias_and_number(registry, workspace) -> None:
     [
         ("@champion", r"no alias 'champion'; aliases: challenger \(version 1\)"),
         ("/7", "no version 7; versions: 1"),
-        ("/latest", "no model address; expected models:/NAME@ALIAS"),
+        ("/latest", "not a model address; expected models:/NAME@ALIAS"),
     ],
 )
 def test_an_address_of_nothing_says_what_there_is(registry, workspace, suffix: str, message: str) -> None:
