@@ -34,7 +34,7 @@ def own_training_set(
     """Import, mix, check.
 
     `workspace` is a folder or `s3://BUCKET/PREFIX`; `inputs` is the section of a run's configuration, such as
-    `{"release": {"characters": "s3://…/characters.jsonl", "dialogues": "s3://…/dialogues.jsonl"}}`.
+    `{"dataset": {"characters": "s3://…/characters.jsonl", "dialogues": "s3://…/dialogues.jsonl"}}`.
     """
     common = {"workspace": workspace, "run": run}
     data = import_dataset(**common, inputs=inputs)
