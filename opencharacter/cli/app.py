@@ -44,7 +44,7 @@ _debug = False
 
 _PYTHON_SHOWS = warnings.showwarning
 
-_RENAMED_OPTIONS = {"--profile": "--cluster", "--profile-set": "--cluster-set"}
+_RENAMED_OPTIONS = {"--profile": "--cluster", "--profile-set": "--cluster-set", "--url": "--base-url"}
 """Options of version 0.1."""
 
 # The base of click's errors: typer carries its own copy of click, and exports only the end of the family.

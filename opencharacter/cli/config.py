@@ -1,12 +1,11 @@
 """`opencharacter config`: show, check and explain run configurations."""
 
 import json
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from opencharacter.cli.options import ConfigFile, Overrides, Preset
+from opencharacter.cli.options import ConfigFile, Overrides, Preset, RunSource, named_run
 
 app = typer.Typer(
     help="Show and check run configurations.",
@@ -14,14 +13,10 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-_Source = Annotated[
-    str | None, typer.Argument(metavar="NAME_OR_FILE", help="A shipped recipe, or a YAML file.", show_default=False)
-]
-
 
 @app.command("show", epilog="Example: opencharacter config show demo > run.yaml")
 def show(
-    source: _Source = None,
+    source: RunSource = None,
     preset: Preset = None,
     config: ConfigFile = None,
     overrides: Overrides = None,
@@ -30,7 +25,7 @@ def show(
     """Print a configuration: a recipe as it is shipped, or any with overrides and defaults filled in."""
     from opencharacter.config.loading import load_run_config, preset_text
 
-    config, preset = _named(source, config, preset)
+    config, preset = named_run(source, config, preset)
     if preset and not config and not overrides and not full:
         typer.echo(preset_text(preset), nl=False)
         return
@@ -42,12 +37,12 @@ def show(
 
 @app.command("validate", epilog="Example: opencharacter config validate run.yaml --set sft.epochs=3")
 def validate(
-    source: _Source = None, config: ConfigFile = None, preset: Preset = None, overrides: Overrides = None
+    source: RunSource = None, config: ConfigFile = None, preset: Preset = None, overrides: Overrides = None
 ) -> None:
     """Check a configuration; exit code 2 and the line and key of each fault if it is wrong."""
     from opencharacter.config.loading import load_run_config
 
-    config, preset = _named(source, config, preset)
+    config, preset = named_run(source, config, preset)
     loaded = load_run_config(config, preset=preset, overrides=overrides or ())
     typer.echo(f"{loaded.name}: valid")
 
@@ -67,13 +62,3 @@ def schema() -> None:
     from opencharacter.config.run import RunConfig
 
     typer.echo(json.dumps(RunConfig.model_json_schema(), indent=2))
-
-
-def _named(source: str | None, config: Path | None, preset: str | None) -> tuple[Path | None, str | None]:
-    """The file or the recipe that a command names, by position or by option."""
-    if source is None:
-        return config, preset
-    if config or preset:
-        raise typer.BadParameter("give either NAME_OR_FILE, or one of --config and --preset")
-    is_file = "/" in source or source.endswith((".yaml", ".yml"))
-    return (Path(source), None) if is_file else (None, source)

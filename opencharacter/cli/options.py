@@ -11,6 +11,10 @@ import typer
 if TYPE_CHECKING:
     from opencharacter.cluster.spec import Cluster
 
+RunSource = Annotated[
+    str | None,
+    typer.Argument(metavar="NAME_OR_FILE", help="A shipped recipe, or a YAML file.", show_default=False),
+]
 ConfigFile = Annotated[Path | None, typer.Option("--config", "-c", help="Run configuration (YAML).")]
 Preset = Annotated[
     str | None, typer.Option("--preset", "-p", help="A shipped recipe: demo, a1, a2, a3, a4, a5 or final.")
@@ -71,6 +75,16 @@ Workdir = Annotated[
 ]
 DEFAULT_WORKDIR = Path("work")
 """Of every command, so that one finds what another made."""
+
+
+def named_run(source: str | None, config: Path | None, preset: str | None) -> tuple[Path | None, str | None]:
+    """The file or the recipe that a command names, by position or by option."""
+    if source is None:
+        return config, preset
+    if config or preset:
+        raise typer.BadParameter("give either NAME_OR_FILE, or one of --config and --preset")
+    is_file = "/" in source or source.endswith((".yaml", ".yml"))
+    return (Path(source), None) if is_file else (None, source)
 
 
 def chosen_cluster(source: str | None, overrides: list[str] | None) -> "Cluster | None":

@@ -13,7 +13,9 @@ from opencharacter.cli.options import (
     Overrides,
     Preset,
     Prompts,
+    RunSource,
     chosen_cluster,
+    named_run,
 )
 
 if TYPE_CHECKING:
@@ -27,15 +29,14 @@ Every = Annotated[float, typer.Option(min=0.1, help="Seconds between two looks a
 
 app = typer.Typer(
     help="Compile, submit and watch the Kubeflow pipeline.",
-    epilog="Example: opencharacter pipeline submit --host http://localhost:8080 --preset final --cluster node8 …",
+    epilog="Example: opencharacter pipeline submit final --host http://localhost:8080 --cluster node8 …",
     no_args_is_help=True,
 )
 
 
-@app.command(
-    "compile", epilog="Example: opencharacter pipeline compile --preset final --cluster node8 --output final.yaml"
-)
+@app.command("compile", epilog="Example: opencharacter pipeline compile final --cluster node8 --output final.yaml")
 def compile_(
+    source: RunSource = None,
     config: ConfigFile = None,
     preset: Preset = None,
     overrides: Overrides = None,
@@ -59,6 +60,7 @@ def compile_(
     from opencharacter.config.loading import load_run_config
     from opencharacter.pipelines.compile import compile_pipeline
 
+    config, preset = named_run(source, config, preset)
     loaded = load_run_config(config, preset=preset, overrides=overrides or ())
     placed = chosen_cluster(cluster, cluster_overrides)
     typer.echo(f"wrote {compile_pipeline(loaded, output, workspace=workspace, cluster=placed, kubernetes=kubernetes)}")
@@ -68,11 +70,12 @@ def compile_(
 
 @app.command(
     "submit",
-    epilog="Example: opencharacter pipeline submit --host http://localhost:8080 --preset final --cluster node8 "
+    epilog="Example: opencharacter pipeline submit final --host http://localhost:8080 --cluster node8 "
     "--cluster-set namespace=kubeflow --workspace s3://models/opencharacter",
 )
 def submit(
     workspace: Annotated[str, typer.Option(help="Object store prefix for all data of the run.")],
+    source: RunSource = None,
     host: Annotated[str | None, typer.Option(help="Address of the Kubeflow Pipelines API.")] = None,
     config: ConfigFile = None,
     preset: Preset = None,
@@ -103,6 +106,7 @@ def submit(
     from opencharacter.pipelines.compile import check_placement, check_workspace
     from opencharacter.pipelines.submit import submit_pipeline
 
+    config, preset = named_run(source, config, preset)
     loaded = load_run_config(config, preset=preset, overrides=overrides or ())
     placed = chosen_cluster(cluster, cluster_overrides)
     if host is None and not dry_run:

@@ -12,11 +12,14 @@ from opencharacter.cli.options import (
     Overrides,
     Preset,
     Prompts,
+    RunSource,
     chosen_cluster,
+    named_run,
 )
 
 
 def plan(
+    source: RunSource = None,
     config: ConfigFile = None,
     preset: Preset = None,
     overrides: Overrides = None,
@@ -33,7 +36,7 @@ def plan(
 
     Local inputs are read; no model is called, nothing is downloaded or started.
 
-    Example: opencharacter plan --preset final --cluster pool --prices prices.yaml
+    Example: opencharacter plan final --cluster pool --prices prices.yaml
     """
     from opencharacter.planning import load_figures, make_plan, shipped_text, show_plan
 
@@ -44,6 +47,7 @@ def plan(
 
     from opencharacter.config.loading import load_run_config
 
+    config, preset = named_run(source, config, preset)
     figures = load_figures(prices)
     chosen = chosen_cluster(cluster, cluster_overrides)
     made = make_plan(load_run_config(config, preset=preset, overrides=overrides or ()), chosen, figures)

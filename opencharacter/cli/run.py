@@ -6,13 +6,24 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from opencharacter.cli.options import DEFAULT_WORKDIR, ConfigFile, Overrides, Preset, Prompts, Workdir, WorkspaceRoot
+from opencharacter.cli.options import (
+    DEFAULT_WORKDIR,
+    ConfigFile,
+    Overrides,
+    Preset,
+    Prompts,
+    RunSource,
+    Workdir,
+    WorkspaceRoot,
+    named_run,
+)
 
 if TYPE_CHECKING:
     from opencharacter.reporting import ReportInputs
 
 
 def run(
+    source: RunSource = None,
     config: ConfigFile = None,
     preset: Preset = None,
     overrides: Overrides = None,
@@ -25,8 +36,9 @@ def run(
 ) -> None:
     """Run the whole pipeline on this machine. Run again to resume, or to redo only what a change touches.
 
-    Example: opencharacter run --config run.yaml --set sft.epochs=2 --workdir work/mine
+    Example: opencharacter run run.yaml --set sft.epochs=2 --workdir work/mine
     """
+    config, preset = named_run(source, config, preset)
     run_and_tell(config, preset, overrides, workdir, workspace=workspace, containers=containers)
 
 

@@ -49,10 +49,11 @@ def chat(
     character: Annotated[Path, typer.Option("--character", "-c", help="Profile: JSON, or text that starts with Name:")],
     model: Annotated[
         str | None,
-        typer.Option("--model", "-m", help=f"{_MODEL} With --url: the model's name there; default: the first."),
+        typer.Option("--model", "-m", help=f"{_MODEL} With --base-url: the model's name there; default: the first."),
     ] = None,
-    url: Annotated[
-        str | None, typer.Option(help=f"An OpenAI-compatible endpoint. [default: {_ENDPOINT}]", show_default=False)
+    base_url: Annotated[
+        str | None,
+        typer.Option("--base-url", help=f"An OpenAI-compatible server. [default: {_ENDPOINT}]", show_default=False),
     ] = None,
     message: Annotated[
         str | None, typer.Option(help="Ask once and print the answer, instead of a conversation.")
@@ -70,10 +71,10 @@ def chat(
     from opencharacter.serving.served_prompt import has_prompt
 
     profile = load_profile(character)
-    if url is None and model is not None and _is_url(model):
-        url, model = model, None
-    if url is not None or model is None or not _is_reference(model):
-        chat_in_terminal(profile, url=url or _ENDPOINT, model=model, message=message)
+    if base_url is None and model is not None and _is_url(model):
+        base_url, model = model, None
+    if base_url is not None or model is None or not _is_reference(model):
+        chat_in_terminal(profile, url=base_url or _ENDPOINT, model=model, message=message)
         return
     folder, name = _weights(model, workdir)
     untrained = not has_prompt(folder)

@@ -37,10 +37,10 @@ def load_run_config(path: Path | None = None, *, preset: str | None = None, over
     `overrides` are `dotted.key=value`, the value in YAML. Raises `UserError` naming file, line and key.
     """
     if (path is None) == (preset is None):
-        raise UserError("give either --config FILE or --preset NAME")
+        raise UserError("give either a recipe or a file: NAME_OR_FILE, --preset NAME or --config FILE")
     if path is not None:
         label, prepare = str(path), partial(_anchor_paths, folder=path.parent)
-        text = read_text(path, hint="start from a shipped one: opencharacter config show --preset demo")
+        text = read_text(path, hint="start from a shipped one: opencharacter config show demo")
     else:
         label, prepare = f"preset {preset}", None
         text = preset_text(preset or "")

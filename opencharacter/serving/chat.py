@@ -122,7 +122,7 @@ class Conversation:
             raise OpenCharacterError(f"{self._url} did not answer in time") from error
         except openai.APIConnectionError as error:
             raise OpenCharacterError(
-                f"nothing answers at {self._url}", hint="start a server with `opencharacter serve`, or give --url"
+                f"nothing answers at {self._url}", hint="start a server with `opencharacter serve`, or give --base-url"
             ) from error
         except openai.APIStatusError as error:
             kind = UserError if error.status_code in (400, 404, 422) else OpenCharacterError

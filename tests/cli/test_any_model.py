@@ -34,7 +34,7 @@ def run(*arguments: str | Path, capsys: pytest.CaptureFixture[str]) -> tuple[int
     return int(caught.value.code or 0), streams.out, streams.err
 
 
-@pytest.mark.parametrize("option", ["--url", "--model"])
+@pytest.mark.parametrize("option", ["--base-url", "--model"])
 def test_any_endpoint_gets_the_packaged_prompt_and_a_note(
     option: str, llm: FakeLLM, ada: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -54,7 +54,7 @@ def test_a_name_that_the_endpoint_does_not_know_is_refused_with_those_it_knows(
     known = httpx.get(f"{llm.base_url}/models").json()["data"][0]["id"]
     llm.faults = [Fault("unknown_model")]
     code, _, err = run(
-        "chat", "-c", ada, "--url", llm.base_url, "--model", "other", "--message", "Hello", capsys=capsys
+        "chat", "-c", ada, "--base-url", llm.base_url, "--model", "other", "--message", "Hello", capsys=capsys
     )
     assert code == 2
     assert "the model does not exist" in err
@@ -109,6 +109,6 @@ def test_the_transformer_before_any_endpoint_takes_the_character(
     llm: FakeLLM, ada: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with run_transformer(f"127.0.0.1:{llm.port}", "fake", model_dir=tmp_path, allow_packaged_prompt=True) as front:
-        code, _, err = run("chat", "-c", ada, "--url", front.url, "--message", "Hello", capsys=capsys)
+        code, _, err = run("chat", "-c", ada, "--base-url", front.url, "--message", "Hello", capsys=capsys)
     assert (code, err) == (0, "")
     assert llm.calls[0].request["messages"][0]["content"] == system_prompt(load_profile(ada))

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from opencharacter.cli import main
+from opencharacter.config.loading import preset_text
 
 
 def run(*arguments: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
@@ -71,6 +72,9 @@ def test_debug_keeps_the_traceback() -> None:
         (("pipeline", "submit", "--preset", "demo", "--dry-run", "--workspace", "gs://b/p"), "object store prefix"),
         (("config", "show", "--preset", "a1", "--config", "x.yaml", "--full"), "either"),
         (("config", "show", "a1", "--preset", "a2"), "either"),
+        (("run", "a1", "--preset", "a2"), "either"),
+        (("run", "nowhere.yaml"), "nowhere.yaml: no such file"),
+        (("plan",), "NAME_OR_FILE"),
         (("config", "show", "x.yaml"), "x.yaml: no such file"),
         (("config", "show", "a9"), "no preset 'a9'"),
         (("config", "shwo"), "'show'"),
@@ -92,6 +96,7 @@ def test_wrong_use_says_what_to_do(
     [
         (("plan", "--preset", "demo", "--profile", "cpu", "--json"), "note: '--profile' is now '--cluster'"),
         (("cluster", "show", "cpu", "--profile-set=namespace=lab"), "note: '--profile-set' is now '--cluster-set'"),
+        (("chat", "--url", "http://localhost", "--help"), "note: '--url' is now '--base-url'"),
         (("pipeline", "run", "--local", "--help"), "note: 'pipeline run' is now 'run'"),
     ],
 )
@@ -103,10 +108,29 @@ def test_old_commands_and_options_work_with_one_line(
     assert out
 
 
-def test_a_recipe_is_named_by_position(capsys: pytest.CaptureFixture[str]) -> None:
-    named = run("config", "show", "a1", capsys=capsys)
-    assert named == run("config", "show", "--preset", "a1", capsys=capsys)
+@pytest.mark.parametrize(
+    ("command", "more"),
+    [
+        (("config", "show"), ()),
+        (("config", "validate"), ()),
+        (("plan",), ("--json",)),
+        (("pipeline", "compile"), ()),
+        (("pipeline", "submit"), ("--dry-run", "--no-preflight", "--workspace", "s3://bucket/prefix")),
+    ],
+)
+def test_a_run_is_named_by_position(
+    command: tuple[str, ...],
+    more: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mine.yaml").write_text(preset_text("demo"))
+    named = run(*command, "demo", *more, capsys=capsys)
+    assert named == run(*command, "--preset", "demo", *more, capsys=capsys)
     assert named[0] == 0
+    assert run(*command, "mine.yaml", *more, capsys=capsys)[0] == 0
 
 
 def test_a_shell_can_complete(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

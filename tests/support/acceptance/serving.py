@@ -58,7 +58,7 @@ class Service:
     def ask(self, character: Path) -> str:
         """What the champion answers a character's question, through the one address."""
         with port_forward(self.suite.namespace, f"svc/{self.suite.id}:80") as address:
-            words = ("--character", str(character), "--url", f"http://{address}/openai/v1", "--message", QUESTION)
+            words = ("--character", str(character), "--base-url", f"http://{address}/openai/v1", "--message", QUESTION)
             return self.run("chat", *words).expect().out.strip()
 
     def predictor(self) -> str:
