@@ -32,10 +32,10 @@ def collect_profiles(
     """
     from opencharacter.components.runtime import Step
     from opencharacter.engines import EngineConfig
-    from opencharacter.synthesis import ProfilesConfig, collect_characters
+    from opencharacter.synthesis import ProfilesConfig, collect_profiles
 
     with Step("collect-profiles", workspace, run) as step:
         config = ProfilesConfig.model_validate(profiles)
         engine = EngineConfig.model_validate(engines[config.teacher])
-        ref = collect_characters(config, engine, step.ref(personas), workspace=step.workspace, seed=step.seed)
+        ref = collect_profiles(config, engine, step.ref(personas), workspace=step.workspace, seed=step.seed)
         step.publish(ref, characters)

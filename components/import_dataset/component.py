@@ -28,11 +28,11 @@ def import_dataset(
         dialogues: The dialogues.
     """
     from opencharacter.components.runtime import Step
-    from opencharacter.synthesis import InputsConfig, ReleaseSource, import_release
+    from opencharacter.synthesis import InputsConfig, PublishedDataset, import_dataset
 
     with Step("import-dataset", workspace, run) as step:
         config = InputsConfig.model_validate(inputs)
-        source = ReleaseSource.model_validate(config.dataset)
-        released = import_release(source, workspace=step.workspace, max_bad_share=config.max_bad_share)
-        step.publish(released.characters, characters)
-        step.publish(released.dialogues, dialogues)
+        source = PublishedDataset.model_validate(config.dataset)
+        imported = import_dataset(source, workspace=step.workspace, max_bad_share=config.max_bad_share)
+        step.publish(imported.characters, characters)
+        step.publish(imported.dialogues, dialogues)

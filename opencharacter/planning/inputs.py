@@ -50,8 +50,8 @@ def count_inputs(config: RunConfig, assumptions: Assumptions, lengths: TextLengt
     counts = [counter.personas(f"inputs.personas.{i}", source) for i, source in enumerate(inputs.personas)]
     counts += [counter.sessions(f"inputs.corpora.{i}", corpus, "sessions") for i, corpus in enumerate(inputs.corpora)]
     if dataset := inputs.dataset:
-        counts.append(counter.released("inputs.dataset.characters", dataset.characters, "characters", None))
-        counts.append(counter.released("inputs.dataset.dialogues", dataset.dialogues, "dialogues", dataset.limit))
+        counts.append(counter.published("inputs.dataset.characters", dataset.characters, "characters", None))
+        counts.append(counter.published("inputs.dataset.dialogues", dataset.dialogues, "dialogues", dataset.limit))
     counts += [counter.sessions(f"mix.general.{i}", source, "general") for i, source in enumerate(config.mix.general)]
     return counts
 
@@ -109,7 +109,7 @@ class _Counter:
                 count.answer_tokens += sum(map(self._lengths.count, answers))
         return count
 
-    def released(self, key: str, uri: str, what: What, limit: int | None) -> InputCount:
+    def published(self, key: str, uri: str, what: What, limit: int | None) -> InputCount:
         if uri.startswith(_ELSEWHERE):
             return self._assumed(key, uri, what, limit)
         count = self._read(key, uri, what)

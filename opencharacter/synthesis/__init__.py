@@ -2,30 +2,30 @@
 
 from opencharacter.synthesis.dialogues import collect_dialogues, generate_session, rewrite_session, synthesise_responses
 from opencharacter.synthesis.ingest import Ingested, ingest
-from opencharacter.synthesis.profiles import collect_characters, make_profile, synthesise_profiles
-from opencharacter.synthesis.release import Released, import_release
+from opencharacter.synthesis.profiles import collect_profiles, make_profile, synthesise_profiles
+from opencharacter.synthesis.published_dataset import ImportedDataset, import_dataset
 from opencharacter.synthesis.synthesis_config import (
     Corpus,
     InputsConfig,
     PersonaSource,
     ProfilesConfig,
-    ReleaseSource,
+    PublishedDataset,
     ResponsesConfig,
 )
 
 __all__ = [
     "Corpus",
+    "ImportedDataset",
     "Ingested",
     "InputsConfig",
     "PersonaSource",
     "ProfilesConfig",
-    "ReleaseSource",
-    "Released",
+    "PublishedDataset",
     "ResponsesConfig",
-    "collect_characters",
     "collect_dialogues",
+    "collect_profiles",
     "generate_session",
-    "import_release",
+    "import_dataset",
     "ingest",
     "make_profile",
     "rewrite_session",

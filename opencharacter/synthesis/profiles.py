@@ -121,7 +121,7 @@ async def make_profile(
         rows: Where the row is kept, so that a second call asks nothing; none: a temporary folder.
 
     Returns:
-        The profile, as `collect_characters` would hold it.
+        The profile, as `collect_profiles` would hold it.
 
     Raises:
         OpenCharacterError: The engine gave no answer, or no usable one.
@@ -159,7 +159,7 @@ def synthesise_profiles(
     return make_shard(workspace, _ROWS, key, tasks, {config.teacher: engine}, shard, policy)
 
 
-def collect_characters(
+def collect_profiles(
     config: ProfilesConfig, engine: EngineConfig, personas: Artifact, *, workspace: Workspace, seed: int
 ) -> Artifact:
     """Collect the profiles of all shards, in the personas' order.
@@ -168,7 +168,7 @@ def collect_characters(
     reason, persona). Raises `OpenCharacterError` if rows are missing or too many were rejected.
     """
     prompt = ProfilePrompt.load(config.sampling)
-    key = digest({"step": "collect_characters", "rows": _key(config, engine, personas, prompt, seed)})
+    key = digest({"step": "collect_profiles", "rows": _key(config, engine, personas, prompt, seed)})
     if artifact := workspace.lookup("characters", key):
         return artifact
 

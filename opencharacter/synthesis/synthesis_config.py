@@ -41,7 +41,7 @@ class Corpus(_Settings):
     n: int = Field(default=3, ge=1, description="characters drawn for each session (paper: 3)")
 
 
-class ReleaseSource(_Settings):
+class PublishedDataset(_Settings):
     """The published release (`synthetic_character.jsonl`, `synthetic_dialogue.jsonl`), in place of synthesis."""
 
     characters: str
@@ -55,7 +55,7 @@ class InputsConfig(_Settings):
 
     personas: list[PersonaSource] = []
     corpora: list[Corpus] = []
-    dataset: ReleaseSource | None = None
+    dataset: PublishedDataset | None = None
     max_bad_share: float = Field(default=0.05, ge=0, le=1, description="stop if more rows of a file are bad")
 
 

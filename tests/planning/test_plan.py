@@ -19,8 +19,8 @@ from opencharacter.records.models import DialogueRow
 from opencharacter.storage import read_models
 from opencharacter.storage.workspace import Workspace
 from opencharacter.synthesis import (
-    collect_characters,
     collect_dialogues,
+    collect_profiles,
     ingest,
     synthesise_profiles,
     synthesise_responses,
@@ -46,7 +46,7 @@ def synthesise(config: RunConfig, url: str, root: Path) -> list[DialogueRow]:
     read = ingest(config.inputs, workspace=workspace)
     teacher, common = engines[config.profiles.teacher], {"workspace": workspace, "seed": config.seed}
     synthesise_profiles(config.profiles, teacher, read.personas, **common)
-    characters = collect_characters(config.profiles, teacher, read.personas, **common)
+    characters = collect_profiles(config.profiles, teacher, read.personas, **common)
     scenes: tuple[Any, ...] = (config.responses, config.inputs.corpora, engines, read.sessions, characters)
     synthesise_responses(*scenes, **common)
     dialogues = collect_dialogues(*scenes, **common)

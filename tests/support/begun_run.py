@@ -13,8 +13,8 @@ from opencharacter.hashing import digest, fraction
 from opencharacter.mixing import mix
 from opencharacter.storage import Artifact, Workspace, read_rows
 from opencharacter.synthesis import (
-    collect_characters,
     collect_dialogues,
+    collect_profiles,
     ingest,
     synthesise_profiles,
     synthesise_responses,
@@ -65,7 +65,7 @@ class BegunRun:
         return synthesise_profiles(*self._profiles(), **common, shard=Shard(shard, self.config.shards))
 
     def characters(self) -> Artifact:
-        return collect_characters(*self._profiles(), workspace=self.workspace, seed=self.config.seed)
+        return collect_profiles(*self._profiles(), workspace=self.workspace, seed=self.config.seed)
 
     def responses(self, shard: int) -> Artifact:
         common = {"workspace": self.workspace, "seed": self.config.seed}

@@ -25,8 +25,8 @@ from opencharacter.synthesis import (
     Corpus,
     ProfilesConfig,
     ResponsesConfig,
-    collect_characters,
     collect_dialogues,
+    collect_profiles,
     synthesise_profiles,
     synthesise_responses,
 )
@@ -109,7 +109,7 @@ class SmallRun:
         )
 
     def characters(self) -> Artifact:
-        return collect_characters(
+        return collect_profiles(
             self._profiles(), self.engine, self.persona_ref(), workspace=self.workspace, seed=self.seed
         )
 

@@ -8,7 +8,7 @@ from opencharacter.characters import CharacterProfile
 from opencharacter.errors import UserError
 from opencharacter.records import BadRow, DialogueRow
 from opencharacter.storage import Workspace, read_models
-from opencharacter.synthesis import Released, ReleaseSource, import_release
+from opencharacter.synthesis import ImportedDataset, PublishedDataset, import_dataset
 
 ILSE = "Name: Ilse Marten\nAge: 58\nGender: Female\nGeneral Experience: Ran the ferry.\nPersonality: Dry."
 CHARACTERS: list[Any] = [
@@ -31,20 +31,22 @@ DIALOGUES: list[Any] = [
 ]
 
 
-def _import(folder: Path, characters: list[Any], dialogues: list[Any], *, share: float = 0.0, **more: Any) -> Released:
+def _import(
+    folder: Path, characters: list[Any], dialogues: list[Any], *, share: float = 0.0, **more: Any
+) -> ImportedDataset:
     for name, rows in (("characters", characters), ("dialogues", dialogues)):
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    config = ReleaseSource(
+    config = PublishedDataset(
         characters=str(folder / "characters.jsonl"), dialogues=str(folder / "dialogues.jsonl"), **more
     )
-    return import_release(config, workspace=Workspace(folder / "work"), max_bad_share=share)
+    return import_dataset(config, workspace=Workspace(folder / "work"), max_bad_share=share)
 
 
 def test_the_release_becomes_what_synthesis_yields(tmp_path: Path) -> None:
-    released = _import(tmp_path, CHARACTERS, DIALOGUES)
-    assert released.characters.counts == {"ok": 2, "bad": 0, "duplicates": 1}
-    assert released.dialogues.counts == {"ok": 3, "bad": 0, "duplicates": 1}
-    ilse, ove = read_models(released.characters.path / "characters.jsonl.zst", CharacterProfile)
+    imported = _import(tmp_path, CHARACTERS, DIALOGUES)
+    assert imported.characters.counts == {"ok": 2, "bad": 0, "duplicates": 1}
+    assert imported.dialogues.counts == {"ok": 3, "bad": 0, "duplicates": 1}
+    ilse, ove = read_models(imported.characters.path / "characters.jsonl.zst", CharacterProfile)
     assert (ilse.name, ilse.experience, ilse.persona) == ("Ilse Marten", "Ran the ferry.", "A retired ferrywoman.")
     assert ove.experience == "**Occupation:** Baker"
     assert ilse.provenance is not None
@@ -54,7 +56,7 @@ def test_the_release_becomes_what_synthesis_yields(tmp_path: Path) -> None:
         "persona_id": ilse.provenance.persona_id,
         "release_id": "c1",
     }
-    rows = list(read_models(released.dialogues.path / "dialogues.jsonl.zst", DialogueRow))
+    rows = list(read_models(imported.dialogues.path / "dialogues.jsonl.zst", DialogueRow))
     assert [(row.corpus, row.character_id, row.strategy, row.status) for row in rows] == [
         ("alpaca", ilse.id, "G", "ok"),
         ("alpaca", ove.id, "G", "ok"),
@@ -70,9 +72,9 @@ def test_the_release_becomes_what_synthesis_yields(tmp_path: Path) -> None:
 def test_bad_rows_are_set_aside_by_reason(tmp_path: Path) -> None:
     bad_characters = [{"character_id": "c4", "persona": "x", "character": "A man without a name"}, {"character": ILSE}]
     bad_dialogues = [_dialogue("c9"), _dialogue("c1", ["a", "b"]), _dialogue("c1", " "), _dialogue(None), ["x"]]
-    released = _import(tmp_path, CHARACTERS + bad_characters, DIALOGUES + bad_dialogues, share=0.9)
-    assert [row.line for row in read_models(released.characters.path / "rejected.jsonl", BadRow)] == [4, 5]
-    rejected = read_models(released.dialogues.path / "rejected.jsonl", BadRow)
+    imported = _import(tmp_path, CHARACTERS + bad_characters, DIALOGUES + bad_dialogues, share=0.9)
+    assert [row.line for row in read_models(imported.characters.path / "rejected.jsonl", BadRow)] == [4, 5]
+    rejected = read_models(imported.dialogues.path / "rejected.jsonl", BadRow)
     assert [(row.line, row.reason) for row in rejected] == [
         (5, "'character_id' names no character that was read"),
         (6, "'question' is not text"),

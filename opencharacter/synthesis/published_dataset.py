@@ -21,7 +21,7 @@ from opencharacter.sources.quarantine import Quarantine
 from opencharacter.storage.kinds import CHARACTERS, DATASET_CHARACTERS, DIALOGUES, REJECTED, DatasetCharacter
 from opencharacter.storage.workspace import Artifact, ArtifactDraft, Workspace
 from opencharacter.synthesis.ingest import ingest_rows
-from opencharacter.synthesis.synthesis_config import ReleaseSource
+from opencharacter.synthesis.synthesis_config import PublishedDataset
 
 NOT_STATED = "not stated"
 """Stands for teacher and prompt of an imported dialogue."""
@@ -29,15 +29,15 @@ NOT_STATED = "not stated"
 _KNOWN = {"character_id", "question", "question_source", "character_answer"}
 
 
-class Released(NamedTuple):
-    """What `import_release` made."""
+class ImportedDataset(NamedTuple):
+    """What `import_dataset` made."""
 
     characters: Artifact
     dialogues: Artifact
 
 
-def import_release(config: ReleaseSource, *, workspace: Workspace, max_bad_share: float) -> Released:
-    """Read the release into what `collect_characters` and `collect_dialogues` would have made.
+def import_dataset(config: PublishedDataset, *, workspace: Workspace, max_bad_share: float) -> ImportedDataset:
+    """Read the release into what `collect_profiles` and `collect_dialogues` would have made.
 
     Returns references of kind `characters` (`characters.jsonl.zst`, CharacterProfile) and `dialogues`
     (`dialogues.jsonl.zst`, DialogueRow), each with `rejected.jsonl` (BadRow) beside it. A character's own id of the
@@ -45,10 +45,10 @@ def import_release(config: ReleaseSource, *, workspace: Workspace, max_bad_share
     naming file and line if a file is absent, empty, or has more bad rows than `max_bad_share`.
     """
     characters = _import_characters(config, workspace, max_bad_share)
-    return Released(characters, _import_dialogues(config, characters, workspace, max_bad_share))
+    return ImportedDataset(characters, _import_dialogues(config, characters, workspace, max_bad_share))
 
 
-def _import_characters(config: ReleaseSource, workspace: Workspace, max_bad_share: float) -> Artifact:
+def _import_characters(config: PublishedDataset, workspace: Workspace, max_bad_share: float) -> Artifact:
     path, source = fetch(config.characters), source_name(config.characters)
 
     def write(draft: ArtifactDraft, quarantine: Quarantine) -> None:
@@ -64,7 +64,7 @@ def _import_characters(config: ReleaseSource, workspace: Workspace, max_bad_shar
 
 
 def _import_dialogues(
-    config: ReleaseSource, characters: Artifact, workspace: Workspace, max_bad_share: float
+    config: PublishedDataset, characters: Artifact, workspace: Workspace, max_bad_share: float
 ) -> Artifact:
     path, source = fetch(config.dialogues), source_name(config.dialogues)
 
@@ -80,7 +80,7 @@ def _import_dialogues(
 
 
 def _key(what: str, *deciding: Any) -> str:
-    return digest({"step": f"import_release.{what}", "deciding": deciding, "library": fingerprint()})
+    return digest({"step": f"import_dataset.{what}", "deciding": deciding, "library": fingerprint()})
 
 
 def _as_character(
