@@ -17,7 +17,7 @@ from opencharacter.errors import UserError
 from opencharacter.hashing import digest
 from opencharacter.records.models import DialogueRow, Persona, Session, Turn
 from opencharacter.records.personas import normalise, persona_id
-from opencharacter.storage.rowfiles import RowFiles
+from opencharacter.storage.protocols import RowFiles
 from opencharacter.storage.workspace import Workspace
 from opencharacter.synthesis import ProfilesConfig, ResponsesConfig
 

@@ -23,7 +23,7 @@ from opencharacter.generation.calls import RowCalls
 from opencharacter.generation.errors import Unusable
 from opencharacter.progress import progress
 from opencharacter.records.models import Usage
-from opencharacter.storage.rowfiles import RowFiles
+from opencharacter.storage.protocols import RowFiles
 from opencharacter.storage.rowstore import BUCKETS, RowStore, bucket_of, open_rows
 
 _ENOUGH_TO_JUDGE = 100

@@ -16,7 +16,7 @@ from opencharacter.hashing import digest
 from opencharacter.records.models import Usage
 from opencharacter.storage.jsonl import write_jsonl
 from opencharacter.storage.kinds import KINDS, REJECTED
-from opencharacter.storage.rowfiles import RowFiles
+from opencharacter.storage.protocols import RowFiles
 from opencharacter.storage.rowstore import BUCKETS, open_rows, read_rows
 from opencharacter.storage.workspace import Artifact, ArtifactDraft, Workspace
 from opencharacter.system.event_loop import run_coroutine

@@ -1,8 +1,7 @@
 """Data at rest: the workspace of a run, JSONL data sets, and rows that cost LLM calls."""
 
-from opencharacter.storage.checkpoints import CheckpointStore
 from opencharacter.storage.jsonl import read_jsonl, read_models, write_jsonl
-from opencharacter.storage.rowfiles import RowFiles
+from opencharacter.storage.protocols import CheckpointStore, RowFiles
 from opencharacter.storage.rowstore import RowReader, RowStore, open_rows, read_rows
 from opencharacter.storage.workspace import Artifact, ArtifactDraft, Workspace, local_path
 

@@ -51,16 +51,17 @@ class ArtifactDraft:
     path: Path
     counts: dict[str, int] = field(default_factory=dict)
     stats: dict[str, Any] = field(default_factory=dict)
-    ref: Artifact | None = None
+    artifact: Artifact | None = None
 
     def committed(self) -> Artifact:
         """The reference to the output; there once the `create` block has ended."""
-        assert self.ref is not None, "not committed yet"
-        return self.ref
+        assert self.artifact is not None, "not committed yet"
+        return self.artifact
 
-    def as_artifact(self, kind: str, key: str, uri: str, digest: str) -> Artifact:
-        """The reference that the output gets where it lies at `uri`."""
-        return Artifact(kind=kind, key=key, uri=uri, digest=digest, counts=self.counts, stats=self.stats)
+    def manifest(self, kind: str, key: str, uri: str, digest: str) -> str:
+        """The text of the manifest that the output gets at `uri`."""
+        artifact = Artifact(kind=kind, key=key, uri=uri, digest=digest, counts=self.counts, stats=self.stats)
+        return artifact.model_dump_json(indent=2)
 
 
 def local_path(uri: str) -> Path:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from opencharacter.hashing import canonical_json
 from opencharacter.storage.background import Background
-from opencharacter.storage.rowfiles import RowFiles
+from opencharacter.storage.protocols import RowFiles
 
 _log = logging.getLogger(__name__)
 

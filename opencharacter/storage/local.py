@@ -1,21 +1,21 @@
-"""A workspace in a local folder."""
+"""Storage in a local folder."""
 
+import fcntl
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from opencharacter.errors import OpenCharacterError
 from opencharacter.hashing import tree_digest
-from opencharacter.storage.artifacts import Artifact, ArtifactDraft
-from opencharacter.storage.checkpoints import LocalCheckpoints
-from opencharacter.storage.rowfiles import LocalRowFiles
 from opencharacter.system.fsync import sync, sync_tree
 
 _MANIFEST = "manifest.json"
+_PARTIAL = ".partial-"
 
 
 class LocalBackend:
@@ -28,9 +28,18 @@ class LocalBackend:
     def check(self) -> None:
         """See `Workspace.check`: a disk tells when it is written to."""
 
-    def lookup(self, kind: str, key: str) -> Artifact | None:
-        """See `Workspace.lookup`."""
-        return self._read_manifest(self.root / "outputs" / kind / key)
+    def read_manifest(self, kind: str, key: str) -> dict[str, Any] | None:
+        """See `StorageBackend.read_manifest`."""
+        folder = self.root / "outputs" / kind / key
+        try:
+            manifest: dict[str, Any] = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
+            return manifest | {"uri": str(folder)}
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except (ValueError, TypeError) as error:
+            raise OpenCharacterError(
+                f"{folder / _MANIFEST} is damaged: {error}", hint="delete that folder and run again"
+            ) from error
 
     def keys(self, kind: str) -> list[str]:
         """See `StorageBackend.keys`."""
@@ -47,26 +56,25 @@ class LocalBackend:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def commit(self, draft: ArtifactDraft, kind: str, key: str) -> None:
+    def commit(self, folder: Path, kind: str, key: str, manifest: Callable[[str, str], str]) -> None:
         """See `StorageBackend.commit`."""
         target = self.root / "outputs" / kind / key
-        ref = draft.as_artifact(kind, key, str(target), tree_digest(draft.path))
-        (draft.path / _MANIFEST).write_text(ref.model_dump_json(indent=2), encoding="utf-8")
-        draft.path.chmod(0o755)
-        sync_tree(draft.path)
+        (folder / _MANIFEST).write_text(manifest(str(target), tree_digest(folder)), encoding="utf-8")
+        folder.chmod(0o755)
+        sync_tree(folder)
         try:
-            draft.path.rename(target)
+            folder.rename(target)
         except OSError:
-            # Another worker committed the same content address first: its output is as good as ours.
-            if self._read_manifest(target) is None:
+            # Another worker may have committed the same content address first; its output is equivalent.
+            if self.read_manifest(kind, key) is None:
                 raise
         sync(target.parent)
 
-    def rows(self, name: str) -> LocalRowFiles:
+    def rows(self, name: str) -> "LocalRowFiles":
         """See `Workspace.rows`."""
         return LocalRowFiles(self.root / "rows" / name)
 
-    def checkpoints(self, kind: str, key: str) -> LocalCheckpoints:
+    def checkpoints(self, kind: str, key: str) -> "LocalCheckpoints":
         """See `Workspace.checkpoints`."""
         return LocalCheckpoints(self.root / kind / key)
 
@@ -91,13 +99,147 @@ class LocalBackend:
         path = self.root / "logs" / name
         return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
 
-    def _read_manifest(self, folder: Path) -> Artifact | None:
+
+class LocalRowFiles:
+    """`RowFiles` in a folder of a local disk, or of a network file system with POSIX semantics."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def __str__(self) -> str:
+        return str(self._root)
+
+    def names(self, folder: str) -> list[str]:
+        """See `RowFiles.names`."""
         try:
-            raw = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except ValueError as error:
-            raise OpenCharacterError(
-                f"{folder / _MANIFEST} is damaged: {error}", hint="delete that folder and run again"
-            ) from error
-        return Artifact.model_validate(raw | {"uri": str(folder)})
+            entries = os.listdir(self._root / folder)
+        except FileNotFoundError:
+            return []
+        return sorted(f"{folder}/{entry}" for entry in entries if not entry.startswith(_PARTIAL))
+
+    def read(self, name: str, start: int = 0, length: int | None = None) -> bytes:
+        """See `RowFiles.read`."""
+        with _told(self._root / name, "read"), (self._root / name).open("rb", buffering=0) as stream:
+            stream.seek(start)
+            return stream.read() if length is None else stream.read(length)
+
+    def put(self, name: str, data: bytes) -> None:
+        """See `RowFiles.put`."""
+        path = self._path(name)
+        with _told(path, "write"):
+            descriptor, partial = tempfile.mkstemp(prefix=_PARTIAL, dir=path.parent)
+            try:
+                with os.fdopen(descriptor, "wb") as stream:
+                    stream.write(data)
+                    stream.flush()
+                    os.fsync(descriptor)
+                os.replace(partial, path)
+            except BaseException:
+                with suppress(FileNotFoundError):
+                    os.unlink(partial)
+                raise
+            sync(path.parent)
+
+    def create(self, name: str, data: bytes) -> None:
+        """See `RowFiles.create`; the lock keeps others away."""
+        self.put(name, data)
+
+    def prefetch(self, names: list[str]) -> None:
+        """See `RowFiles.prefetch`: they are near already."""
+
+    def delete(self, name: str) -> None:
+        """See `RowFiles.delete`."""
+        with _told(self._root / name, "delete"):
+            (self._root / name).unlink(missing_ok=True)
+
+    def open_log(self, name: str) -> "LocalLog":
+        """See `RowFiles.open_log`."""
+        return LocalLog(self._path(name))
+
+    @contextmanager
+    def lock(self, name: str, *, wait: bool) -> Iterator[bool]:
+        """See `RowFiles.lock`."""
+        path = self._path(name)
+        with _told(path, "open"):
+            stream = path.open("w")
+        with stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            except BlockingIOError:
+                yield False
+            else:
+                yield True
+
+    def _path(self, name: str) -> Path:
+        path = self._root / name
+        with _told(path.parent, "create"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+
+class LocalLog:
+    """`Log` in a local file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with _told(path, "open"):
+            self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+            self._length = os.fstat(self._descriptor).st_size
+            sync(path.parent)
+
+    def append(self, data: bytes) -> None:
+        """See `Log.append`."""
+        with _told(self._path, "write"):
+            try:
+                rest = memoryview(data)
+                while rest:
+                    rest = rest[os.write(self._descriptor, rest) :]
+                os.fsync(self._descriptor)
+            except OSError:
+                # A disk that is full takes a part of the data; a later append must not follow a torn line.
+                with suppress(OSError):
+                    os.ftruncate(self._descriptor, self._length)
+                raise
+        self._length += len(data)
+
+    def close(self) -> None:
+        """See `Log.close`."""
+        os.close(self._descriptor)
+
+
+class LocalCheckpoints:
+    """`CheckpointStore` in a local workspace, where both folders are one."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def names(self) -> list[str]:
+        """See `CheckpointStore.names`."""
+        return sorted(path.name for path in self.folder.iterdir() if path.is_dir())
+
+    def download(self, name: str) -> Path:
+        """See `CheckpointStore.download`."""
+        return self.folder / name
+
+    def upload(self, name: str) -> None:
+        """See `CheckpointStore.upload`."""
+
+    def remove(self, name: str) -> None:
+        """See `CheckpointStore.remove`."""
+        shutil.rmtree(self.folder / name, ignore_errors=True)
+
+    def clear(self) -> None:
+        """See `CheckpointStore.clear`."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@contextmanager
+def _told(path: Path, verb: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OpenCharacterError(
+            f"cannot {verb} {path}: {error.strerror or error}",
+            hint="nothing finished is lost: see to the disk and run the same command again",
+        ) from error

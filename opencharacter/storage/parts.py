@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from opencharacter.errors import OpenCharacterError
 from opencharacter.hashing import canonical_json
-from opencharacter.storage.rowfiles import RowFiles
+from opencharacter.storage.protocols import RowFiles
 
 _HEAD = 1 << 16
 

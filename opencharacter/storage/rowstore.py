@@ -12,8 +12,9 @@ from typing import Any
 from opencharacter.errors import OpenCharacterError
 from opencharacter.storage.background import Background
 from opencharacter.storage.journal import Call, Journal, decode_calls, encode_call
+from opencharacter.storage.local import LocalRowFiles
 from opencharacter.storage.parts import FinishedRow, RowLocation, encode_part, read_index, read_row
-from opencharacter.storage.rowfiles import LocalRowFiles, RowFiles
+from opencharacter.storage.protocols import RowFiles
 
 BUCKETS = 256
 """Rows are spread over this many buckets by the first byte of their id; fixed, so that any shard count fits."""

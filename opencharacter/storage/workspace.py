@@ -3,53 +3,17 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
 
+from pydantic import ValidationError
+
+from opencharacter.errors import OpenCharacterError
 from opencharacter.storage.artifacts import Artifact, ArtifactDraft, local_path
-from opencharacter.storage.checkpoints import CheckpointStore
 from opencharacter.storage.local import LocalBackend
-from opencharacter.storage.rowfiles import RowFiles
+from opencharacter.storage.protocols import CheckpointStore, RowFiles, StorageBackend
 from opencharacter.storage.s3.backend import S3Backend
 from opencharacter.storage.s3.client import OBJECT_SCHEME
 
 __all__ = ["Artifact", "ArtifactDraft", "Workspace", "local_path"]
-
-
-class StorageBackend(Protocol):
-    """What a workspace does where it lies."""
-
-    uri: str
-
-    def check(self) -> None:
-        """See `Workspace.check`."""
-
-    def lookup(self, kind: str, key: str) -> Artifact | None:
-        """See `Workspace.lookup`."""
-
-    def keys(self, kind: str) -> list[str]:
-        """Keys of the outputs of a kind, perhaps of unfinished ones too."""
-
-    @contextmanager
-    def scratch(self, kind: str, key: str) -> Iterator[Path]:
-        """A folder for an output that is being made; gone afterwards, unless it was committed."""
-
-    def commit(self, draft: ArtifactDraft, kind: str, key: str) -> None:
-        """Make a draft the output of that address, all of it at once, unless there is one."""
-
-    def rows(self, name: str) -> RowFiles:
-        """See `Workspace.rows`."""
-
-    def checkpoints(self, kind: str, key: str) -> CheckpointStore:
-        """See `Workspace.checkpoints`."""
-
-    def quarantine(self, path: Path, name: str) -> str:
-        """See `Workspace.quarantine`."""
-
-    def write_log(self, name: str, text: str) -> str:
-        """See `Workspace.write_log`."""
-
-    def read_log(self, name: str) -> str:
-        """See `Workspace.read_log`."""
 
 
 class Workspace:
@@ -72,11 +36,17 @@ class Workspace:
 
     def lookup(self, kind: str, key: str) -> Artifact | None:
         """The committed output of `kind` and `key`, if there is one."""
-        return self._backend.lookup(kind, key)
+        manifest = self._backend.read_manifest(kind, key)
+        try:
+            return None if manifest is None else Artifact.model_validate(manifest)
+        except ValidationError as error:
+            raise OpenCharacterError(
+                f"the manifest of '{self.uri}/outputs/{kind}/{key}' is damaged", hint="delete it and run again"
+            ) from error
 
     def list(self, kind: str) -> list[Artifact]:
         """All committed outputs of a kind."""
-        return [ref for key in self._backend.keys(kind) if (ref := self.lookup(kind, key))]
+        return [artifact for key in self._backend.keys(kind) if (artifact := self.lookup(kind, key))]
 
     @contextmanager
     def create(self, kind: str, key: str) -> Iterator[ArtifactDraft]:
@@ -88,8 +58,8 @@ class Workspace:
         with self._backend.scratch(kind, key) as folder:
             draft = ArtifactDraft(folder)
             yield draft
-            self._backend.commit(draft, kind, key)
-            draft.ref = self.lookup(kind, key)
+            self._backend.commit(draft.path, kind, key, lambda uri, digest: draft.manifest(kind, key, uri, digest))
+            draft.artifact = self.lookup(kind, key)
 
     def rows(self, name: str) -> RowFiles:
         """The files of the row store `name`, for `open_rows` and `read_rows`."""

@@ -13,7 +13,7 @@ from opencharacter.hashing import digest
 from opencharacter.library import fingerprint
 from opencharacter.records.models import DialogueRow, Session
 from opencharacter.storage.kinds import CHARACTERS, SESSIONS
-from opencharacter.storage.rowfiles import RowFiles
+from opencharacter.storage.protocols import RowFiles
 from opencharacter.storage.workspace import Artifact, Workspace
 from opencharacter.synthesis.dialogue_tasks import DialogueMaker, DialogueStrategy, DialogueTask, TaskBuilder
 from opencharacter.synthesis.synthesis_config import Corpus, ResponsesConfig

@@ -20,7 +20,7 @@ from opencharacter.hashing import digest
 from opencharacter.library import fingerprint
 from opencharacter.records.models import Persona
 from opencharacter.storage.kinds import PERSONAS
-from opencharacter.storage.rowfiles import RowFiles
+from opencharacter.storage.protocols import RowFiles
 from opencharacter.storage.workspace import Artifact, Workspace
 from opencharacter.synthesis.synthesis_config import ProfilesConfig
 from opencharacter.templates import Template, load_template

@@ -18,7 +18,7 @@ from opencharacter.errors import OpenCharacterError
 from opencharacter.hashing import digest
 from opencharacter.storage import RowStore, open_rows, read_rows, rowstore
 from opencharacter.storage.journal import Call, decode_calls, encode_call
-from opencharacter.storage.rowfiles import LocalRowFiles
+from opencharacter.storage.local import LocalRowFiles
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(),

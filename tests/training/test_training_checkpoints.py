@@ -7,7 +7,7 @@ import pytest
 from support.object_store import ObjectStore
 
 from opencharacter.errors import UserError
-from opencharacter.storage.checkpoints import CheckpointStore
+from opencharacter.storage.protocols import CheckpointStore
 from opencharacter.storage.workspace import Workspace
 from opencharacter.system.cache import CACHE_VARIABLE
 from opencharacter.training.worker.checkpoints import (

@@ -1,20 +1,19 @@
 """A workspace in an object store.
 
 An output's files lie below `outputs/KIND/KEY/DIGEST/`, and `outputs/KIND/KEY/manifest.json`, which names that folder,
-is written last: whoever writes it first has made the output.
+is written last. The first worker to write it makes the output.
 """
 
+import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-from pydantic import ValidationError
+from typing import Any
 
 from opencharacter.errors import OpenCharacterError
 from opencharacter.hashing import digest, file_digest, file_digests
-from opencharacter.storage.artifacts import Artifact, ArtifactDraft
-from opencharacter.storage.checkpoints import S3Checkpoints
+from opencharacter.storage.s3.checkpoints import S3Checkpoints
 from opencharacter.storage.s3.client import ObjectStore
 from opencharacter.storage.s3.rows import S3RowFiles
 
@@ -32,20 +31,21 @@ class S3Backend:
         """See `Workspace.check`."""
         self._store.require_conditional_writes()
 
-    def lookup(self, kind: str, key: str) -> Artifact | None:
-        """See `Workspace.lookup`."""
+    def read_manifest(self, kind: str, key: str) -> dict[str, Any] | None:
+        """See `StorageBackend.read_manifest`."""
         name = f"outputs/{kind}/{key}/{_MANIFEST}"
         stored = self._store.get(name)
         if stored is None:
             return None
         try:
-            ref = Artifact.model_validate_json(stored.data)
-        except ValidationError as error:
+            manifest: dict[str, Any] = json.loads(stored.data)
+            folder = manifest["uri"].rpartition("/")[2]
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise OpenCharacterError(
                 f"'{self._store.uri(name)}' is damaged", hint="delete that object and run again"
             ) from error
         # The prefix may have been copied to another bucket.
-        return ref.model_copy(update={"uri": self._store.uri(f"outputs/{kind}/{key}/{ref.uri.rpartition('/')[2]}")})
+        return manifest | {"uri": self._store.uri(f"outputs/{kind}/{key}/{folder}")}
 
     def keys(self, kind: str) -> list[str]:
         """See `StorageBackend.keys`."""
@@ -54,24 +54,24 @@ class S3Backend:
     @contextmanager
     def scratch(self, kind: str, key: str) -> Iterator[Path]:
         """See `StorageBackend.scratch`."""
-        self._store.require_conditional_writes()  # found out now, and not when hours of work are to be kept
+        self._store.require_conditional_writes()  # before hours of work, not after
         with tempfile.TemporaryDirectory(prefix=f"opencharacter-{kind}-", ignore_cleanup_errors=True) as folder:
             yield Path(folder)
 
-    def commit(self, draft: ArtifactDraft, kind: str, key: str) -> None:
+    def commit(self, folder: Path, kind: str, key: str, manifest: Callable[[str, str], str]) -> None:
         """See `StorageBackend.commit`."""
-        files = file_digests(draft.path)
-        tree, folder = digest(files), f"outputs/{kind}/{key}"
-        ours = f"{folder}/{tree[:16]}"
-        self._store.upload(draft.path, ours, files)
-        ref = draft.as_artifact(kind, key, self._store.uri(ours), tree)
-        self._store.put(f"{folder}/{_MANIFEST}", ref.model_dump_json(indent=2).encode(), if_absent=True)
-        # What others have begun, or this call where another was first, has nobody to point at it.
-        committed = self.lookup(kind, key)
+        files = file_digests(folder)
+        tree, prefix = digest(files), f"outputs/{kind}/{key}"
+        uploaded = f"{prefix}/{tree[:16]}"
+        self._store.upload(folder, uploaded, files)
+        text = manifest(self._store.uri(uploaded), tree)
+        self._store.put(f"{prefix}/{_MANIFEST}", text.encode(), if_absent=True)
+        # Delete unreferenced files: those of unfinished commits, and of this one where another worker was first.
+        committed = self.read_manifest(kind, key)
         if committed is not None:
-            kept = (f"{committed.uri}/", self._store.uri(f"{folder}/{_MANIFEST}"))
-            left = [each.key for each in self._store.below(f"{folder}/")]
-            self._store.delete(name for name in left if not self._store.uri(name).startswith(kept))
+            kept = (f"{committed['uri']}/", self._store.uri(f"{prefix}/{_MANIFEST}"))
+            keys = [listed.key for listed in self._store.below(f"{prefix}/")]
+            self._store.delete(name for name in keys if not self._store.uri(name).startswith(kept))
 
     def rows(self, name: str) -> S3RowFiles:
         """See `Workspace.rows`."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from opencharacter.errors import UserError
-from opencharacter.storage.checkpoints import CheckpointStore
+from opencharacter.storage.protocols import CheckpointStore
 from opencharacter.system.fsync import sync, sync_tree
 from opencharacter.training.job import Event
 

@@ -1,9 +1,8 @@
-"""Folders that outlive the machine they are written on, such as checkpoints."""
+"""Checkpoints in an object store."""
 
 import json
 import shutil
 from pathlib import Path
-from typing import Protocol
 
 from opencharacter.errors import OpenCharacterError
 from opencharacter.hashing import digest, file_digests, tree_digest
@@ -13,59 +12,8 @@ from opencharacter.system.cache import cache_folder
 _MARK = ".complete.json"
 
 
-class CheckpointStore(Protocol):
-    """A local folder whose sub-folders are kept in the workspace, each by its name."""
-
-    folder: Path
-    """The folder on this machine, there; stable, so that what a killed process left in it is found."""
-
-    def names(self) -> list[str]:
-        """The sub-folders that the workspace holds completely, sorted by name. (In a local workspace they are the
-        folder's own; whether its writer was done with one, it must have noted there itself.)"""
-
-    def download(self, name: str) -> Path:
-        """Make a sub-folder local, as it was pushed, and return it. Raises `OpenCharacterError` if it is damaged."""
-
-    def upload(self, name: str) -> None:
-        """Keep the local sub-folder `name`. It is there for others at once, when all of it has arrived; an older one
-        of this name stays until then."""
-
-    def remove(self, name: str) -> None:
-        """Forget a sub-folder, locally too."""
-
-    def clear(self) -> None:
-        """Forget all of them, and the local folder."""
-
-
-class LocalCheckpoints:
-    """`CheckpointStore` in a local workspace, where both folders are one."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
-
-    def names(self) -> list[str]:
-        """See `CheckpointStore.names`."""
-        return sorted(path.name for path in self.folder.iterdir() if path.is_dir())
-
-    def download(self, name: str) -> Path:
-        """See `CheckpointStore.download`."""
-        return self.folder / name
-
-    def upload(self, name: str) -> None:
-        """See `CheckpointStore.upload`."""
-
-    def remove(self, name: str) -> None:
-        """See `CheckpointStore.remove`."""
-        shutil.rmtree(self.folder / name, ignore_errors=True)
-
-    def clear(self) -> None:
-        """See `CheckpointStore.clear`."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-
 class S3Checkpoints:
-    """Checkpoints in an object store: files below `NAME/DIGEST/`, and `NAME.complete.json` that names the digest."""
+    """`CheckpointStore` in an object store: files lie below `NAME/DIGEST/`; `NAME.complete.json` names the digest."""
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
