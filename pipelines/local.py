@@ -1,7 +1,6 @@
 """Running the pipeline on this machine: the DAG of the cluster, through `kfp.local`, with its services beside it."""
 
 import contextlib
-import fcntl
 import json
 import os
 import signal
@@ -21,6 +20,7 @@ from opencharacter.pipelines.containers import check_images, remove_containers
 from opencharacter.registry import local_server
 from opencharacter.storage.s3.client import OBJECT_SCHEME
 from opencharacter.storage.workspace import Artifact, Workspace
+from opencharacter.system.locks import Locked, file_lock
 
 SERVERS_FOLDER = "servers"
 """Where a run's shared model servers are recorded, below its working folder."""
@@ -163,10 +163,10 @@ def _environment(variables: dict[str, str]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _exclusive(workdir: Path) -> Iterator[None]:
-    with (workdir / ".lock").open("w") as stream:
+    with contextlib.ExitStack() as held:
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+            held.enter_context(file_lock(workdir / ".lock", wait=False))
+        except Locked as error:
             raise UserError(
                 f"{workdir} is in use by another run", hint="wait for it, or give another --workdir"
             ) from error

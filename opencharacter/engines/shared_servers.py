@@ -54,7 +54,7 @@ def shared_server(
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{digest([str(weights.resolve()), model_name, max_model_len, tensor_parallel])[:16]}.json"
-    with file_lock(folder / "start.lock", cancelled):
+    with file_lock(folder / "start.lock", cancelled=cancelled):
         record = _read(path)
         if record is not None and not is_healthy(f"http://127.0.0.1:{record.port}"):
             _stop(record.pid)

@@ -1,18 +1,18 @@
 """Storage in a local folder."""
 
-import fcntl
 import json
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from opencharacter.errors import OpenCharacterError
 from opencharacter.hashing import tree_digest
 from opencharacter.system.fsync import sync, sync_tree
+from opencharacter.system.locks import Locked, file_lock
 
 _MANIFEST = "manifest.json"
 _PARTIAL = ".partial-"
@@ -119,14 +119,14 @@ class LocalRowFiles:
 
     def read(self, name: str, start: int = 0, length: int | None = None) -> bytes:
         """See `RowFiles.read`."""
-        with _told(self._root / name, "read"), (self._root / name).open("rb", buffering=0) as stream:
+        with _disk_errors(self._root / name, "read"), (self._root / name).open("rb", buffering=0) as stream:
             stream.seek(start)
             return stream.read() if length is None else stream.read(length)
 
     def put(self, name: str, data: bytes) -> None:
         """See `RowFiles.put`."""
         path = self._path(name)
-        with _told(path, "write"):
+        with _disk_errors(path, "write"):
             descriptor, partial = tempfile.mkstemp(prefix=_PARTIAL, dir=path.parent)
             try:
                 with os.fdopen(descriptor, "wb") as stream:
@@ -149,7 +149,7 @@ class LocalRowFiles:
 
     def delete(self, name: str) -> None:
         """See `RowFiles.delete`."""
-        with _told(self._root / name, "delete"):
+        with _disk_errors(self._root / name, "delete"):
             (self._root / name).unlink(missing_ok=True)
 
     def open_log(self, name: str) -> "LocalLog":
@@ -160,19 +160,18 @@ class LocalRowFiles:
     def lock(self, name: str, *, wait: bool) -> Iterator[bool]:
         """See `RowFiles.lock`."""
         path = self._path(name)
-        with _told(path, "open"):
-            stream = path.open("w")
-        with stream:
+        with ExitStack() as held:
             try:
-                fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            except BlockingIOError:
-                yield False
-            else:
-                yield True
+                with _disk_errors(path, "open"):
+                    held.enter_context(file_lock(path, wait=wait))
+                acquired = True
+            except Locked:
+                acquired = False
+            yield acquired
 
     def _path(self, name: str) -> Path:
         path = self._root / name
-        with _told(path.parent, "create"):
+        with _disk_errors(path.parent, "create"):
             path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
@@ -182,14 +181,14 @@ class LocalLog:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        with _told(path, "open"):
+        with _disk_errors(path, "open"):
             self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
             self._length = os.fstat(self._descriptor).st_size
             sync(path.parent)
 
     def append(self, data: bytes) -> None:
         """See `Log.append`."""
-        with _told(self._path, "write"):
+        with _disk_errors(self._path, "write"):
             try:
                 rest = memoryview(data)
                 while rest:
@@ -235,7 +234,7 @@ class LocalCheckpoints:
 
 
 @contextmanager
-def _told(path: Path, verb: str) -> Iterator[None]:
+def _disk_errors(path: Path, verb: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:

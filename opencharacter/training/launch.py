@@ -1,6 +1,5 @@
 """Starting the worker processes with accelerate and following what they print: none is left behind."""
 
-import fcntl
 import logging
 import os
 import shutil
@@ -9,7 +8,7 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -18,6 +17,7 @@ import yaml
 from opencharacter.errors import OpenCharacterError
 from opencharacter.progress import Progress, progress
 from opencharacter.system.hardware import usable_cores
+from opencharacter.system.locks import file_lock
 from opencharacter.training.job import LOG_NAME, Event, Job, Nodes, OutOfMemory, Result
 
 _log = logging.getLogger(__name__)
@@ -107,19 +107,12 @@ def run_workers(job: Job, lock: int, *, relay: bool = False) -> Result | None:
     raise _explain(watcher, code, log_file, relay=relay)
 
 
-@contextmanager
-def exclusive(folder: Path) -> Iterator[int]:
-    """Hold the folder's lock, waiting for another training of the same output to end. Gives the descriptor."""
-    descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            _log.warning("another process is training in %s; waiting for it to end", folder)
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield descriptor
-    finally:
-        os.close(descriptor)
+def exclusive(folder: Path) -> AbstractContextManager[int]:
+    """Hold the folder's lock, waiting for another training of the same output to end. Yields the lock's descriptor."""
+    return file_lock(
+        folder / ".lock",
+        on_wait=lambda: _log.warning("another process is training in %s; waiting for it to end", folder),
+    )
 
 
 def _command(job: Job, job_file: Path) -> list[str]:
