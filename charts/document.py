@@ -51,7 +51,7 @@ def table(chart: Path = CHART) -> str:
 
 
 def with_table(readme: str, chart: Path = CHART) -> str:
-    """The README with its table made anew."""
+    """The README with its table regenerated."""
     before, _, rest = readme.partition(BEGIN)
     _, _, after = rest.partition(END)
     return f"{before}{BEGIN}\n{table(chart)}\n{END}{after}"

@@ -47,8 +47,8 @@ def read_ending(pod: str, workspace: Workspace) -> Ending | None:
     """How the step in that pod ended; None if nothing was kept. Raises `OpenCharacterError` as the workspace does."""
     text = workspace.read_log(_name(pod))
     try:
-        told: Any = json.loads(text)
-        return Ending(**told)
+        fields: Any = json.loads(text)
+        return Ending(**fields)
     except (ValueError, TypeError):
         return None
 

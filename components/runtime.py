@@ -36,9 +36,9 @@ def point(artifact: Any, uri: str, page: Path | None = None, /, **metadata: str 
     another value, a boolean as a number, and a null fails the step. What is richer goes by reference, into the
     workspace. Raises `TypeError` or `ValueError` for metadata that would come back changed.
 
-    On a cluster the artifact keeps KFP's own URI, with a small manifest behind it: KFP's launcher downloads all that an
-    input's URI names, were it the weights, and refuses an output's URI that is not below its own root. `page` is a
-    file of the output that KFP's interface shall show, instead of the manifest.
+    On a cluster the artifact keeps KFP's own URI, with a small manifest behind it: KFP's launcher downloads
+    everything behind an input's URI, weights too, and refuses an output's URI that is not below its own root. `page`
+    is a file of the output that KFP's interface shall show, instead of the manifest.
     """
     for key, value in metadata.items():
         _refuse_changeable(key, value)
@@ -104,11 +104,12 @@ class Step:
 
         Raises `OpenCharacterError` if the workspace no longer holds that output.
         """
-        told = artifact.metadata
-        found = self.workspace.lookup(told["kind"], told["key"])
-        if found is None or found.digest != told["digest"]:
+        metadata = artifact.metadata
+        kind = metadata["kind"]
+        found = self.workspace.lookup(kind, metadata["key"])
+        if found is None or found.digest != metadata["digest"]:
             raise OpenCharacterError(
-                f"{told['uri']}: the workspace does not hold the {told['kind']} that an earlier step made there",
+                f"{metadata['uri']}: the workspace does not hold the {kind} that an earlier step made there",
                 hint="was the workspace deleted while KFP's cache was kept? Run again without that cache",
             )
         return found
@@ -149,7 +150,7 @@ class Step:
         if self._run["library"] != fingerprint():
             raise UserError(
                 f"step '{self._name}' runs library {fingerprint()}, but the run was made for {self._run['library']}",
-                hint="compile the pipeline with the version that the images hold, or build the images anew",
+                hint="compile the pipeline with the version that the images hold, or rebuild the images",
             )
         for name, expected in self._run["prompts"].items():
             if load_template(name).hash != expected:

@@ -21,10 +21,10 @@ class Bake:
     """The bake file with its variables filled in: from the environment, else their defaults."""
 
     def __init__(self, environment: dict[str, str]) -> None:
-        told = json.loads(BAKE_FILE.read_text(encoding="utf-8"))
-        self._values = {name: environment.get(name, spec["default"]) for name, spec in told["variable"].items()}
-        self._targets = told["target"]
-        self.images: list[str] = told["group"]["default"]["targets"]
+        bake = json.loads(BAKE_FILE.read_text(encoding="utf-8"))
+        self._values = {name: environment.get(name, spec["default"]) for name, spec in bake["variable"].items()}
+        self._targets = bake["target"]
+        self.images: list[str] = bake["group"]["default"]["targets"]
 
     def value(self, name: str) -> str:
         """A variable's value."""
@@ -60,7 +60,7 @@ def build_command(engine: str, target: dict[str, Any], extra: list[str]) -> list
 
 
 def main(arguments: list[str]) -> int:
-    """Build, and push if told. Exit code 2 for an unknown image."""
+    """Build, and push if asked to. Exit code 2 for an unknown image."""
     split = arguments.index("--") if "--" in arguments else len(arguments)
     # What is built decides the library's fingerprint, so no variable may name another.
     bake = Bake({"REVISION": _revision(), **os.environ, "LIBRARY": _library()})
@@ -99,9 +99,11 @@ def images_yaml(registry: str, tag: str, digests: dict[str, str]) -> str:
 
 def _push(engine: str, tag: str) -> str:
     _run([engine, "push", "--quiet", tag])
-    told = subprocess.check_output([engine, "image", "inspect", "--format", "{{json .RepoDigests}}", tag], text=True)
+    inspected = subprocess.check_output(
+        [engine, "image", "inspect", "--format", "{{json .RepoDigests}}", tag], text=True
+    )
     repository = tag.rpartition(":")[0]
-    [digest] = [found.partition("@")[2] for found in json.loads(told) if found.startswith(repository + "@")]
+    [digest] = [found.partition("@")[2] for found in json.loads(inspected) if found.startswith(repository + "@")]
     return digest
 
 

@@ -1,4 +1,4 @@
-"""Print the lines of a lock file that this environment lacks. Usage: `missing.py LOCK cuda|cpu`.
+"""Print the lines of a lock file that are missing in this environment. Usage: `missing.py LOCK cuda|cpu`.
 
 A base image that holds packages (vLLM's) keeps its own versions of them. The flavour `cpu` leaves out the libraries of
 CUDA and what works only beside them.

@@ -87,5 +87,5 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    told = parse()
-    generate(told.output, told.namespace, told.options)
+    arguments = parse()
+    generate(arguments.output, arguments.namespace, arguments.options)

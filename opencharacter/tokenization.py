@@ -50,7 +50,7 @@ def _answer_span(tokenizer: Any, messages: Messages, index: int, text: str) -> t
     if not (text.startswith(answered) and answered.startswith(prompt)):
         raise UserError(
             f"the chat template renders message {index + 1} differently as the conversation goes on,"
-            " so the answer can't be told from its prompt",
+            " so the answer cannot be separated from its prompt",
             hint="use a chat template that only ever appends (no removal of earlier thoughts)",
         )
     # What follows the end-of-turn token (ChatML: a line feed) is written by the server, not by the model.

@@ -30,8 +30,8 @@ def main(request: Path, workdir: Path, result: Path, root: str, *, containers: b
         cache_root=str(workdir / "kfp" / "cache"),
     )
     workspace = Workspace(root)
-    told = build_pipeline(config)(workspace=workspace.uri).output.metadata
-    report = workspace.lookup(told["kind"], told["key"])
+    metadata = build_pipeline(config)(workspace=workspace.uri).output.metadata
+    report = workspace.lookup(metadata["kind"], metadata["key"])
     assert report is not None, "the report step has just made it"
     result.write_text(report.model_dump_json(), encoding="utf-8")
 
@@ -41,5 +41,5 @@ if __name__ == "__main__":
         request, workdir, result, root, *options = sys.argv[1:]
         main(Path(request), Path(workdir), Path(result), root, containers="--containers" in options)
     except RuntimeError as error:
-        # kfp raises it after a step has failed; the step has told why.
+        # kfp raises it after a step has failed; the step has said why.
         sys.exit(str(error))

@@ -39,8 +39,8 @@ def _is_there(link: str) -> bool:
 
 def pip_settings() -> dict[str, str]:
     """What pip's files and variables say; a variable is stronger than a file."""
-    told = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True).stdout
-    found = re.findall(r"^(global|install|:env:)\.([\w-]+)='(.*)'$", told, re.MULTILINE)
+    listed = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True).stdout
+    found = re.findall(r"^(global|install|:env:)\.([\w-]+)='(.*)'$", listed, re.MULTILINE)
     ordered = sorted(found, key=lambda line: ["global", "install", ":env:"].index(line[0]))
     return {name: value.replace("\\n", " ") for _, name, value in ordered}
 
@@ -72,8 +72,8 @@ def _reaches_cpu_build(command: list[str], environment: dict[str, str]) -> bool:
 def _planned(command: list[str], environment: dict[str, str], limit_s: float | None = None) -> str:
     """The build of torch that the command would install; empty if torch is there."""
     command = [*command, "--dry-run"]
-    told = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=limit_s, check=True)
-    found = re.search(r"^ \+ torch==(\S+)", told.stderr, re.MULTILINE)
+    planned = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=limit_s, check=True)
+    found = re.search(r"^ \+ torch==(\S+)", planned.stderr, re.MULTILINE)
     return "" if not found else "CPU" if found[1].endswith("+cpu") else "CUDA"
 
 

@@ -1,4 +1,4 @@
-"""`opencharacter cluster`: cluster files, and what the cluster itself has and lacks."""
+"""`opencharacter cluster`: cluster files, and what the cluster itself has and what is missing."""
 
 import json
 from pathlib import Path
@@ -114,7 +114,7 @@ def workflow_defaults(
 def preflight(
     cluster: Annotated[
         str | None,
-        typer.Option("--cluster", metavar="NAME_OR_FILE", help="Look for all that this cluster file names."),
+        typer.Option("--cluster", metavar="NAME_OR_FILE", help="Look for everything that this cluster file names."),
     ] = None,
     cluster_overrides: ClusterOverrides = None,
     namespace: Annotated[str | None, typer.Option("--namespace", "-n", help="Where the runs will live.")] = None,

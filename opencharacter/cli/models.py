@@ -96,12 +96,12 @@ def deploy(
     rollout = roll_out(
         loaded.deploy, version, wait=wait, timeout_s=timeout, report=lambda text: typer.echo(text, err=True)
     )
-    told = f"version {rollout.version} of {version.name}"
+    label = f"version {rollout.version} of {version.name}"
     if wait:
-        typer.echo(f"{told} serves at {rollout.address}/openai/v1")
+        typer.echo(f"{label} serves at {rollout.address}/openai/v1")
     else:
         name, namespace = rollout.service, rollout.namespace
-        typer.echo(f"applied InferenceService {name} for {told}, without waiting for it or asking it a question")
+        typer.echo(f"applied InferenceService {name} for {label}, without waiting for it or asking it a question")
         typer.echo(f"kubectl rollout status --namespace {namespace} deployment/{rollout.deployment}")
 
 

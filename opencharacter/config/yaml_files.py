@@ -169,7 +169,7 @@ def compose(text: str, label: str) -> yaml.Node | None:
 
 
 def _refuse_twins(node: yaml.Node | None, label: str) -> None:
-    """YAML's reader would take the last of two equal keys, and drop the other without a word."""
+    """YAML's reader would take the last of two equal keys, and silently drop the other."""
     if isinstance(node, yaml.SequenceNode):
         for item in node.value:
             _refuse_twins(item, label)
@@ -250,9 +250,9 @@ def _apply(
         place[last] = value
 
 
-def _index(place: list[Any], part: str, told: str) -> int:
+def _index(place: list[Any], part: str, label: str) -> int:
     if not part.isdigit() or int(part) >= len(place):
-        raise UserError(f"{told}: '{part}' must be an index from 0 to {len(place) - 1}")
+        raise UserError(f"{label}: '{part}' must be an index from 0 to {len(place) - 1}")
     return int(part)
 
 

@@ -178,7 +178,7 @@ async def _ask_all(
 ) -> Usage:
     """Make the calls that the store does not hold, each as a row, and return what they used.
 
-    `read` turns a reply into the row's content, whose `status` is the row's label. A call that fails for good leaves a
+    `read` turns a reply into the row's content, whose `status` is the row's label. A call that finally fails leaves a
     row of status `engine_failure`. Raises `EngineDown` if the server is gone.
     """
 

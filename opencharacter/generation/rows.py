@@ -134,7 +134,7 @@ async def make_rows(
     seed: int = 0,
     check: Callable[[Counter[str]], None] | None = None,
 ) -> RowsReport:
-    """Make the rows that the store owns and lacks. An engine without a task is not opened.
+    """Make the rows that the store owns and does not hold yet. An engine without a task is not opened.
 
     Args:
         store: Where the rows are kept.

@@ -57,7 +57,7 @@ def promote_once(config: PromoterConfig, report: Callable[[str], None]) -> list[
                 except Interrupted:  # the alias moved during the rollout, or the lease is lost
                     continue
             else:
-                raise OpenCharacterError(_taken(config), hint="it goes on from here")
+                raise OpenCharacterError(_taken(config), hint="that process continues the rollout")
     finally:
         lease.release()
     return looks

@@ -22,7 +22,7 @@ _READ_TIMEOUT_S = 150.0
 
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-_COMMANDS = "/reset starts anew, /profile shows the character, /exit leaves"
+_COMMANDS = "/reset starts over, /profile shows the character, /exit leaves"
 
 
 class Conversation:
@@ -168,7 +168,7 @@ def chat_in_terminal(
                 return
             case "/reset":
                 conversation.reset()
-                console.print("The conversation starts anew.", style="dim")
+                console.print("The conversation starts over.", style="dim")
             case "/profile":
                 console.print(render_profile(profile), markup=False)
             case command if command.startswith("/"):

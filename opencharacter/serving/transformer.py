@@ -45,7 +45,7 @@ class CharacterTransformer(Model):
 
 
 class _CharacterDataPlane(DataPlane):
-    """KServe asks predictors for its own health routes, which vLLM lacks; this asks for vLLM's."""
+    """KServe asks predictors for its own health routes, which vLLM does not have; this asks for vLLM's."""
 
     def __init__(self, predictor: Predictor, **settings: Any) -> None:
         super().__init__(**settings)

@@ -49,7 +49,8 @@ async def rewrite_session(
     """
     if not session.has_answers:
         raise UserError(
-            f"session {session.id}: a user turn has no answer to rewrite", hint="use generate_session, which needs none"
+            f"session {session.id}: a user turn has no answer to rewrite",
+            hint="generate a dialogue instead: that needs no answer",
         )
     return await _make_dialogue("R", engine, session, character, config, seed, rows)
 

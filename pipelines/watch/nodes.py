@@ -40,10 +40,10 @@ class Nodes:
 
     def __init__(self, run: dict[str, Any]) -> None:
         self._nodes: dict[str, Node] = {}
-        for told in (run.get("run_details") or {}).get("task_details") or []:
+        for entry in (run.get("run_details") or {}).get("task_details") or []:
             # The cache's own entries have no name. Reports that cross leave two entries of one node.
-            if told.get("display_name") and told.get("pod_name"):
-                node = _node(told)
+            if entry.get("display_name") and entry.get("pod_name"):
+                node = _node(entry)
                 known = self._nodes.get(node.key)
                 if known is None or _age(node) >= _age(known):
                     self._nodes[node.key] = node
@@ -91,14 +91,14 @@ class Nodes:
         return [self._nodes[key] for key in node.children if key in self._nodes]
 
 
-def _node(told: dict[str, Any]) -> Node:
-    children = (str(child.get("pod_name") or "") for child in told.get("child_tasks") or [])
+def _node(entry: dict[str, Any]) -> Node:
+    children = (str(child.get("pod_name") or "") for child in entry.get("child_tasks") or [])
     return Node(
-        name=told["display_name"],
-        state=told.get("state") or "RUNTIME_STATE_UNSPECIFIED",
-        pod=told["pod_name"],
-        started=_time(told.get("start_time")),
-        ended=_time(told.get("end_time")),
+        name=entry["display_name"],
+        state=entry.get("state") or "RUNTIME_STATE_UNSPECIFIED",
+        pod=entry["pod_name"],
+        started=_time(entry.get("start_time")),
+        ended=_time(entry.get("end_time")),
         children=tuple(_key(child) for child in children),
     )
 
@@ -108,14 +108,14 @@ def _key(name: str) -> str:
 
 
 def _age(node: Node) -> tuple[datetime, int]:
-    """How new an entry is: a later attempt of the whole run starts anew, and else a node only goes forward."""
+    """How new an entry is: a later attempt of the whole run starts over; otherwise a node only goes forward."""
     return node.started or datetime.min.replace(tzinfo=UTC), _RANKS.get(node.state, 0)
 
 
-def _time(told: str | None) -> datetime | None:
+def _time(text: str | None) -> datetime | None:
     """Argo's unset times arrive as the years 1 and 1970."""
     try:
-        found = datetime.fromisoformat(told or "")
+        found = datetime.fromisoformat(text or "")
     except ValueError:
         return None
     return found if found.year > 1970 else None

@@ -92,8 +92,8 @@ def _troubles(pod: dict[str, Any]) -> Iterator[str]:
             yield _joined(condition)
 
 
-def _joined(told: dict[str, Any]) -> str:
-    return ": ".join(str(told[key]) for key in ("reason", "message") if told.get(key))
+def _joined(state: dict[str, Any]) -> str:
+    return ": ".join(str(state[key]) for key in ("reason", "message") if state.get(key))
 
 
 class _Kubernetes:

@@ -51,24 +51,24 @@ class RunServer:
         return f"{self.host}/#/runs/details/{self.run_id}"
 
     def run(self) -> dict[str, Any]:
-        """The run as the API tells it, in JSON.
+        """The run as the API gives it, in JSON.
 
         Raises `UserError` if there is no such run or no such server, `OpenCharacterError` if the server refuses, and
         `Unanswered` where it makes sense to ask again.
         """
-        told = self._read(self._client.runs.run_service_get_run, run_id=self.run_id)
-        if not isinstance(told, dict) or "run_id" not in told:
+        run = self._read(self._client.runs.run_service_get_run, run_id=self.run_id)
+        if not isinstance(run, dict) or "run_id" not in run:
             raise self._no_api()
-        if told.get("error") and not told.get("state"):
-            raise OpenCharacterError(f"{self.host} cannot show run {self.run_id}: {told['error'].get('message')}")
-        return told
+        if run.get("error") and not run.get("state"):
+            raise OpenCharacterError(f"{self.host} cannot show run {self.run_id}: {run['error'].get('message')}")
+        return run
 
     def namespace(self, run: dict[str, Any]) -> str | None:
         """The namespace of the run's experiment, where the server is for several users."""
         try:
             read = self._client.experiments.experiment_service_get_experiment
-            told = self._read(read, experiment_id=run.get("experiment_id"))
-            return str(told.get("namespace") or "") or None
+            experiment = self._read(read, experiment_id=run.get("experiment_id"))
+            return str(experiment.get("namespace") or "") or None
         except (OpenCharacterError, Unanswered, AttributeError, ValueError):
             return None
 
@@ -154,10 +154,10 @@ def _text(answer: Any) -> str:
 def _words(body: Any) -> str | None:
     """The server's own words, if they are the API's."""
     try:
-        told = json.loads(body)
+        answer = json.loads(body)
     except (TypeError, ValueError):
         return None
-    words = told.get("message") or told.get("error") if isinstance(told, dict) else None
+    words = answer.get("message") or answer.get("error") if isinstance(answer, dict) else None
     return str(words)[:500] if words else None
 
 

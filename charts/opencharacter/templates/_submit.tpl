@@ -1,13 +1,13 @@
-{{/* The profile for a cluster with these values. */}}
-{{- define "opencharacter.profile" -}}
+{{/* The shipped cluster file for these values. */}}
+{{- define "opencharacter.cluster" -}}
 {{- ternary "pool" (ternary "node8" "cpu" (gt (int .Values.preflight.gpus) 0)) .Values.kueue.enabled }}
 {{- end }}
 
 {{/* The command that submits a first run to this release. */}}
 {{- define "opencharacter.submit" -}}
-{{- $profile := include "opencharacter.profile" . }}
-{{- $words := list "opencharacter" "pipeline" "submit" "--host" "http://localhost:8080" "--cluster" $profile }}
-{{- if eq $profile "cpu" }}
+{{- $cluster := include "opencharacter.cluster" . }}
+{{- $words := list "opencharacter" "pipeline" "submit" "--host" "http://localhost:8080" "--cluster" $cluster }}
+{{- if eq $cluster "cpu" }}
 {{- $words = concat $words (list "--preset" "demo") }}
 {{- range list "sft.base_model" "engines.teacher.weights" "engines.judge.weights" }}
 {{- $words = concat $words (list "--set" (printf "%s=HuggingFaceTB/SmolLM2-135M-Instruct" .)) }}

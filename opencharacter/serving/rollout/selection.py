@@ -99,7 +99,7 @@ def _lowest_protocol(runtime: Runtime) -> int:
 
 
 def _priority(runtime: Runtime, format_name: str) -> float:
-    """That of the first entry of the format's name; one without goes after all that have one."""
+    """That of the first entry of the format's name; one without goes last."""
     named = (each for each in runtime["spec"].get("supportedModelFormats") or [] if each["name"] == format_name)
     first = next(named, None)
     priority = first.get("priority") if first else None
