@@ -65,7 +65,7 @@ def test_the_check_pods_run_commands_that_exist(monkeypatch: pytest.MonkeyPatch)
     from opencharacter.cli import main
 
     asked: list[object] = []
-    monkeypatch.setattr("opencharacter.preflight.check.check_all", lambda needs: asked.append(needs) or [])
+    monkeypatch.setattr("opencharacter.preflight.checks.check_all", lambda needs: asked.append(needs) or [])
     found = [*containers("preflight"), *containers("runtime-is-there")]
     for each in found:
         program, *arguments = each["command"]
