@@ -3,7 +3,7 @@
     python benchmarks/training_packing.py [--base-model FOLDER|package:NAME] [--steps N]
 
 Rows differ in length as dialogues do (log-normal, median 150 tokens, at most the pack length). Unpacked batches are
-padded to their longest row, as the trainer does. Both take about the same number of real tokens per optimiser step;
+padded to their longest row, as the trainer does. Both take about the same number of real tokens per optimizer step;
 padding is not counted. Printed as JSON.
 """
 
