@@ -179,7 +179,7 @@ def patiently(
         hint: what to do when all attempts have failed.
 
     Raises:
-        kubernetes.client.ApiException: the server's answer, if it is no trouble of the server's own.
+        kubernetes.client.ApiException: the server's answer, if it is not a server error.
         OpenCharacterError: no attempt was answered.
     """
     from kubernetes.client import ApiException

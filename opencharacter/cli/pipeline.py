@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Token = Annotated[
     str | None, typer.Option("--token", envvar="KF_PIPELINES_TOKEN", help="Bearer token, where the API asks for one.")
 ]
-Every = Annotated[float, typer.Option(min=0.1, help="Seconds between two looks at a run that is watched.")]
+Every = Annotated[float, typer.Option(min=0.1, help="Seconds between two queries of a run that is watched.")]
 
 app = typer.Typer(
     help="Compile, submit and watch the Kubeflow pipeline.",

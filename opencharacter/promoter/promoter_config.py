@@ -42,7 +42,7 @@ class PromoterConfig(_Settings):
 
     models: list[WatchedModel] = Field(min_length=1)
     require_gate: bool = Field(default=True, description="refuse versions without a passed gate or a forced promotion")
-    poll_s: float = Field(default=30, ge=1, description="seconds between two looks at the registry")
+    poll_s: float = Field(default=30, ge=1, description="seconds between two queries of the registry")
     retry_s: float = Field(default=300, ge=1, description="seconds until a failed version is tried again; then doubled")
     retry_max_s: float = Field(default=3600, ge=1, description="seconds between two tries at the most")
     lease: LeaseConfig = Field(default_factory=LeaseConfig)

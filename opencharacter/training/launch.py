@@ -51,7 +51,7 @@ class EventReader:
         return "".join(self._lines)
 
     def feed(self, line: str) -> bool:
-        """Take a line, line feed included. Says whether it belongs into a log: whether it is no event."""
+        """Take a line, line feed included. Says whether it belongs into a log: whether it is not an event."""
         event = Event.parse(line)
         if event is None:
             self._lines.append(line)

@@ -72,7 +72,7 @@ class SftConfig(BaseModel):
     def _check_consistency(self) -> "SftConfig":
         if self.global_batch_size % (self.per_device_batch_size * self.processes):
             raise ValueError(
-                f"global_batch_size {self.global_batch_size} is no multiple of per_device_batch_size"
+                f"global_batch_size {self.global_batch_size} is not a multiple of per_device_batch_size"
                 f" {self.per_device_batch_size} x processes {self.processes}"
             )
         if self.min_learning_rate >= self.learning_rate:

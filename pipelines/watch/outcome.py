@@ -71,7 +71,7 @@ class _Kept:
 
     def __init__(self, run: dict[str, Any]) -> None:
         self._root = _workspace_root(run)
-        self.unread = "" if self._root else "the run names no workspace: it is no run of opencharacter"
+        self.unread = "" if self._root else "the run names no workspace: it is not a run of opencharacter"
 
     def ending(self, step: Step) -> Ending | None:
         return self._read(read_ending, step.pod) if step.pod else None

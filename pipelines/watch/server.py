@@ -116,7 +116,7 @@ class RunServer:
         except ApiException as error:
             raise _Refused(error.status or 0, error.reason or "", _words(error.body)) from error
         except (urllib3.exceptions.LocationParseError, urllib3.exceptions.URLSchemeUnknown, ValueError) as error:
-            raise UserError(f"'{self.host}' is no address: {error}") from error
+            raise UserError(f"'{self.host}' is not an address: {error}") from error
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise Unanswered(f"{_reason(error)}") from error
 

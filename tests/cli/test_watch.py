@@ -150,7 +150,7 @@ def test_a_terminal_shows_a_table_with_many_shards_in_one_line(
         (("my run", "--host", "URL"), "expected a run's id"),
         (("r1", "--host", "http://127.0.0.1:9"), "no Kubeflow Pipelines server answers at http://127.0.0.1:9"),
         (("http://127.0.0.1:9/#/runs/details/r1",), "no Kubeflow Pipelines server answers"),
-        (("r1", "--host", "http://a..b"), "is no address"),
+        (("r1", "--host", "http://a..b"), "is not an address"),
     ],
 )
 def test_what_is_no_run_ends_at_once(watch: Watch, named: tuple[str, ...], told: str) -> None:

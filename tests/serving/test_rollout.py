@@ -92,9 +92,9 @@ def test_a_rollback_is_the_same_with_the_older_version(kserve: KServeCluster) ->
         (completion("I am a clock", "length"), "was cut"),
         (completion("I am Odalys.<|im_end|>"), "'<|im_end|>'"),
         (completion("assistant\n\nI am Odalys."), "'assistant'"),
-        ({"choices": [{"message": {"content": "I am"}}]}, "no chat completion"),
-        ({"choices": {"0": "I am"}}, "no chat completion"),
-        ("<html>welcome</html>", "no chat completion"),
+        ({"choices": [{"message": {"content": "I am"}}]}, "not a chat completion"),
+        ({"choices": {"0": "I am"}}, "not a chat completion"),
+        ("<html>welcome</html>", "not a chat completion"),
         (422, "422"),
         (500, "500"),
     ],
@@ -421,7 +421,7 @@ def test_a_pod_asks_the_server_itself(kserve: KServeCluster, monkeypatch: pytest
 @pytest.mark.parametrize(
     ("status", "body", "told"),
     [
-        (200, "<html>welcome</html>", "no chat completion: <html>welcome</html>"),
+        (200, "<html>welcome</html>", "not a chat completion: <html>welcome</html>"),
         (502, "upstream", "502: upstream"),
         (429, "slowly", "429: slowly"),
         (404, "no such model", "404: no such model"),

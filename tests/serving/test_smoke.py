@@ -44,7 +44,7 @@ def test_ordinary_text_is_no_mark(text: str) -> None:
 
 @pytest.mark.parametrize("answer", [{}, {"choices": []}, "hello", None, {"choices": [{"message": {}}]}])
 def test_what_is_no_completion_is_a_fault(answer: object) -> None:
-    assert "no chat completion" in (fault_of(answer) or "")
+    assert "not a chat completion" in (fault_of(answer) or "")
 
 
 def test_the_registrys_tag_is_the_one_that_deploy_reads() -> None:

@@ -92,7 +92,7 @@ def fault_of(answer: Any) -> str | None:
         choice = answer["choices"][0]
         text, end = choice["message"]["content"], choice["finish_reason"]
     except (KeyError, IndexError, TypeError):
-        return f"the endpoint's answer is no chat completion: {_shown(answer)}"
+        return f"the endpoint's answer is not a chat completion: {_shown(answer)}"
     if not isinstance(text, str) or not text.strip():
         return "the answer is empty"
     if mark := _MARKS.search(text):
@@ -101,7 +101,7 @@ def fault_of(answer: Any) -> str | None:
 
 
 def cut(answer: Any) -> str | None:
-    """How an answer was cut; none if it ended by itself, or is no answer. Another seed may end."""
+    """How an answer was cut; none if it ended by itself, or is not an answer. Another seed may end."""
     try:
         end = answer["choices"][0]["finish_reason"]
     except (KeyError, IndexError, TypeError):
@@ -225,7 +225,7 @@ def _directly(namespace: Namespace, service: str, port: int, body: dict[str, Any
     try:
         return response.json()
     except ValueError:
-        return response.text  # which is no chat completion
+        return response.text  # not a chat completion
 
 
 def _through_server(namespace: Namespace, service: str, port: int, body: dict[str, Any]) -> Any:

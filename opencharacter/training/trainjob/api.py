@@ -69,7 +69,7 @@ class ClusterApi:
         )
 
     def delete(self, name: str) -> None:
-        """Delete the TrainJob, once its pods are gone. It is no error if it is not there."""
+        """Delete the TrainJob, once its pods are gone. Not an error if it does not exist."""
         delete = self._objects.delete_namespaced_custom_object
         self._ask(
             "delete trainjobs",
