@@ -100,7 +100,7 @@ def chosen_cluster(source: str | None, overrides: list[str] | None) -> "Cluster 
 
 @contextlib.contextmanager
 def tracking_server(workdir: Path) -> Iterator[str]:
-    """The MLflow server of MLFLOW_TRACKING_URI, or else that of a working folder, started for the while."""
+    """The MLflow server of MLFLOW_TRACKING_URI, or else that of a working folder, started for that time."""
     from opencharacter.errors import UserError
     from opencharacter.registry import local_server
 

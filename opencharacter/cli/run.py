@@ -51,7 +51,7 @@ def run_and_tell(
     workspace: str | None = None,
     containers: bool = False,
 ) -> None:
-    """Run, showing the stages, and print what became of the model and where the report is."""
+    """Run, showing the stages, and print the registered model, the decision of the gate and where the report is."""
     from opencharacter.cli.display import RunDisplay
     from opencharacter.config.loading import load_run_config
     from opencharacter.pipelines.local import run_local

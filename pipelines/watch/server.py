@@ -1,4 +1,4 @@
-"""What the Kubeflow Pipelines server tells of a run."""
+"""What the Kubeflow Pipelines server says about a run."""
 
 import json
 import re

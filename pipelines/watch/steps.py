@@ -86,7 +86,7 @@ def _in_order(tasks: dict[str, Any]) -> list[str]:
 
 
 def _seen(nodes: Nodes) -> list[_Planned]:
-    """The steps as they have begun, where the run does not tell its pipeline."""
+    """The steps as they have begun, where the run does not name its pipeline."""
     begun = sorted((node for node in nodes if nodes.attempts(node)), key=lambda node: str(node.started))
     names = dict.fromkeys(node.name for node in begun if not node.name.startswith("executor"))
     return [_Planned(name, looped=len(nodes.named(name)) > 1) for name in names]
