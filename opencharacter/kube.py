@@ -1,4 +1,4 @@
-"""The Kubernetes API: its client, calls that wait out hiccups, and what a refusal means."""
+"""The Kubernetes API: its client, retries, and error messages for refused requests."""
 
 import json
 import os
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from kubernetes.client import ApiClient, ApiException
 
 API_TIMEOUT_S = (5, 30)
-"""To connect, and to wait for an answer; the client tries three times more."""
+"""Time-outs for connecting and for the answer; the client retries three times."""
 
 _POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
@@ -26,7 +26,7 @@ def in_pod() -> bool:
 
 
 def cluster_namespace() -> str:
-    """The namespace that is meant where none is named, in the cluster that `cluster_client` talks to.
+    """The default namespace in the cluster that `cluster_client` talks to.
 
     In a pod it is the pod's own; elsewhere that of the kubeconfig's current context, or `default`.
     """
@@ -37,16 +37,16 @@ def cluster_namespace() -> str:
     try:
         _, current = config.list_kube_config_contexts()
         return str(current["context"].get("namespace") or "default")
-    except Exception:  # the library lets all kinds through for a kubeconfig that is absent, or makes no sense
+    except Exception:  # an absent or invalid kubeconfig raises many types
         return "default"
 
 
 @contextmanager
 def cluster_client(purpose: str) -> Iterator["ApiClient"]:
-    """A client of the cluster; a pod's own service account goes before a kubeconfig.
+    """A client of the cluster. In a pod it uses the service account, elsewhere the kubeconfig.
 
-    `purpose` starts the messages. Raises `UserError` where no cluster is configured, `OpenCharacterError` where it
-    cannot be reached; refusals (`kubernetes.client.ApiException`) are the caller's to explain.
+    Messages start with `purpose`. Raises `UserError` if no cluster is configured, `OpenCharacterError` if it cannot be
+    reached. The caller explains refused requests (`kubernetes.client.ApiException`).
     """
     from kubernetes import client, config
     from urllib3.exceptions import HTTPError
@@ -58,7 +58,7 @@ def cluster_client(purpose: str) -> Iterator["ApiClient"]:
             config.load_kube_config()
     except (config.ConfigException, OSError) as error:
         raise UserError(
-            f"{purpose}: no cluster to talk to: {error}", hint="set KUBECONFIG, or run in a pod of the cluster"
+            f"{purpose}: no cluster is configured: {error}", hint="set KUBECONFIG, or run in a pod of the cluster"
         ) from error
     try:
         with client.ApiClient() as api:
@@ -82,7 +82,7 @@ class Cause(Enum):
     LOGIN = auto()
     """401: it does not know the account."""
     RIGHTS = auto()
-    """403 of the authorizer: the account needs a permission."""
+    """403 of the authorizer: the account lacks a permission."""
     ADMISSION = auto()
     """403 of admission: a webhook, a policy, a quota or Pod Security refuses this object."""
     INVALID = auto()
@@ -92,7 +92,7 @@ class Cause(Enum):
     NO_RESOURCE = auto()
     """404: the object does not exist, or the cluster does not have this API."""
     OTHER = auto()
-    """Anything else: the server's trouble, or too many requests."""
+    """Anything else, such as a server error or too many requests."""
 
 
 def cause_of(error: "ApiException") -> Cause:
@@ -111,7 +111,7 @@ def cause_of(error: "ApiException") -> Cause:
 
 
 def words_of(error: "ApiException") -> str:
-    """What the server, or the webhook behind it, says: the message of its `Status`, else the text of its answer."""
+    """The message of the server or its webhook: that of the `Status`, else the text of the answer."""
     if message := status_of(error.body).get("message"):
         return str(message)
     body = error.body.decode(errors="replace") if isinstance(error.body, bytes) else str(error.body or "")
@@ -120,7 +120,7 @@ def words_of(error: "ApiException") -> str:
 
 
 def status_of(body: Any) -> dict[str, Any]:
-    """The `Status` object of an answer's body, empty if it is none."""
+    """The `Status` object in an answer's body, empty if there is none."""
     try:
         status = json.loads(body)
     except (TypeError, ValueError):
@@ -131,15 +131,15 @@ def status_of(body: Any) -> dict[str, Any]:
 def refused(
     error: "ApiException", doing: str, *, hints: Mapping[Cause, str] | None = None
 ) -> OpenCharacterError | UserError:
-    """The error to raise for a refusal, with the server's own words in it.
+    """The error to raise for a refused request, with the server's own message.
 
     Args:
         error: the client's exception.
-        doing: what was asked for, as a verb: `create trainjobs in namespace team`.
+        doing: the request, as a verb: `create trainjobs in namespace team`.
         hints: what to do, by cause.
 
     Returns:
-        `UserError` where the account, the object or the cluster's set-up must change, else `OpenCharacterError`.
+        `UserError` if the account, the object or the cluster's set-up must change, else `OpenCharacterError`.
     """
     cause, words = cause_of(error), words_of(error)
     hint = (hints or {}).get(cause)
@@ -169,17 +169,17 @@ def patiently(
     delays_s: Sequence[float],
     hint: str,
 ) -> T:
-    """Call until there is an answer, with these pauses after attempts that fail.
+    """Call until the API answers, with these pauses after failed attempts.
 
     Args:
         call: the request.
-        doing: what it asks for, for the message: `get pods in namespace team`.
-        pause: waits so many seconds.
-        delays_s: a pause after each attempt but one more at the end.
+        doing: the request, as a verb, for the message: `get pods in namespace team`.
+        pause: waits for a number of seconds.
+        delays_s: the pause after each failed attempt; one last attempt follows.
         hint: what to do when all attempts have failed.
 
     Raises:
-        kubernetes.client.ApiException: the server's answer, if it is not a server error.
+        kubernetes.client.ApiException: the answer, unless it is a transient server error.
         OpenCharacterError: no attempt was answered.
     """
     from kubernetes.client import ApiException

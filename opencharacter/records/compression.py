@@ -1,4 +1,4 @@
-"""Opening plain, gzip and Zstandard files alike, told apart by their first bytes."""
+"""Opening plain, gzip and Zstandard files; their first bytes identify them."""
 
 import gzip
 import io
@@ -25,7 +25,9 @@ def open_bytes(path: Path, name: str) -> Iterator[io.BufferedReader]:
     except FileNotFoundError as error:
         raise UserError(f"{name}: no such file") from error
     except (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError) as error:
-        raise UserError(f"{name}: the compressed file is damaged or cut off: {error}", hint="fetch it again") from error
+        raise UserError(
+            f"{name}: the compressed file is damaged or truncated: {error}", hint="download it again"
+        ) from error
     except OSError as error:
         raise UserError(f"{name}: cannot be read: {error}") from error
 
@@ -40,7 +42,7 @@ def _decompressed(raw: io.BufferedReader) -> io.BufferedReader:
 
 
 class _ZstdFrames(io.RawIOBase):
-    """All frames of a Zstandard file. zstandard's own reader takes a cut-off file for one that has ended."""
+    """All frames of a Zstandard file. zstandard's own reader does not notice a truncated file."""
 
     def __init__(self, raw: BinaryIO) -> None:
         self._raw = raw

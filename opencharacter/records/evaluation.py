@@ -1,4 +1,4 @@
-"""What evaluation writes: a row per question and measurement, the samples that were judged, and the summary."""
+"""The files of evaluation: scores by question and metric, the answers that were judged, and the summary."""
 
 from typing import Literal
 
@@ -36,7 +36,7 @@ ENGINE_FAILURE: Status = "engine_failure"
 
 
 def is_final(label: str) -> bool:
-    """Whether a stored row, labelled by its status, is done; a call that failed in transit is made again."""
+    """Whether a stored row with this status is final; a call that failed in transit is made again."""
     return label != ENGINE_FAILURE
 
 
@@ -123,5 +123,5 @@ class GateDecision(BaseModel):
     reason: str
     challenger_digest: str
     champion_digest: str | None = Field(
-        default=None, description="none: there was no champion, so the challenger was compared with the base model"
+        default=None, description="none if there was no champion and the challenger was compared with the base model"
     )

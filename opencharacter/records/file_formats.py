@@ -1,6 +1,6 @@
-"""The rows of a file whatever holds them: JSON Lines, a JSON array, Parquet or plain text lines.
+"""Reading the rows of a file: JSON Lines, a JSON array, Parquet or plain text lines.
 
-What a file is, its content tells, not its name; `.gz` and `.zst` files are read as they are.
+The format is detected from the content, not from the name. `.gz` and `.zst` files are read directly.
 """
 
 import codecs
@@ -25,9 +25,9 @@ _LINE_SUFFIXES = (".jsonl", ".ndjson")
 def read_raw_rows(path: Path, name: str, *, text: bool | None = None) -> Iterator[RawRow | BadRow]:
     """The rows of a file, or of all data files below a folder in the order of their names.
 
-    `name` is what messages call it. `text` says that the file holds plain text lines, or that it does not; `None`
-    takes for text what starts like neither JSON nor Parquet. A line that is no JSON is a `BadRow`. Raises `UserError`
-    naming the file if it is absent, damaged, or a JSON array that is not well formed.
+    Messages call the file `name`. `text` says whether the file holds plain text lines; with `None`, a file is text if
+    it starts like neither JSON nor Parquet. A line that is not JSON is a `BadRow`. Raises `UserError` naming the file
+    if it is absent, damaged, or an invalid JSON array.
     """
     if not path.is_dir():
         yield from _read_file(path, name, text)
@@ -40,7 +40,7 @@ def data_files(folder: Path, name: str) -> list[Path]:
     """The data files below a folder, by name. Raises `UserError` if there is none."""
     files = [path for path in sorted(folder.rglob("[!.]*")) if path.is_file() and _bare_suffix(path.name) in _SUFFIXES]
     if not files:
-        raise UserError(f"{name}: the folder holds no data file; expected names that end in {', '.join(_SUFFIXES)}")
+        raise UserError(f"{name}: the folder has no data file; expected names that end in {', '.join(_SUFFIXES)}")
     return files
 
 
@@ -129,4 +129,4 @@ def _read_parquet(path: Path, name: str) -> Iterator[RawRow]:
                     number += 1
                     yield RawRow(name, number, value)
     except pyarrow.ArrowException as error:
-        raise UserError(f"{name}: not a sound Parquet file: {error}") from error
+        raise UserError(f"{name}: not a valid Parquet file: {error}") from error

@@ -1,4 +1,4 @@
-"""Reading a JSON array element by element, so that a file of any size takes little memory."""
+"""Reading a JSON array element by element, so that a large file needs little memory."""
 
 import json
 import re
@@ -9,19 +9,19 @@ from opencharacter.errors import UserError
 
 _CHUNK = 1 << 16
 _SPACE = re.compile(r"[ \t\r\n]*")
-# What lies this near to the end of the text read so far may look otherwise with the rest of it.
+# A token this close to the end of the text read so far may continue in the next chunk.
 _MARGIN = 16
 
 
 def refuse_constant(name: str) -> NoReturn:
-    """For `json`'s `parse_constant`: NaN and infinities are no JSON."""
+    """For `json`'s `parse_constant`: NaN and infinities are not JSON."""
     raise ValueError(f"{name} is not JSON")
 
 
 class ArrayReader:
-    """The elements of the JSON array that `stream` holds, each with its line number.
+    """The elements of the JSON array in `stream`, each with its line number.
 
-    Raises `UserError` naming file and line where the text is not a JSON array: what follows cannot be made out.
+    Raises `UserError` naming file and line where the text is not a JSON array.
     """
 
     def __init__(self, stream: TextIO, name: str) -> None:
@@ -56,7 +56,7 @@ class ArrayReader:
             except (ValueError, RecursionError) as error:
                 self._fail(str(error), self._position)
             else:
-                # A number may go on in the text not yet read.
+                # A number may continue in the next chunk.
                 if end + _MARGIN < len(self._text) or self._ended:
                     line = self._line
                     self._skip(end)
@@ -85,7 +85,7 @@ class ArrayReader:
 
     def _read_more(self) -> None:
         rest = self._text[self._position :]
-        # Doubling keeps the cost of decoding a long element again and again in proportion to its length.
+        # Doubling keeps the cost of decoding a long element repeatedly proportional to its length.
         more = self._stream.read(max(_CHUNK, len(rest)))
         self._ended = not more
         self._text, self._position = rest + more, 0

@@ -6,14 +6,14 @@ from opencharacter.records.models import Cell
 
 
 class HistogramBin(BaseModel):
-    """Rows of up to so many tokens, and more than the bin before."""
+    """Rows of at most `up_to` tokens that are longer than the previous bin."""
 
     up_to: int
     rows: int
 
 
 class TokenStatistics(BaseModel):
-    """Row lengths in tokens; only the total is known of an empty cell."""
+    """Row lengths in tokens; an empty cell has a total only."""
 
     total: int
     mean: float | None = None

@@ -40,7 +40,7 @@ class Persona(BaseModel):
 
 
 class Session(BaseModel):
-    """An instruction session: user turns, each followed by the source's answer where it has one.
+    """An instruction session: user turns, each followed by the source's answer if there is one.
 
     Turns alternate and start with a user turn. A session without answers ends in a user turn and serves G only.
     """
@@ -80,7 +80,7 @@ class Usage(BaseModel):
 
 
 class DialogueRow(BaseModel):
-    """One session played by one character: the outcome of R or G, also when it was rejected."""
+    """One session played by one character: the result of R or G, rejected ones included."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -107,7 +107,7 @@ class DialogueRow(BaseModel):
 
 
 class TrainingRow(BaseModel):
-    """A row of the mixture, in chat `messages` form; what TRL reads and what evaluation asks."""
+    """A row of the mixture, in chat `messages` form; TRL and evaluation read it."""
 
     model_config = ConfigDict(extra="forbid")
 

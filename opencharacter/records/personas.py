@@ -25,11 +25,11 @@ def read_personas(
     limit: int | None = None,
     name: str | None = None,
 ) -> Iterator[Persona | BadRow]:
-    """The personas of a file or folder, and a `BadRow` for each row that holds none; compressed files included.
+    """The personas of a file or folder, and a `BadRow` for each row without a persona; compressed files included.
 
-    A persona is one line: white space inside it is made single spaces. `source` is the data set's name for the lineage
-    (default: the file's name), `name` what messages call the file (default: its path). Raises `UserError` for an
-    unknown format name, and while being read if the file is absent or damaged.
+    A persona is one line: white space inside it becomes single spaces. `source` is the data set's name for the lineage
+    (default: the file's name). Messages call the file `name` (default: its path). Raises `UserError` for an unknown
+    format name, and during iteration if the file is absent or damaged.
     """
     if format not in _FORMATS:
         raise UserError(f"{name or path}: unknown format '{format}'; known: {', '.join(_FORMATS)}")
@@ -38,12 +38,12 @@ def read_personas(
 
 
 def persona_id(text: str) -> str:
-    """A persona's content address (16 hex digits); `text` as `normalise` gives it."""
+    """A persona's content address (16 hex digits); `text` as `normalise` returns it."""
     return text_digest(text)[:16]
 
 
 def normalise(text: str) -> str:
-    """A persona's text in one line and in one Unicode form, so that equal personas are equal texts."""
+    """A persona's text on one line and in one Unicode form, so that equal personas have equal texts."""
     return " ".join(unicodedata.normalize("NFC", text).split())
 
 

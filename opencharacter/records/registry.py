@@ -1,4 +1,4 @@
-"""What one step tells the next about a registered model."""
+"""The reference to a registered model that steps pass on."""
 
 from pydantic import BaseModel, ConfigDict, Field
 

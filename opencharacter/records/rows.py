@@ -9,14 +9,14 @@ _EXCERPT = 2_000
 
 
 class RawRow(NamedTuple):
-    """A row as its file holds it: a JSON value, or a line of plain text."""
+    """A row as it is in its file: a JSON value, or a line of plain text."""
 
     file: str
     line: int
     value: Any
 
     def bad(self, reason: str) -> "BadRow":
-        """This row, set aside."""
+        """This row as a bad one."""
         text = self.value if isinstance(self.value, str) else json.dumps(self.value, ensure_ascii=False, default=str)
         return BadRow(file=self.file, line=self.line, reason=reason, excerpt=text[:_EXCERPT])
 
@@ -28,9 +28,9 @@ class BadRow(BaseModel):
 
     file: str
     line: int = Field(description="line of the file, from 1; row number in a Parquet file")
-    reason: str = Field(description="what is wrong, the same words for the same fault")
+    reason: str = Field(description="what is wrong; equal faults have equal texts")
     excerpt: str = Field(description="the row's first characters")
 
 
 class InvalidRow(ValueError):
-    """A row is not what its format says; the message is the reason."""
+    """A row does not fit its format; the message is the reason."""

@@ -1,4 +1,4 @@
-"""Reading instruction sessions out of any known format."""
+"""Reading instruction sessions from any known format."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -16,9 +16,9 @@ _DETECT_ROWS = 50
 
 
 class SessionReader:
-    """The sessions of a file or folder, and a `BadRow` for each row that holds none. Iterate over it once.
+    """The sessions of a file or folder, and a `BadRow` for each row without a session. Iterate over it once.
 
-    A leading system turn is dropped and counted: in training and serving its place belongs to the character.
+    A leading system turn is dropped and counted: in training and serving the system message is the character's.
     Raises `UserError` at once if the file cannot be read or its format is unknown.
     """
 
@@ -86,8 +86,8 @@ def read_sessions(
     """Read the sessions of a file or folder: JSON Lines, JSON array or Parquet, also `.gz` and `.zst`.
 
     `format` is one of `FORMATS`, or `auto` (or `parquet`) to detect it from the first rows. `limit` takes the first
-    rows only. `source` is the data set's name for the lineage (default: the file's name), `name` what messages call
-    the file (default: its path). See `SessionReader` for what is raised.
+    rows only. `source` is the data set's name for the lineage (default: the file's name). Messages call the file `name`
+    (default: its path). Raises as `SessionReader` does.
     """
     return SessionReader(
         path,
@@ -107,14 +107,14 @@ def _resolve(format: str, head: Sequence[RawRow | BadRow], name: str) -> str:
         return format
     if format not in ("auto", "parquet"):
         raise UserError(f"{name}: unknown format '{format}'; known: auto, {', '.join(FORMATS)}")
-    found = detect(row.value for row in head if isinstance(row, RawRow))
-    if found is None:
+    detected = detect(row.value for row in head if isinstance(row, RawRow))
+    if detected is None:
         raise UserError(
             f"{name}: unknown format; {_describe(head[0])}",
             hint="expected rows of one of these forms:\n"
             + "\n".join(f"  {known}: {FORMATS[known].form}" for known in FORMATS),
         )
-    return found
+    return detected
 
 
 def _describe(row: RawRow | BadRow) -> str:

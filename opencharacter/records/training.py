@@ -1,4 +1,4 @@
-"""What training writes beside the weights."""
+"""The files that training writes next to the weights."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field
 
 
 class LossPoint(BaseModel):
-    """The training loss over the optimizer steps since the point before."""
+    """The training loss over the optimizer steps since the previous point."""
 
     step: int
     epoch: float
@@ -23,7 +23,7 @@ class Lineage(BaseModel):
     mixture_uri: str
     mixture_digest: str
     licences: dict[str, int] = Field(
-        description="rows of the training data by licence; the base model's own is not among them"
+        description="rows of the training data by licence, without the base model's licence"
     )
     prompt_hash: str = Field(description="content hash of `system.md` in the same folder")
     library: str

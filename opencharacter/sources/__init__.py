@@ -1,4 +1,4 @@
-"""Users' own data: where it is fetched from, and where rows go that cannot be used."""
+"""Users' own data: fetching inputs, and the quarantine of bad rows."""
 
 from opencharacter.sources.inputs import fetch, input_digest, source_name
 from opencharacter.sources.quarantine import Quarantine

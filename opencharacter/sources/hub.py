@@ -20,7 +20,7 @@ _FILE = re.compile(r".*\.(?:jsonl?|ndjson|parquet|txt)(?:\.gz|\.zst)?", re.IGNOR
 
 
 class HubUri(NamedTuple):
-    """A data set of the hub, and what of it: a configuration's name, a file, or the only configuration."""
+    """A data set of the hub; `inner` is a configuration's name, a file, or None for the only configuration."""
 
     repository: str
     revision: str | None
@@ -33,7 +33,7 @@ class HubUri(NamedTuple):
 
 
 def parse_hub_uri(uri: str) -> HubUri:
-    """Take `hf://OWNER/NAME[@REVISION][/CONFIG or /FILE]` apart. Raises `UserError` for another form."""
+    """Parse `hf://OWNER/NAME[@REVISION][/CONFIG or /FILE]`. Raises `UserError` for another form."""
     match = _URI.fullmatch(uri)
     if match is None:
         raise UserError(f"'{uri}': expected hf://OWNER/NAME, with @REVISION and /CONFIG or /FILE after it if needed")
@@ -46,44 +46,44 @@ def fetch_dataset(uri: str) -> Path:
     Raises `UserError` if the hub has no such data set or does not let you read it, `OpenCharacterError` if it cannot
     be reached.
     """
-    wanted = parse_hub_uri(uri)
+    dataset = parse_hub_uri(uri)
     try:
-        return _fetch_file(uri, wanted) if wanted.names_a_file else _fetch_configuration(uri, wanted)
+        return _fetch_file(uri, dataset) if dataset.names_a_file else _fetch_configuration(uri, dataset)
     except ImportError as error:
         raise UserError(f"'{uri}': reading hf:// needs datasets", hint="pip install 'opencharacter[inputs]'") from error
 
 
-def _fetch_file(uri: str, wanted: HubUri) -> Path:
+def _fetch_file(uri: str, dataset: HubUri) -> Path:
     import huggingface_hub
     from huggingface_hub import errors
 
     try:
         path = huggingface_hub.hf_hub_download(
-            wanted.repository, str(wanted.inner), revision=wanted.revision, repo_type="dataset"
+            dataset.repository, str(dataset.inner), revision=dataset.revision, repo_type="dataset"
         )
     except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.RemoteEntryNotFoundError) as error:
-        raise _not_there(uri, str(error).splitlines()[0]) from error
+        raise _no_such_dataset(uri, str(error).splitlines()[0]) from error
     except (OSError, errors.HTTPError) as error:
-        raise _out_of_reach(uri, error) from error
+        raise _unreachable(uri, error) from error
     return Path(path)
 
 
-def _fetch_configuration(uri: str, wanted: HubUri) -> Path:
+def _fetch_configuration(uri: str, dataset: HubUri) -> Path:
     import datasets
     from datasets import exceptions
 
     try:
-        rows = datasets.load_dataset(wanted.repository, name=wanted.inner, revision=wanted.revision, split="train")
+        rows = datasets.load_dataset(dataset.repository, name=dataset.inner, revision=dataset.revision, split="train")
     except (exceptions.DatasetNotFoundError, exceptions.DatasetsError, ValueError) as error:
-        raise _not_there(uri, str(error)) from error
-    except RuntimeError as error:  # what it raises for a data set that is a script
+        raise _no_such_dataset(uri, str(error)) from error
+    except RuntimeError as error:  # raised for a data set that is a script
         raise UserError(
             f"'{uri}': {error}", hint="name a file of the repository: hf://OWNER/NAME/FILE.jsonl"
         ) from error
     except OSError as error:
-        raise _out_of_reach(uri, error) from error
+        raise _unreachable(uri, error) from error
     folder = cache_folder("inputs", "hub", digest([uri])[:32])
-    target = folder / f"{wanted.repository.replace('/', '--')}.parquet"
+    target = folder / f"{dataset.repository.replace('/', '--')}.parquet"
     with tempfile.TemporaryDirectory(prefix=".", dir=folder) as scratch:
         draft = Path(scratch) / target.name
         rows.to_parquet(draft)
@@ -91,15 +91,15 @@ def _fetch_configuration(uri: str, wanted: HubUri) -> Path:
     return target
 
 
-def _not_there(uri: str, reason: str) -> UserError:
+def _no_such_dataset(uri: str, reason: str) -> UserError:
     return UserError(
         f"'{uri}': the hub has no such data set, or you may not read it: {reason}",
         hint="correct the name; for a gated or private data set accept its terms and set HF_TOKEN",
     )
 
 
-def _out_of_reach(uri: str, error: BaseException) -> OpenCharacterError:
+def _unreachable(uri: str, error: BaseException) -> OpenCharacterError:
     return OpenCharacterError(
         f"'{uri}': the Hugging Face hub cannot be reached: {error}",
-        hint="fetch the data set where there is a network and give its local path",
+        hint="download the data set on a machine with a network and give its local path",
     )

@@ -1,4 +1,4 @@
-"""Inputs wherever they lie: a path, a file of a package, an object store, the Hugging Face hub."""
+"""Fetching inputs: from a path, a package, an object store or the Hugging Face hub."""
 
 import importlib.resources
 from pathlib import Path
@@ -18,9 +18,9 @@ def fetch(uri: str) -> Path:
     """The input on this machine: a file or, for a local folder, a folder.
 
     `uri` is a path, `file://PATH`, `package://PACKAGE/PATH` (a file that comes with a Python package),
-    `s3://BUCKET/KEY` or `hf://OWNER/NAME[@REVISION][/CONFIG or /FILE]`. What is fetched over a network is cached and
-    must not be changed. Raises `UserError` if there is no such input or it may not be read, `OpenCharacterError` if
-    the store cannot be reached.
+    `s3://BUCKET/KEY` or `hf://OWNER/NAME[@REVISION][/CONFIG or /FILE]`. Files fetched over a network are cached and
+    must not be changed. Raises `UserError` if the input does not exist or may not be read, `OpenCharacterError` if the
+    store cannot be reached.
     """
     if uri.startswith(OBJECT_SCHEME):
         return fetch_object(uri)
@@ -44,7 +44,7 @@ def source_name(uri: str) -> str:
 
 
 def input_digest(path: Path) -> str:
-    """Digest of what a fetched input holds, file or folder."""
+    """Digest of a fetched input's content, file or folder."""
     return tree_digest(path) if path.is_dir() else file_digest(path)
 
 
@@ -55,5 +55,5 @@ def _package_file(uri: str) -> Path:
     except (ModuleNotFoundError, ValueError) as error:
         raise UserError(f"'{uri}': no Python package '{package}' is installed") from error
     if not isinstance(path, Path) or not path.is_file():
-        raise UserError(f"'{uri}': the package '{package}' holds no file '{inner}'")
+        raise UserError(f"'{uri}': the package '{package}' has no file '{inner}'")
     return path

@@ -1,4 +1,4 @@
-"""Setting bad rows aside while a source is read."""
+"""Moving bad rows into quarantine while a source is read."""
 
 import operator
 from collections import Counter
@@ -14,9 +14,9 @@ from opencharacter.errors import UserError
 from opencharacter.records import BadRow
 
 OUTCOMES = ("ok", "bad", "duplicates")
-"""What becomes of a row that was read."""
+"""The outcomes of reading a row."""
 
-_TOLD = 5
+_SHOWN = 5
 
 
 Row = TypeVar("Row", bound=BaseModel)
@@ -25,8 +25,8 @@ Row = TypeVar("Row", bound=BaseModel)
 class Quarantine(AbstractContextManager["Quarantine"]):
     """The file of bad rows, and the count of rows by outcome for each source.
 
-    The file is written as the rows are read; if there are too many, it is given to `keep_file`, which keeps it outside
-    the output that was being made, and tells where.
+    The file is written as the rows are read. If there are too many bad rows, `keep_file` moves it out of the unfinished
+    output and returns its address.
     """
 
     def __init__(self, path: Path, *, max_bad_share: float, keep_file: Callable[[Path], str]) -> None:
@@ -46,17 +46,17 @@ class Quarantine(AbstractContextManager["Quarantine"]):
     def filter_rows(
         self, rows: Iterable[Row | BadRow], name: str, *, identity: Callable[[Any], str] = operator.attrgetter("id")
     ) -> Iterator[Row]:
-        """The good rows of the source `name`, each identity once over all sources.
+        """The good rows of the source `name`; of rows with one identity, over all sources, only the first.
 
-        Once all are read, raises `UserError` if there were none, or if more than the allowed share was bad.
+        After the last row, raises `UserError` if there were none, or if more than the allowed share was bad.
         """
         counts = self.sources.setdefault(name, Counter(dict.fromkeys(OUTCOMES, 0)))
         first_bad: list[BadRow] = []
         for row in rows:
             if isinstance(row, BadRow):
-                self._set_aside(row)
+                self._write(row)
                 counts["bad"] += 1
-                if len(first_bad) < _TOLD:
+                if len(first_bad) < _SHOWN:
                     first_bad.append(row)
             elif (key := identity(row)) in self._seen:
                 counts["duplicates"] += 1
@@ -64,17 +64,17 @@ class Quarantine(AbstractContextManager["Quarantine"]):
                 self._seen.add(key)
                 counts["ok"] += 1
                 yield row
-        self._judge(name, counts, first_bad)
+        self._check_share(name, counts, first_bad)
 
     def totals(self) -> dict[str, int]:
         """Rows of all sources by outcome: ok, bad, duplicates."""
         return {outcome: sum(counts[outcome] for counts in self.sources.values()) for outcome in OUTCOMES}
 
-    def _set_aside(self, row: BadRow) -> None:
+    def _write(self, row: BadRow) -> None:
         self._file.write(row.model_dump_json() + "\n")
         self.reasons[row.reason] += 1
 
-    def _judge(self, name: str, counts: Counter[str], first_bad: list[BadRow]) -> None:
+    def _check_share(self, name: str, counts: Counter[str], first_bad: list[BadRow]) -> None:
         read = counts.total()
         if not read:
             raise UserError(f"{name}: the data set is empty")
@@ -82,9 +82,9 @@ class Quarantine(AbstractContextManager["Quarantine"]):
             return
         self._file.close()
         kept = self._keep(self._path)
-        told = "".join(f"\n  {row.file}:{row.line}: {row.reason}" for row in first_bad)
+        shown = "".join(f"\n  {row.file}:{row.line}: {row.reason}" for row in first_bad)
         raise UserError(
             f"{name}: {counts['bad']} of {read} rows are bad (max_bad_share is {self._max_bad_share:g}); "
-            f"the first:{told}\nall are in {kept}",
+            f"the first:{shown}\nall are in {kept}",
             hint="name the right `format`, correct the rows, or raise max_bad_share",
         )

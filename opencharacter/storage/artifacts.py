@@ -18,7 +18,7 @@ class Artifact(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     kind: str = Field(description="what it is: personas, sessions, characters, dialogues, mixture, model, ...")
-    key: str = Field(description="digest of all that decided the output")
+    key: str = Field(description="digest of everything that determines the output")
     uri: str = Field(description="the folder that holds it: a local path, or an s3:// prefix")
     digest: str = Field(description="digest of its files")
     counts: dict[str, int] = Field(default_factory=dict, description="rows by outcome")
@@ -26,15 +26,15 @@ class Artifact(BaseModel):
 
     @property
     def path(self) -> Path:
-        """The output's folder on this machine: all of it is fetched from an object store, once, and verified."""
+        """The output's folder on this machine. From an object store the whole folder is fetched once and verified."""
         return output_copy(self.uri, self.digest) if self._remote else local_path(self.uri)
 
     def file(self, name: str) -> Path:
-        """One file of the output on this machine; the others are not fetched. As it is absent, so may be the path."""
+        """One file of the output on this machine; the others are not fetched. The path may not exist."""
         return output_file(self.uri, self.digest, name) if self._remote else local_path(self.uri) / name
 
     def part_digest(self, folder: str) -> str:
-        """`hashing.tree_digest` of a folder of the output, which is not fetched for it."""
+        """`hashing.tree_digest` of a folder of the output, without fetching it."""
         if self._remote:
             return output_part_digest(self.uri, self.digest, folder)
         return tree_digest(local_path(self.uri) / folder)
@@ -46,7 +46,7 @@ class Artifact(BaseModel):
 
 @dataclass
 class ArtifactDraft:
-    """An output being made; it exists for others only once `Workspace.create` has committed it."""
+    """An output being made; others see it once `Workspace.create` has committed it."""
 
     path: Path
     counts: dict[str, int] = field(default_factory=dict)
@@ -54,7 +54,7 @@ class ArtifactDraft:
     artifact: Artifact | None = None
 
     def committed(self) -> Artifact:
-        """The reference to the output; there once the `create` block has ended."""
+        """The reference to the output; available once the `create` block has ended."""
         assert self.artifact is not None, "not committed yet"
         return self.artifact
 

@@ -1,4 +1,4 @@
-"""Disk work that goes on when whoever asked for it is cancelled."""
+"""Disk work that continues when its caller is cancelled."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -8,22 +8,22 @@ T = TypeVar("T")
 
 
 class Background:
-    """Runs coroutines to their end: a cancelled caller goes away at once, `drain` waits for the work."""
+    """Runs coroutines to their end: a cancelled caller returns at once, `drain` waits for the work."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
 
     async def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Await `work`; it is finished even if this call is cancelled."""
+        """Await `work`. It runs to its end even if this call is cancelled."""
         return await asyncio.shield(self.start(work))
 
     def start(self, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
-        """Begin `work` without waiting for it."""
+        """Start `work` without waiting for it."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
 
     async def drain(self) -> None:
-        """Wait for all work begun. Its errors were raised at those who asked for it."""
+        """Wait for all work that was started. Its errors go to its callers."""
         await asyncio.gather(*self._tasks, return_exceptions=True)

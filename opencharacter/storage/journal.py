@@ -1,4 +1,4 @@
-"""The journal: LLM calls made durable one by one, in a file that is read only after a crash."""
+"""The journal: a file that makes LLM calls durable one by one, and is read only after a crash."""
 
 import asyncio
 import json
@@ -31,8 +31,8 @@ def encode_call(call: Call) -> bytes:
 def decode_calls(name: str, data: bytes) -> Iterator[Call]:
     """The calls of a journal file.
 
-    A last line that a crash tore is left out: nobody was told that its call was finished. A damaged line before it
-    is reported as a warning and left out, so that its call is made again.
+    An incomplete last line, left by a crash, is skipped: its call was never reported as finished. An earlier damaged
+    line is skipped with a warning, and its call is made again.
     """
     lines = data.split(b"\n")
     for number, line in enumerate(lines, 1):
@@ -40,7 +40,7 @@ def decode_calls(name: str, data: bytes) -> Iterator[Call]:
         if call is not None:
             yield call
         elif any(lines[number:]):
-            _log.warning("%s:%d: damaged line; the call that it held will be made again", name, number)
+            _log.warning("%s:%d: damaged line; its call will be made again", name, number)
 
 
 def _decode_line(line: bytes) -> Call | None:
@@ -63,18 +63,18 @@ class Journal:
         self._work = Background()
 
     async def append(self, call: Call) -> None:
-        """Return once the call is durable. It becomes durable also when the caller is cancelled meanwhile."""
+        """Return once the call is durable. A cancelled caller does not stop the write."""
         self._batch.append(encode_call(call))
         if self._batch_written is None:
             self._batch_written = self._work.start(self._write_batch())
         await asyncio.shield(self._batch_written)
 
     async def rewrite(self, calls: Callable[[], Iterable[Call]]) -> None:
-        """Replace the file by one that holds these calls only (asked for once no other write is under way)."""
+        """Replace the file by one that holds only these calls; `calls` is read once no other write is under way."""
         await self._work.run(self._replace(calls))
 
     async def close(self, *, delete: bool = False) -> None:
-        """Wait for what is being written and close the file; `delete` it if its calls are needed no more."""
+        """Wait for pending writes and close the file; `delete` it if its calls are no longer needed."""
         await self._work.drain()
         self._log.close()
         if delete:

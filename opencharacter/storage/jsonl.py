@@ -17,7 +17,7 @@ M = TypeVar("M", bound=BaseModel)
 
 
 def write_jsonl(path: Path, rows: Iterable[BaseModel | dict[str, Any]]) -> int:
-    """Write rows, one JSON object a line, compressed as the name's ending says. Returns the number of rows."""
+    """Write rows, one JSON object a line. The file name's suffix sets the compression. Returns the number of rows."""
     count = 0
     with _open_text(path, "w") as stream:
         for row in rows:
@@ -28,7 +28,7 @@ def write_jsonl(path: Path, rows: Iterable[BaseModel | dict[str, Any]]) -> int:
 
 
 def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
-    """The rows of a JSONL file that this product wrote. Raises `UserError` naming file and line."""
+    """The rows of a JSONL file that this library wrote. Raises `UserError` naming file and line."""
     with _open_text(path, "r") as stream:
         for number, line in enumerate(stream, 1):
             try:

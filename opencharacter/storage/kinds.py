@@ -1,4 +1,4 @@
-"""The kinds of output: the files that each one holds, and the model of what is in them.
+"""The kinds of output: the files of each kind, and the models of their content.
 
 Steps use the files below: `CHARACTERS.write(draft.path, profiles)`, `CHARACTERS.read(artifact)`. Names and models of
 files are in this module only. `KINDS` lists the files by kind.
@@ -80,8 +80,8 @@ class JsonFile(OutputFile, Generic[M]):
             return self.model.model_validate_json(path.read_bytes())
         except ValidationError as error:
             first = error.errors()[0]
-            place = ".".join(map(str, first["loc"])) or "the file"
-            raise OpenCharacterError(f"{artifact.uri}/{self.name}: {place}: {first['msg']}") from error
+            location = ".".join(map(str, first["loc"])) or "the file"
+            raise OpenCharacterError(f"{artifact.uri}/{self.name}: {location}: {first['msg']}") from error
 
     def write(self, folder: Path, value: M) -> None:
         """Write the object into the folder of a draft."""
@@ -103,7 +103,7 @@ class TextFile(OutputFile):
 
 
 class RejectedRow(BaseModel):
-    """A row that is not in the output, and why; the other keys are those of the step that rejected it."""
+    """A row that was rejected, and why; the step that rejected it adds its own keys."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -111,7 +111,7 @@ class RejectedRow(BaseModel):
 
 
 class DatasetCharacter(BaseModel):
-    """The id that a published data set gives a character, and ours. Equal characters have one id of ours."""
+    """A character's id in a published data set, and in this library, where equal characters share one id."""
 
     release_id: str
     character_id: str
@@ -151,7 +151,7 @@ REPORT = TextFile("report.html")
 class Kind:
     """A kind of output.
 
-    `rows` are the files that together hold its rows, all of one model; `files` are the other ones.
+    `rows` are the files that together hold its rows, all of one model; `files` are its other files.
     """
 
     name: str
@@ -176,4 +176,4 @@ KINDS: dict[str, Kind] = {
         Kind("report", files=(REPORT,)),
     )
 }
-"""Every kind of output by name. A kind that ends in `_rows` marks a finished shard; its rows are in the row store."""
+"""Every kind of output by name. A kind that ends in `_rows` marks a finished shard, whose rows are in the row store."""

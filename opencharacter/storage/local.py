@@ -19,14 +19,14 @@ _PARTIAL = ".partial-"
 
 
 class LocalBackend:
-    """`workspace.StorageBackend` on a local disk: outputs are committed by one rename."""
+    """`StorageBackend` on a local disk: outputs are committed by one rename."""
 
     def __init__(self, root: Path) -> None:
         self.root = root.resolve()
         self.uri = str(self.root)
 
     def check(self) -> None:
-        """See `Workspace.check`: a disk tells when it is written to."""
+        """See `Workspace.check`: a disk reports errors when it is written to."""
 
     def read_manifest(self, kind: str, key: str) -> dict[str, Any] | None:
         """See `StorageBackend.read_manifest`."""
@@ -141,11 +141,11 @@ class LocalRowFiles:
             sync(path.parent)
 
     def create(self, name: str, data: bytes) -> None:
-        """See `RowFiles.create`; the lock keeps others away."""
+        """See `RowFiles.create`; the lock excludes other writers."""
         self.put(name, data)
 
     def prefetch(self, names: list[str]) -> None:
-        """See `RowFiles.prefetch`: they are near already."""
+        """See `RowFiles.prefetch`: local files need no preparation."""
 
     def delete(self, name: str) -> None:
         """See `RowFiles.delete`."""
@@ -195,7 +195,7 @@ class LocalLog:
                     rest = rest[os.write(self._descriptor, rest) :]
                 os.fsync(self._descriptor)
             except OSError:
-                # A disk that is full takes a part of the data; a later append must not follow a torn line.
+                # A full disk writes part of the data; a later append must not follow an incomplete line.
                 with suppress(OSError):
                     os.ftruncate(self._descriptor, self._length)
                 raise
@@ -207,7 +207,7 @@ class LocalLog:
 
 
 class LocalCheckpoints:
-    """`CheckpointStore` in a local workspace, where both folders are one."""
+    """`CheckpointStore` in a local workspace: the local folder is the stored one."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -240,5 +240,5 @@ def _disk_errors(path: Path, verb: str) -> Iterator[None]:
     except OSError as error:
         raise OpenCharacterError(
             f"cannot {verb} {path}: {error.strerror or error}",
-            hint="nothing finished is lost: see to the disk and run the same command again",
+            hint="finished work is kept: check the disk and run the same command again",
         ) from error

@@ -1,7 +1,7 @@
-"""Parts: immutable files of finished rows, with an index in front so that opening one reads no row.
+"""Parts: immutable files of finished rows. An index comes first, so that opening a part reads no row.
 
-A part is one line of JSON, `{"rows": [[row id, length, CRC-32, label], ...]}`, and then the rows' JSON, a line each
-(`length` without the newline), in the same order.
+The first line of a part is `{"rows": [[row id, length, CRC-32, label], ...]}`. The rows follow in the same order, one
+JSON object a line; `length` excludes the newline.
 """
 
 import json
@@ -25,7 +25,7 @@ class FinishedRow(NamedTuple):
 
 
 class RowLocation(NamedTuple):
-    """Where a stored row is."""
+    """The position of a stored row in its part."""
 
     part: str
     start: int

@@ -1,7 +1,4 @@
-"""What a place for data must offer: the backend of a workspace, the files of row stores, and checkpoints.
-
-`local` and `s3` implement these protocols.
-"""
+"""The protocols that `local` and `s3` implement: a workspace's backend, row stores' files, and checkpoints."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +12,7 @@ class Log(Protocol):
     def append(self, data: bytes) -> None:
         """Add `data`; on return it is durable (on an object store: within a flush interval).
 
-        After an error the log holds what it held before the call.
+        After an error the log is as it was before the call.
         """
 
     def close(self) -> None:
@@ -35,54 +32,55 @@ class RowFiles(Protocol):
         """The bytes of a file, or a range of them; shorter where the file ends."""
 
     def put(self, name: str, data: bytes) -> None:
-        """Create or replace a file: all of it or nothing, durable on return."""
+        """Create or replace a file atomically; it is durable on return."""
 
     def create(self, name: str, data: bytes) -> None:
-        """`put` of a file that nobody has made yet."""
+        """`put` of a file that does not exist yet."""
 
     def prefetch(self, names: list[str]) -> None:
-        """Tell that many of these files will be read soon."""
+        """Prepare to read these files soon."""
 
     def delete(self, name: str) -> None:
-        """Remove a file if it is there."""
+        """Remove a file if it exists."""
 
     def open_log(self, name: str) -> Log:
-        """Append to the file `name`, made if absent."""
+        """Append to the file `name`, which is created if absent."""
 
     @contextmanager
     def lock(self, name: str, *, wait: bool) -> Iterator[bool]:
         """Hold an exclusive lock that dies with the process (on an object store: some time after it).
 
-        Yields whether it was got (always, if `wait`).
+        Yields whether the lock was acquired (always, if `wait`).
         """
 
 
 class CheckpointStore(Protocol):
-    """A local folder whose sub-folders are kept in the workspace, each by its name."""
+    """A local folder whose sub-folders are stored in the workspace by name."""
 
     folder: Path
-    """The folder on this machine, there; stable, so that what a killed process left in it is found."""
+    """The folder on this machine. It exists, and its path is stable: a restarted process finds its files."""
 
     def names(self) -> list[str]:
-        """The sub-folders that the workspace holds completely, sorted by name. (In a local workspace they are the
-        folder's own; whether its writer was done with one, it must have noted there itself.)"""
+        """The complete sub-folders in the workspace, sorted by name.
+
+        A local workspace lists all sub-folders: there the writer itself must mark complete ones.
+        """
 
     def download(self, name: str) -> Path:
-        """Make a sub-folder local, as it was pushed, and return it. Raises `OpenCharacterError` if it is damaged."""
+        """Copy a sub-folder to this machine and return it. Raises `OpenCharacterError` if it is damaged."""
 
     def upload(self, name: str) -> None:
-        """Keep the local sub-folder `name`. It is there for others at once, when all of it has arrived; an older one
-        of this name stays until then."""
+        """Store the local sub-folder `name`. It replaces an older one of this name once it has arrived completely."""
 
     def remove(self, name: str) -> None:
-        """Forget a sub-folder, locally too."""
+        """Remove a sub-folder, locally too."""
 
     def clear(self) -> None:
-        """Forget all of them, and the local folder."""
+        """Remove all sub-folders and the local folder."""
 
 
 class StorageBackend(Protocol):
-    """What a workspace does where it lies. `Workspace` describes the methods that have its names."""
+    """How a workspace stores its data. `Workspace` describes the methods of the same name."""
 
     uri: str
 
@@ -100,10 +98,10 @@ class StorageBackend(Protocol):
 
     @contextmanager
     def scratch(self, kind: str, key: str) -> Iterator[Path]:
-        """A folder to make an output in; removed afterwards, unless it was committed."""
+        """A folder to make an output in; removed afterwards unless it was committed."""
 
     def commit(self, folder: Path, kind: str, key: str, manifest: Callable[[str, str], str]) -> None:
-        """Make a folder the output of that address, all of it at once, unless there is one.
+        """Make a folder the output of that address, atomically, unless there is one.
 
         `manifest` returns the manifest's text for the output's URI and digest.
         """

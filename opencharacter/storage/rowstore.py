@@ -1,4 +1,4 @@
-"""Rows that cost LLM calls, kept so that no finished call is ever made twice (docs/design.md, decision 3)."""
+"""Rows that cost LLM calls, stored so that finished calls are reused (docs/design.md, decision 3)."""
 
 import asyncio
 import signal
@@ -20,7 +20,7 @@ BUCKETS = 256
 """Rows are spread over this many buckets by the first byte of their id; fixed, so that any shard count fits."""
 
 IsFinal = Callable[[str], bool]
-"""Tells by a row's label whether the row is done with, or to be made again."""
+"""Whether a row with this label is final; other rows are made again."""
 
 _FLUSH_ROWS = 4096
 _Calls = dict[str, dict[str, dict[str, Any]]]
@@ -77,15 +77,15 @@ class RowStore(RowReader):
 
         async with open_rows(workspace.rows("profiles"), shard=0, shards=4) as store:
             if store.owns(row_id) and not store.finished(row_id):
-                made = store.calls(row_id)                       # what an earlier run had got
+                made = store.calls(row_id)                       # the calls of an earlier run
                 if "1" not in made:
                     reply = await engine.chat(...)
                     await store.record(row_id, "1", payload)     # durable on return
                 await store.finish(row_id, content, label="ok")
 
     However a run ends between `record` and the commit of the finished row, the next run finds the recorded calls and
-    makes the same row of them without asking anything. Finished rows are committed in parts of some thousand rows, and
-    when `open_rows` ends without an error. A row may be finished again; the last one counts.
+    makes the same row from them without a new call. Finished rows are committed in parts of some thousand rows, and
+    when `open_rows` ends without an error. A row may be finished again; the last version counts.
     """
 
     def __init__(self, files: RowFiles, shard: int, shards: int, is_final: IsFinal) -> None:
@@ -99,7 +99,7 @@ class RowStore(RowReader):
         self._journal = Journal(files, name)
 
     def owns(self, row_id: str) -> bool:
-        """Whether the row is this worker's to make."""
+        """Whether this worker makes the row."""
         return bucket_of(row_id) in self._buckets
 
     def label(self, row_id: str) -> str | None:
@@ -117,12 +117,12 @@ class RowStore(RowReader):
         return dict(self._calls.get(row_id, {}))
 
     async def record(self, row_id: str, key: str, payload: dict[str, Any]) -> None:
-        """Keep a finished call (a JSON object), durable as `Log.append` says. `key` names it within its row."""
+        """Store a finished call (a JSON object), durable as in `Log.append`. `key` names it within its row."""
         self._calls.setdefault(row_id, {})[key] = payload
         await self._journal.append(Call(row_id, key, payload))
 
     async def finish(self, row_id: str, payload: dict[str, Any], *, label: str) -> None:
-        """Keep a finished row (a JSON object). It is committed later, together with others."""
+        """Store a finished row (a JSON object). It is committed later, together with others."""
         self._pending[row_id] = FinishedRow(row_id, label, payload)
         if len(self._pending) >= _FLUSH_ROWS:
             await self._work.run(self._commit(_FLUSH_ROWS))
@@ -132,7 +132,7 @@ class RowStore(RowReader):
         await self._work.run(self._commit(1))
 
     async def close(self) -> None:
-        """Wait until all recorded calls are durable and close the journal, dropping it if it holds nothing."""
+        """Wait until all recorded calls are durable, then close the journal. Delete it if it is empty."""
         await self._work.drain()
         await self._journal.close(delete=not self._calls)
 
@@ -159,7 +159,7 @@ class RowStore(RowReader):
         return locations
 
     def _recover(self, own: str) -> _Calls:
-        """Take the calls of this worker's unfinished rows out of all journals, whatever shard count wrote them."""
+        """Move the calls of this worker's unfinished rows out of all journals, for any shard count that wrote them."""
         calls: _Calls = {}
         others: dict[str, list[Call]] = {}
         for name in self._files.names("journal"):
@@ -173,7 +173,7 @@ class RowStore(RowReader):
                     calls.setdefault(call.row_id, {}).setdefault(call.key, call.payload)
         if calls:
             self._files.put(own, b"".join(map(encode_call, _flatten(calls))))
-        # Only now that the calls are safe in this worker's journal; a crash in between leaves them in both.
+        # After this worker's journal is durable; a crash in between leaves the calls in both journals.
         for name, rest in others.items():
             if rest:
                 self._files.put(name, b"".join(map(encode_call, rest)))
@@ -190,13 +190,13 @@ async def open_rows(
 
     Raises `OpenCharacterError` if another process writes some of these buckets (`RowFiles.lock`), or if the medium
     fails. Inside the block SIGTERM acts as Ctrl-C does under `asyncio.run`: the task that opened the rows is
-    cancelled, what is recorded becomes durable, and `KeyboardInterrupt` is raised.
+    cancelled, recorded calls become durable, and `KeyboardInterrupt` is raised.
     """
     files = _files_at(place)
-    with ExitStack() as held, _sigterm_cancels():
+    with ExitStack() as locks, _sigterm_cancels():
         with files.lock("locks/open", wait=True):
             _refuse_rivals(files, shard, shards)
-            held.enter_context(files.lock(f"locks/{_worker(shard, shards)}", wait=True))
+            locks.enter_context(files.lock(f"locks/{_worker(shard, shards)}", wait=True))
             store = RowStore(files, shard, shards, is_final)
         try:
             yield store
@@ -266,8 +266,8 @@ def _bucket_of_part(name: str) -> int:
     return int(name.removeprefix("parts/").split("-")[0], 16)
 
 
-def _overlap(one: range, other: range) -> bool:
-    return not set(one).isdisjoint(other)
+def _overlap(left: range, right: range) -> bool:
+    return not set(left).isdisjoint(right)
 
 
 def _flatten(calls: _Calls) -> Iterator[Call]:

@@ -1,4 +1,4 @@
-"""The workspace of a run: every step output has a content address in it (docs/design.md, decision 2)."""
+"""The workspace of a run: step outputs by content address (docs/design.md, decision 2)."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,7 +27,7 @@ class Workspace:
 
     @property
     def uri(self) -> str:
-        """Its address: what `Workspace` is made from."""
+        """Its address, as `Workspace` takes it."""
         return self._backend.uri
 
     def check(self) -> None:
@@ -52,8 +52,8 @@ class Workspace:
     def create(self, kind: str, key: str) -> Iterator[ArtifactDraft]:
         """A local folder to write an output into; committed at once when the block ends without an error.
 
-        Counts and stats put on the draft go into the manifest. After an error no output is there. If another worker
-        has committed the same content address first, its output is taken: it is as good.
+        The draft's counts and stats go into the manifest. After an error there is no output. If another worker has
+        committed the same content address first, its output is used: it is equivalent.
         """
         with self._backend.scratch(kind, key) as folder:
             draft = ArtifactDraft(folder)
@@ -66,15 +66,15 @@ class Workspace:
         return self._backend.rows(name)
 
     def checkpoints(self, kind: str, key: str) -> CheckpointStore:
-        """A local folder whose sub-folders can be kept in the workspace below `kind/key`."""
+        """A local folder whose sub-folders can be stored in the workspace below `kind/key`."""
         return self._backend.checkpoints(kind, key)
 
     def quarantine(self, path: Path, name: str) -> str:
-        """Move a file out of an output that is refused into the folder `quarantine`; returns where it is."""
+        """Move a file of a rejected output into the folder `quarantine`. Returns its address."""
         return self._backend.quarantine(path, name)
 
     def write_log(self, name: str, text: str) -> str:
-        """Keep a short log below the folder `logs`, in place of an earlier one of that name; returns where it is."""
+        """Write a short log into the folder `logs`, replacing an earlier one of that name. Returns its address."""
         return self._backend.write_log(name, text)
 
     def read_log(self, name: str) -> str:

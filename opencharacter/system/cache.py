@@ -1,4 +1,4 @@
-"""The folder for what is made or fetched once per machine."""
+"""The folder for files that are made or fetched once per machine."""
 
 import os
 from pathlib import Path
@@ -8,7 +8,7 @@ CACHE_VARIABLE = "OPENCHARACTER_CACHE"
 
 
 def cache_folder(*parts: str) -> Path:
-    """A folder of the cache, made if absent."""
+    """A folder of the cache, created if absent."""
     root = os.environ.get(CACHE_VARIABLE)
     path = (Path(root) if root else Path.home() / ".cache" / "opencharacter").joinpath(*parts)
     path.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Running a coroutine from ordinary code, also where an event loop runs already (in a notebook's cell)."""
+"""Running a coroutine from ordinary code, also while an event loop is running, as in a notebook."""
 
 import asyncio
 import contextvars
@@ -12,8 +12,8 @@ Result = TypeVar("Result")
 def run_coroutine(coroutine: Coroutine[Any, Any, Result]) -> Result:
     """Run a coroutine to its end and return its result, like `asyncio.run`.
 
-    Where the calling thread runs an event loop, the coroutine runs on a loop of its own in another thread, and the call
-    blocks until it has ended. Ctrl-C cancels it in both cases.
+    If the calling thread runs an event loop, the coroutine runs on a separate loop in another thread, and the call
+    blocks until it ends. Ctrl-C cancels it in both cases.
     """
     try:
         asyncio.get_running_loop()

@@ -1,4 +1,4 @@
-"""Making sure that what was written outlives a power cut."""
+"""Flushing files to disk, so that they survive a power cut."""
 
 import os
 from pathlib import Path
@@ -14,6 +14,6 @@ def sync(path: Path) -> None:
 
 
 def sync_tree(root: Path) -> None:
-    """Flush a folder and all that is in it."""
+    """Flush a folder and everything in it."""
     for path in [*root.rglob("*"), root]:
         sync(path)

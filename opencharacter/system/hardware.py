@@ -1,4 +1,4 @@
-"""What a server may use of this machine."""
+"""The GPUs and CPU cores that a process may use."""
 
 import functools
 import math
@@ -13,23 +13,23 @@ _CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 GPUS_VARIABLE = "OPENCHARACTER_GPUS"
-"""Environment variable that says how many GPUs the pod has asked for."""
+"""Environment variable with the number of GPUs that the pod requests."""
 
 
 @functools.cache
 def visible_gpus() -> int:
-    """CUDA devices that the installed torch can use; asked in a process of its own, so that none is held here.
+    """CUDA devices that the installed torch can use, counted in a separate process so that this one holds none.
 
-    Raises `OpenCharacterError` if the pod has asked for another number: working on slowly, without them, helps nobody.
+    Raises `OpenCharacterError` if the pod requests another number: slow work without them would go unnoticed.
     """
-    found = _count_gpus()
-    wanted = os.environ.get(GPUS_VARIABLE)
-    if wanted is not None and int(wanted) != found:
+    usable = _count_gpus()
+    requested = os.environ.get(GPUS_VARIABLE)
+    if requested is not None and int(requested) != usable:
         raise OpenCharacterError(
-            f"the pod has asked for {wanted} GPUs, but {found} can be used",
-            hint="do the node's driver and the image's CUDA version go together?",
+            f"the pod requests {requested} GPUs, but {usable} can be used",
+            hint="check that the node's driver supports the image's CUDA version",
         )
-    return found
+    return usable
 
 
 def _count_gpus() -> int:

@@ -1,4 +1,4 @@
-"""Servers on this machine as supervised processes: start, wait until one answers, end."""
+"""Servers on this machine as supervised processes: start them, wait until they answer, end them."""
 
 import socket
 import subprocess
@@ -75,7 +75,7 @@ def end_supervised(process: "subprocess.Popen[bytes]") -> None:
 
 
 def free_port() -> int:
-    """A port of the loopback interface that nothing listens on."""
+    """A free port of the loopback interface."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -1,4 +1,4 @@
-"""Runs a server for as long as its owner lives: `python supervisor.py OWNER_PID COMMAND...` (needs nothing else).
+"""Runs a server while its owner lives: `python supervisor.py OWNER_PID COMMAND...`. Imports the standard library only.
 
 Ends the command's whole process group when the owner ends (however it ends), when this process gets SIGTERM, or when
 the command itself ends. Linux only (pidfd, prctl).
@@ -38,7 +38,7 @@ def supervise(owner_pid: int, command: Sequence[str]) -> int:
 
 
 def _die_with_parent() -> None:
-    # Should this supervisor be killed outright, the kernel ends the command's first process.
+    # If this supervisor is killed, the kernel ends the command's first process.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 

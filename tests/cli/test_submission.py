@@ -52,7 +52,7 @@ def test_a_run_whose_images_are_there_is_sent(submit: Submit, api: KfpApi, regis
     code, told, _ = submit()
     assert (code, len(api.runs)) == (0, 1)
     assert f"ok      Image {registry.address}/oc/tools:0.1.0: is in the registry, with library {fingerprint()}" in told
-    assert "unknown Cluster: preflight: no cluster to talk to" in told
+    assert "unknown Cluster: preflight: no cluster is configured" in told
     assert "unknown Bucket s3://models/oc: not asked: this process has no keys" in told
 
 

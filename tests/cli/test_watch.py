@@ -249,7 +249,7 @@ def test_what_cannot_be_read_is_said(watch: Watch, api: KfpApi, logs: dict[str, 
     code, told, _ = watch()
     assert code == 1
     assert "error: step 'sft' failed; its own error could not be read" in told
-    assert "not read: logs of the kubeconfig's cluster: watch: no cluster to talk to" in told
+    assert "not read: logs of the kubeconfig's cluster: watch: no cluster is configured" in told
     assert ("not read: logs of Kubeflow Pipelines' server" in told) == (logs is None)
     assert f"{api.url}/#/runs/details/r1" in told
 

@@ -20,7 +20,7 @@ def test_a_pod_that_sees_other_gpus_than_it_asked_for_stops(monkeypatch: pytest.
     """Else a pod whose driver is missing would hold its GPUs for days and work on the CPU."""
     monkeypatch.setattr(hardware, "_count_gpus", lambda: found)
     monkeypatch.setenv(hardware.GPUS_VARIABLE, "4")
-    with pytest.raises(OpenCharacterError, match=f"asked for 4 GPUs, but {found} can be used"):
+    with pytest.raises(OpenCharacterError, match=f"requests 4 GPUs, but {found} can be used"):
         hardware.visible_gpus()
 
 

@@ -24,7 +24,7 @@ def test_a_file_of_a_package_is_found() -> None:
     [
         ("absent.jsonl", r"absent\.jsonl: no such file"),
         ("gs://bucket/key", "unknown scheme"),
-        ("package://opencharacter/absent.jsonl", "holds no file 'absent.jsonl'"),
+        ("package://opencharacter/absent.jsonl", "has no file 'absent.jsonl'"),
         ("package://no_such_package/x", "no Python package 'no_such_package'"),
         ("package:///x", "no Python package ''"),
         ("hf://only-a-name", "expected hf://OWNER/NAME"),

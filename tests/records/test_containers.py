@@ -98,7 +98,7 @@ def test_bad_lines_are_named_and_the_rest_is_read(tmp_path: Path) -> None:
         (b'[{"n": "\xff"}]', r"x\.json: not UTF-8"),
         (gzip.compress(LINES)[:-9], r"x\.json: the compressed file is damaged"),
         (zstandard.compress(LINES * 9)[:-9], r"x\.json: the compressed file is damaged"),
-        (b"PAR1 and then nothing", r"x\.json: not a sound Parquet file"),
+        (b"PAR1 and then nothing", r"x\.json: not a valid Parquet file"),
     ],
 )
 def test_a_file_that_cannot_be_read_on_is_named_with_its_line(tmp_path: Path, content: bytes, problem: str) -> None:
@@ -110,7 +110,7 @@ def test_a_file_that_cannot_be_read_on_is_named_with_its_line(tmp_path: Path, co
 def test_a_missing_file_and_a_folder_without_data_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"absent\.jsonl: no such file"):
         list(read_raw_rows(tmp_path / "absent.jsonl", "absent.jsonl"))
-    with pytest.raises(UserError, match="holds no data file"):
+    with pytest.raises(UserError, match="has no data file"):
         list(read_raw_rows(tmp_path, "folder"))
 
 

@@ -129,7 +129,7 @@ def _sharegpt(*turns: tuple[str, Any]) -> dict[str, Any]:
         (_sharegpt(("human", "a"), ("gpt", "b"), ("bard", "c")), "two assistant turns in a row"),
         (_sharegpt(("human", "a"), ("system", "b"), ("gpt", "c")), "a system turn stands inside the conversation"),
         (_sharegpt(("human", "a"), ("gpt", " \n")), "a turn is empty"),
-        (_sharegpt(("human", "a"), ("narrator", "b")), "a turn is from 'narrator', whose part is unknown"),
+        (_sharegpt(("human", "a"), ("narrator", "b")), "unknown speaker 'narrator'"),
         (_sharegpt(("human", "a"), ("gpt", None)), "'value' is missing"),
         (_sharegpt(("human", "a"), ("gpt", 7)), "'value' is not text"),
         (_sharegpt(("system", "a")), "no turns"),

@@ -117,9 +117,9 @@ def test_what_was_changed_in_the_store_is_not_taken(workspace: Workspace, s3_ser
     [key] = [key for key in keys(s3_server, s3_root) if key.endswith("loss.jsonl")]
     name = f"{s3_root.rsplit('/', 1)[1]}/{key}"
     s3_server.client().put_object(Bucket=BUCKET, Key=name, Body=b'{"step": 2}\n')
-    with pytest.raises(OpenCharacterError, match=r"loss\.jsonl': what the object store gave"):
+    with pytest.raises(OpenCharacterError, match=r"loss\.jsonl': the downloaded files differ"):
         made.file("loss.jsonl")
-    with pytest.raises(OpenCharacterError, match="what the object store gave"):
+    with pytest.raises(OpenCharacterError, match="the downloaded files differ"):
         _ = made.path
     s3_server.client().put_object(Bucket=BUCKET, Key=name, Body=FILES["loss.jsonl"])
     assert contents(made.path) == FILES
@@ -200,7 +200,7 @@ def test_what_is_wrong_with_the_bucket_is_told_before_work(
 
 def test_a_bucket_of_another_region_is_told(s3_proxy: FaultyProxy, s3_root: str) -> None:
     s3_proxy.fail("elsewhere", "GET", "manifest.json", times=9)
-    with pytest.raises(UserError, match="the bucket lies in eu-west-3, and was asked for in us-east-1") as told:
+    with pytest.raises(UserError, match="the bucket is in eu-west-3, but the request went to us-east-1") as told:
         Workspace(s3_root).lookup("model", "key")
     assert told.value.hint == "set AWS_DEFAULT_REGION to eu-west-3"
 
@@ -240,7 +240,7 @@ def test_a_mirrored_folder_comes_back_on_another_machine(
     other = Workspace(s3_root).checkpoints("checkpoints", "key")
     assert other.folder != checkpoints.folder
     assert contents(other.download("step-1")) == FILES
-    with pytest.raises(OpenCharacterError, match="checkpoints/key/step-2': not there"):
+    with pytest.raises(OpenCharacterError, match="checkpoints/key/step-2': does not exist or is incomplete"):
         other.download("step-2")
     write(other.folder, {"step-1/loss.jsonl": b"made again"})
     other.upload("step-1")

@@ -1,4 +1,4 @@
-"""The layouts of instruction data that are understood, one module each."""
+"""The supported layouts of instruction data, one module each."""
 
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -10,7 +10,7 @@ Row = dict[str, Any]
 
 
 class Format(NamedTuple):
-    """A layout: how to know it, and how to read a row, which may hold several conversations."""
+    """A layout: how to detect it, and how to read a row, which may hold several conversations."""
 
     form: str
     matches: Callable[[Row], bool]
@@ -28,6 +28,6 @@ FORMATS: dict[str, Format] = {
 
 
 def detect(rows: Iterable[Any]) -> str | None:
-    """The name of the format that most of the rows have, if any has one."""
-    found = [name for row in rows if isinstance(row, dict) for name in FORMATS if FORMATS[name].matches(row)]
-    return max(FORMATS, key=found.count) if found else None
+    """The name of the most frequent format of the rows, if any row matches one."""
+    names = [name for row in rows if isinstance(row, dict) for name in FORMATS if FORMATS[name].matches(row)]
+    return max(FORMATS, key=names.count) if names else None

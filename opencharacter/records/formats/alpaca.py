@@ -19,7 +19,7 @@ def parse(row: dict[str, Any]) -> list[list[Turn]]:
 
 
 def question_and_answer(instruction: str, extra: str, answer: str) -> list[Turn]:
-    """One exchange; an empty answer is none, as in some rows of Alpaca."""
+    """One exchange. An empty answer, as in some rows of Alpaca, is left out."""
     question = "\n\n".join(part.strip() for part in (instruction, extra) if part.strip())
     turns = [Turn(role="user", content=question), Turn(role="assistant", content=answer)]
     return turns if answer.strip() else turns[:1]

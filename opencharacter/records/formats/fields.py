@@ -1,4 +1,4 @@
-"""Taking typed fields out of a row."""
+"""Reading typed fields of a row."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""LIMA: a list of texts, the user's and the answers in turn."""
+"""LIMA: a list of texts that alternate between user and answer."""
 
 from typing import Any
 

@@ -8,7 +8,7 @@ from opencharacter.records.rows import InvalidRow
 
 FORM = '{"messages": [{"role": "user", "content": …}, {"role": "assistant", "content": …}]}'
 
-# Some data sets keep the same list under ShareGPT's key.
+# Some data sets have the same list under ShareGPT's key.
 _KEYS = ("messages", "conversations")
 _ROLES: dict[str, Role] = {"user": "user", "assistant": "assistant", "system": "system", "developer": "system"}
 
@@ -36,7 +36,7 @@ def _role(name: str) -> Role:
 
 
 def _content(message: dict[str, Any]) -> str:
-    """The text of a message, also where it is a list of text parts."""
+    """The text of a message; its content may be a list of text parts."""
     parts = message.get("content")
     if not isinstance(parts, list):
         return text_of(message, "content")

@@ -1,4 +1,4 @@
-"""ShareGPT: a list of turns under `from` and `value`, the answers under the name of whatever model gave them."""
+"""ShareGPT: a list of turns with `from` and `value`; answers may carry the name of their model."""
 
 from typing import Any
 
@@ -40,5 +40,5 @@ def parse(row: dict[str, Any]) -> list[list[Turn]]:
 def _role(name: str) -> Role:
     role = _ROLES.get(name.lower())
     if role is None:
-        raise InvalidRow(f"a turn is from {name[:40]!r}, whose part is unknown")
+        raise InvalidRow(f"unknown speaker {name[:40]!r}")
     return role

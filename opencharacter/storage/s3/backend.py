@@ -54,7 +54,7 @@ class S3Backend:
     @contextmanager
     def scratch(self, kind: str, key: str) -> Iterator[Path]:
         """See `StorageBackend.scratch`."""
-        self._store.require_conditional_writes()  # before hours of work, not after
+        self._store.require_conditional_writes()  # fails before hours of work, not after
         with tempfile.TemporaryDirectory(prefix=f"opencharacter-{kind}-", ignore_cleanup_errors=True) as folder:
             yield Path(folder)
 

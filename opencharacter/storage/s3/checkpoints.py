@@ -21,14 +21,14 @@ class S3Checkpoints:
 
     def names(self) -> list[str]:
         """See `CheckpointStore.names`."""
-        marks = [each.key for each in self._store.below("") if "/" not in each.key and each.key.endswith(_MARK)]
+        marks = [listed.key for listed in self._store.below("") if "/" not in listed.key and listed.key.endswith(_MARK)]
         return sorted(key.removesuffix(_MARK) for key in marks)
 
     def download(self, name: str) -> Path:
         """See `CheckpointStore.download`."""
         tree, target = self._complete(name), self.folder / name
         if tree is None:
-            raise OpenCharacterError(f"'{self._store.uri(name)}': not there, or never completed")
+            raise OpenCharacterError(f"'{self._store.uri(name)}': does not exist or is incomplete")
         if target.is_dir() and tree_digest(target) == tree:
             return target
         draft = self.folder / f".{name}"
@@ -36,8 +36,8 @@ class S3Checkpoints:
         if tree_digest(draft) != tree:
             shutil.rmtree(draft)
             raise OpenCharacterError(
-                f"'{self._store.uri(name)}': what the object store gave is not what was pushed",
-                hint="delete that prefix to go on from the one before",
+                f"'{self._store.uri(name)}': the downloaded files differ from those that were uploaded",
+                hint="delete that prefix to continue from the previous checkpoint",
             )
         shutil.rmtree(target, ignore_errors=True)
         draft.rename(target)
@@ -68,5 +68,5 @@ class S3Checkpoints:
         return str(json.loads(mark.data)["digest"]) if mark else None
 
     def _drop(self, prefix: str, keep: str | None = None) -> None:
-        keys = [each.key for each in self._store.below(prefix)]
+        keys = [listed.key for listed in self._store.below(prefix)]
         self._store.delete(key for key in keys if keep is None or not key.startswith(keep))

@@ -1,4 +1,4 @@
-"""The one place that speaks to an object store: clients, retries, transfers, and errors in words.
+"""The client of an object store: connections, retries, transfers and error messages.
 
 Credentials, region and endpoint come from the environment, as in every AWS tool.
 """
@@ -19,7 +19,7 @@ DIGEST_METADATA = "sha256"
 """Metadata of each object that `upload` writes: SHA-256 of its content, in hex."""
 
 PART_BYTES = 16 << 20
-"""Larger files travel in parts of this size (larger parts where there would be too many of them)."""
+"""Larger files are transferred in parts of this size, or of a larger size if there would be too many parts."""
 _THREADS = 8
 _MAX_ATTEMPTS = "8"
 _CONNECT_S, _READ_S = 10, 60
@@ -35,11 +35,11 @@ _CREDENTIAL_CODES = {"400", "401", "403", "InvalidAccessKeyId", "SignatureDoesNo
 
 
 class NoSuchBucket(UserError):
-    """The store answers, and has no bucket of that name."""
+    """The store has no bucket of that name."""
 
 
 class Stored(NamedTuple):
-    """A small object as it was read; `age_s` is by the store's own clock, to the second."""
+    """A small object and its metadata; `age_s` is by the store's own clock, to the second."""
 
     data: bytes
     etag: str
@@ -57,8 +57,8 @@ class Listed(NamedTuple):
 class ObjectStore:
     """The objects below `s3://BUCKET/PREFIX`; keys are relative to that prefix.
 
-    Throttling (503), dropped connections and time-outs are tried again with growing waits (`AWS_MAX_ATTEMPTS`, 8
-    unless set). What then fails is an `OpenCharacterError`; a wrong bucket, region or credential is a `UserError`.
+    Throttling (503), dropped connections and time-outs are retried with growing waits (`AWS_MAX_ATTEMPTS`, default 8).
+    A request that still fails raises `OpenCharacterError`; a wrong bucket, region or credential raises `UserError`.
     """
 
     def __init__(self, uri: str) -> None:
@@ -78,38 +78,40 @@ class ObjectStore:
         return str(self._client.meta.endpoint_url)
 
     def get(self, key: str) -> Stored | None:
-        """A small object, or None where there is none."""
+        """A small object, or None if it does not exist."""
         from botocore.exceptions import ClientError, HTTPClientError, IncompleteReadError
 
-        with self._told(key):
+        with self._store_errors(key):
             for left in reversed(range(int(_MAX_ATTEMPTS))):
                 try:
-                    found = self._client.get_object(Bucket=self.bucket, Key=self._prefix + key)
-                    return Stored(found["Body"].read(), found["ETag"], _age(found))
+                    response = self._client.get_object(Bucket=self.bucket, Key=self._prefix + key)
+                    return Stored(response["Body"].read(), response["ETag"], _age(response))
                 except ClientError as error:
                     if error.response["Error"]["Code"] == "NoSuchKey":
                         return None
                     raise
                 except (HTTPClientError, IncompleteReadError):
-                    # The client's own retries end where the answer's body begins.
+                    # The client itself does not retry reading the body.
                     if not left:
                         raise
         raise AssertionError("unreachable")
 
     def put(self, key: str, data: bytes, *, if_absent: bool = False, if_match: str | None = None) -> str | None:
-        """Write a small object, all of it or nothing, and return its ETag.
+        """Write a small object atomically and return its ETag.
 
-        With `if_absent`, or with the ETag that the object must have, None says that the condition did not hold, and
-        nothing was written.
+        `if_absent` writes only if the object does not exist, `if_match` only if it has that ETag. If the condition
+        does not hold, nothing is written and the result is None.
         """
         from botocore.exceptions import ClientError
 
         condition = {"IfNoneMatch": "*"} if if_absent else {"IfMatch": if_match} if if_match else {}
-        with self._told(key):
+        with self._store_errors(key):
             for left in reversed(range(_CONFLICTS)):
                 try:
-                    made = self._client.put_object(Bucket=self.bucket, Key=self._prefix + key, Body=data, **condition)
-                    return str(made["ETag"])
+                    response = self._client.put_object(
+                        Bucket=self.bucket, Key=self._prefix + key, Body=data, **condition
+                    )
+                    return str(response["ETag"])
                 except ClientError as error:
                     status = _status(error.response)
                     if condition and status == 409 and left:  # another conditional write of this object is under way
@@ -118,18 +120,18 @@ class ObjectStore:
                         break
                     else:
                         raise
-        # After a dropped answer the client has tried again, and may have met the object that this call had written.
-        found = self.get(key)
-        return found.etag if found is not None and found.data == data else None
+        # If an answer was lost, the client's retry met the object that this call itself had written.
+        stored = self.get(key)
+        return stored.etag if stored is not None and stored.data == data else None
 
     def head(self, key: str) -> dict[str, Any] | None:
-        """What the store tells of an object (ContentLength, ETag, Metadata), or None where there is none."""
+        """An object's ContentLength, ETag and Metadata, or None if it does not exist."""
         from botocore.exceptions import ClientError
 
-        with self._told(key):
+        with self._store_errors(key):
             try:
-                told: dict[str, Any] = self._client.head_object(Bucket=self.bucket, Key=self._prefix + key)
-                return told
+                response: dict[str, Any] = self._client.head_object(Bucket=self.bucket, Key=self._prefix + key)
+                return response
             except ClientError as error:
                 if _status(error.response) == 404 and self._bucket_exists():
                     return None
@@ -137,32 +139,32 @@ class ObjectStore:
 
     def below(self, prefix: str) -> list[Listed]:
         """All objects whose key begins with `prefix`, sorted by key."""
-        with self._told(prefix):
+        with self._store_errors(prefix):
             pages = self._client.get_paginator("list_objects_v2").paginate(
                 Bucket=self.bucket, Prefix=self._prefix + prefix
             )
             return [
-                Listed(each["Key"].removeprefix(self._prefix), each["ETag"], each["Size"])
+                Listed(entry["Key"].removeprefix(self._prefix), entry["ETag"], entry["Size"])
                 for page in pages
-                for each in page.get("Contents", ())
+                for entry in page.get("Contents", ())
             ]
 
     def folders(self, prefix: str) -> list[str]:
         """The names between `prefix` (which ends in `/`) and the next `/` of the keys below it, sorted."""
         whole = self._prefix + prefix
-        with self._told(prefix):
+        with self._store_errors(prefix):
             pages = self._client.get_paginator("list_objects_v2").paginate(
                 Bucket=self.bucket, Prefix=whole, Delimiter="/"
             )
-            found = [each["Prefix"] for page in pages for each in page.get("CommonPrefixes", ())]
-        return sorted(name.removeprefix(whole).rstrip("/") for name in found)
+            prefixes = [entry["Prefix"] for page in pages for entry in page.get("CommonPrefixes", ())]
+        return sorted(name.removeprefix(whole).rstrip("/") for name in prefixes)
 
     def delete(self, keys: Iterable[str]) -> None:
-        """Remove objects; absent ones do not matter."""
+        """Remove objects; absent ones are ignored."""
         names = [{"Key": self._prefix + key} for key in keys]
         for start in range(0, len(names), _BATCH):
             batch = names[start : start + _BATCH]
-            with self._told(batch[0]["Key"].removeprefix(self._prefix)):
+            with self._store_errors(batch[0]["Key"].removeprefix(self._prefix)):
                 answer = self._client.delete_objects(Bucket=self.bucket, Delete={"Objects": batch, "Quiet": True})
             if failed := answer.get("Errors"):
                 raise OpenCharacterError(
@@ -175,7 +177,7 @@ class ObjectStore:
 
         `files` are their relative names and SHA-256 digests; the digest becomes the object's metadata.
         """
-        with self._told(prefix), self._transfers() as transfers:
+        with self._store_errors(prefix), self._transfers() as transfers:
             started = [
                 transfers.upload(
                     str(folder / name),
@@ -185,40 +187,41 @@ class ObjectStore:
                 )
                 for name, sha256 in files
             ]
-            for each in started:
-                each.result()
+            for transfer in started:
+                transfer.result()
 
     def download(self, keys: Iterable[tuple[str, Path]]) -> None:
-        """Copy objects to local files, each of which appears whole or not at all; folders are made."""
-        with self._told(""), self._transfers() as transfers:
+        """Copy objects to local files, each atomically; folders are created."""
+        with self._store_errors(""), self._transfers() as transfers:
             started = []
             for key, path in keys:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 started.append((key, transfers.download(self.bucket, self._prefix + key, str(path))))
-            for key, each in started:
-                with self._told(key):
-                    each.result()
+            for key, transfer in started:
+                with self._store_errors(key):
+                    transfer.result()
 
     def download_tree(self, prefix: str, folder: Path) -> None:
-        """Make `folder` hold what lies below `prefix/`. Files that are there in the right size are kept."""
-        wanted = {self._relative(each.key, prefix): each for each in self.below(f"{prefix}/" if prefix else "")}
+        """Make `folder` a copy of the objects below `prefix/`. Files of the right size are kept."""
+        entries = self.below(f"{prefix}/" if prefix else "")
+        missing = {self._relative(entry.key, prefix): entry for entry in entries}
         folder.mkdir(parents=True, exist_ok=True)
         for path in [path for path in folder.rglob("*") if path.is_file()]:
-            listed = wanted.get(path.relative_to(folder).as_posix())
+            listed = missing.get(path.relative_to(folder).as_posix())
             if listed is None:
-                path.unlink()  # of a transfer that was cut off
+                path.unlink()  # left by an interrupted transfer
             elif path.stat().st_size == listed.size:
-                del wanted[path.relative_to(folder).as_posix()]
-        self.download((each.key, folder / name) for name, each in wanted.items())
+                del missing[path.relative_to(folder).as_posix()]
+        self.download((entry.key, folder / name) for name, entry in missing.items())
 
     def require_conditional_writes(self) -> None:
-        """Raise `UserError` if the bucket is not there, or its store ignores conditions; asked once per process."""
+        """Raise `UserError` if the bucket does not exist or the store ignores conditions; checked once per process."""
         _probe(self._client, self.bucket, self._prefix)
 
     def _relative(self, key: str, prefix: str) -> str:
         name = key.removeprefix(prefix).lstrip("/")
         if ".." in PurePosixPath(name).parts:
-            raise UserError(f"'{self.uri(key)}': refused, since its name leads out of its folder")
+            raise UserError(f"'{self.uri(key)}': the key's name leads out of its folder")
         return name
 
     @contextmanager
@@ -245,7 +248,7 @@ class ObjectStore:
         return True
 
     @contextmanager
-    def _told(self, key: str) -> Iterator[None]:
+    def _store_errors(self, key: str) -> Iterator[None]:
         from botocore import exceptions
         from s3transfer.exceptions import RetriesExceededError
 
@@ -261,12 +264,12 @@ class ObjectStore:
         except (exceptions.BotoCoreError, RetriesExceededError) as error:
             raise OpenCharacterError(
                 f"'{uri}': the object store cannot be used: {error}",
-                hint=f"it is looked for at {self.endpoint} (AWS_ENDPOINT_URL); "
-                "what is committed is safe: run the same command again",
+                hint=f"its address is {self.endpoint} (AWS_ENDPOINT_URL); "
+                "committed data are safe: run the same command again",
             ) from error
         except OSError as error:
             raise OpenCharacterError(
-                f"'{uri}': {error}", hint="see to the disk and run the same command again"
+                f"'{uri}': {error}", hint="check the disk and run the same command again"
             ) from error
 
     def _refusal(self, uri: str, response: Any) -> OpenCharacterError:
@@ -279,10 +282,10 @@ class ObjectStore:
         if status == 404:
             return UserError(f"'{uri}': the object store has no such key")
         if code in _REGION_CODES or status == 301:
-            there = response["ResponseMetadata"].get("HTTPHeaders", {}).get("x-amz-bucket-region", "another region")
+            region = response["ResponseMetadata"].get("HTTPHeaders", {}).get("x-amz-bucket-region", "another region")
             return UserError(
-                f"'{uri}': the bucket lies in {there}, and was asked for in {self._client.meta.region_name}",
-                hint=f"set AWS_DEFAULT_REGION to {there}",
+                f"'{uri}': the bucket is in {region}, but the request went to {self._client.meta.region_name}",
+                hint=f"set AWS_DEFAULT_REGION to {region}",
             )
         if code in _CREDENTIAL_CODES:
             return UserError(
@@ -294,10 +297,10 @@ class ObjectStore:
                 f"'{uri}': the object store does not allow this ({code}: {message})", hint=_PERMISSIONS_HINT
             )
         if code == "InvalidBucketName":
-            return UserError(f"'{uri}': '{self.bucket}' is no name of a bucket")
+            return UserError(f"'{uri}': '{self.bucket}' is not a valid bucket name")
         return OpenCharacterError(
             f"'{uri}': the object store answers {status} {code}: {message}",
-            hint="what is committed is safe: run the same command again",
+            hint="committed data are safe: run the same command again",
         )
 
 
@@ -312,7 +315,7 @@ def _client(uri: str) -> Any:
         raise UserError(f"'{uri}': no client for the object store: {error}", hint=_CREDENTIALS_HINT) from error
 
 
-# One client for each environment: credentials that changed are not those that a client was made with.
+# One client for each environment: changed credentials need a new client.
 @functools.lru_cache(maxsize=4)
 def _client_of(process: int, environment: tuple[tuple[str, str], ...]) -> Any:
     import boto3
@@ -326,7 +329,7 @@ def _client_of(process: int, environment: tuple[tuple[str, str], ...]) -> Any:
         read_timeout=_READ_S,
         tcp_keepalive=True,
         max_pool_connections=4 * _THREADS,
-        # Other stores seldom have a host name for each bucket.
+        # Other stores rarely have a host name for each bucket.
         s3={"addressing_style": "path"} if endpoint else {},
     )
     return boto3.Session().client("s3", config=config)
@@ -335,8 +338,8 @@ def _client_of(process: int, environment: tuple[tuple[str, str], ...]) -> Any:
 @functools.lru_cache
 def _probe(client: Any, bucket: str, prefix: str) -> None:
     store = ObjectStore(f"{OBJECT_SCHEME}{bucket}/{prefix}")
-    # Some stores make a bucket that is written to, and a wrong name would then go unnoticed.
-    with store._told(""):
+    # Some stores create a missing bucket on the first write; a wrong name would then go unnoticed.
+    with store._store_errors(""):
         client.head_bucket(Bucket=bucket)
     name = f"{prefix}.conditional-writes"
     obeyed = _refused(store, client, name, IfNoneMatch="*") or _refused(store, client, name, IfNoneMatch="*")
@@ -351,7 +354,7 @@ def _probe(client: Any, bucket: str, prefix: str) -> None:
 def _refused(store: ObjectStore, client: Any, name: str, **condition: str) -> bool:
     from botocore.exceptions import ClientError
 
-    with store._told(".conditional-writes"):
+    with store._store_errors(".conditional-writes"):
         try:
             client.put_object(Bucket=store.bucket, Key=name, Body=b"", **condition)
         except ClientError as error:
@@ -367,6 +370,6 @@ def _status(response: Any) -> int:
     return int(response["ResponseMetadata"]["HTTPStatusCode"])
 
 
-def _age(found: Any) -> float:
-    now = parsedate_to_datetime(found["ResponseMetadata"]["HTTPHeaders"]["date"])
-    return float((now - found["LastModified"]).total_seconds())
+def _age(response: Any) -> float:
+    now = parsedate_to_datetime(response["ResponseMetadata"]["HTTPHeaders"]["date"])
+    return float((now - response["LastModified"]).total_seconds())

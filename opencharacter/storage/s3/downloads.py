@@ -1,4 +1,4 @@
-"""Local copies of what lies in an object store: step outputs by content, users' objects and folders by ETag."""
+"""Local copies of objects: step outputs by content, users' objects and folders by ETag."""
 
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +16,7 @@ _THREADS = 8
 def output_copy(uri: str, tree: str) -> Path:
     """The folder at `uri`, whose `hashing.tree_digest` is `tree`, on this machine.
 
-    A fetch that was cut off goes on with the next file. Raises `OpenCharacterError` if the content is another one.
+    An interrupted fetch continues with the next file. Raises `OpenCharacterError` if the content differs.
     """
     folder = cache_folder("outputs") / tree
     mark = folder.with_name(f"{tree}.complete")
@@ -31,7 +31,7 @@ def output_copy(uri: str, tree: str) -> Path:
 
 
 def output_file(uri: str, tree: str, name: str) -> Path:
-    """One file of that folder on this machine. The path of a file that the folder lacks does not exist."""
+    """One file of that folder on this machine. If the folder has no such file, the path does not exist."""
     whole = cache_folder("outputs") / tree
     if whole.with_name(f"{tree}.complete").exists():
         return whole / name
@@ -39,10 +39,10 @@ def output_file(uri: str, tree: str, name: str) -> Path:
     with file_lock(path.with_name(f"{path.name}.lock")):
         if not path.exists():
             store = ObjectStore(uri)
-            if (told := store.head(name)) is not None:
+            if (head := store.head(name)) is not None:
                 partial = path.with_name(f"{path.name}.partial")
                 store.download([(name, partial)])
-                if file_digest(partial) != told["Metadata"].get(DIGEST_METADATA):
+                if file_digest(partial) != head["Metadata"].get(DIGEST_METADATA):
                     partial.unlink()
                     raise _damaged(f"{uri}/{name}")
                 partial.rename(path)
@@ -50,12 +50,12 @@ def output_file(uri: str, tree: str, name: str) -> Path:
 
 
 def output_part_digest(uri: str, tree: str, part: str) -> str:
-    """`hashing.tree_digest` of the folder `part`, from what the store tells of its files."""
+    """`hashing.tree_digest` of the folder `part`, from its objects' metadata."""
     store = ObjectStore(f"{uri}/{part}")
-    names = sorted((each.key for each in store.below("")), key=PurePosixPath)
+    names = sorted((listed.key for listed in store.below("")), key=PurePosixPath)
     with ThreadPoolExecutor(_THREADS) as threads:
-        told = list(threads.map(store.head, names))
-    digests = [one and one["Metadata"].get(DIGEST_METADATA) for one in told]
+        heads = list(threads.map(store.head, names))
+    digests = [head and head["Metadata"].get(DIGEST_METADATA) for head in heads]
     if not all(digests):  # copied by a tool that drops metadata
         return tree_digest(output_copy(uri, tree) / part)
     return digest([[name, sha256] for name, sha256 in zip(names, digests, strict=True)])
@@ -63,13 +63,13 @@ def output_part_digest(uri: str, tree: str, part: str) -> str:
 
 def _damaged(uri: str) -> OpenCharacterError:
     return OpenCharacterError(
-        f"'{uri}': what the object store gave is not what was committed there",
-        hint="run again; if it comes back, delete that prefix: the step makes it anew",
+        f"'{uri}': the downloaded files differ from those that were committed",
+        hint="run again; if the error returns, delete that prefix: the step makes the output again",
     )
 
 
 def fetch_object(uri: str) -> Path:
-    """A copy of the object, cached by its ETag: an object that changed is fetched anew.
+    """A copy of the object, cached by its ETag: a changed object is fetched again.
 
     Raises `UserError` for a wrong bucket, key or credential, `OpenCharacterError` if the store cannot be reached.
     """
@@ -77,10 +77,10 @@ def fetch_object(uri: str) -> Path:
     if not folder or not name:
         raise UserError(f"'{uri}': expected one object, s3://BUCKET/KEY")
     store = ObjectStore(f"{OBJECT_SCHEME}{folder}")
-    told = store.head(name)
-    if told is None:
+    head = store.head(name)
+    if head is None:
         raise UserError(f"'{uri}': the object store has no such key")
-    address = digest([store.endpoint, uri, told["ETag"], told["ContentLength"]])
+    address = digest([store.endpoint, uri, head["ETag"], head["ContentLength"]])
     target = cache_folder("inputs", "s3", address[:32]) / name
     if not target.exists():
         store.download([(name, target)])
@@ -93,21 +93,21 @@ def fetch_folder(uri: str) -> Path:
     listed = store.below("")
     if not listed:
         raise UserError(f"'{uri}': the object store has nothing below that prefix")
-    address = digest([store.endpoint, store.uri(), [[each.key, each.etag, each.size] for each in listed]])
+    address = digest([store.endpoint, store.uri(), [[entry.key, entry.etag, entry.size] for entry in listed]])
     target = cache_folder("inputs", "s3") / address[:32]
     mark = target.with_name(f"{target.name}.complete")
     with file_lock(target.with_name(f"{target.name}.lock")):
         if not mark.exists():
             store.download_tree("", target)
-            for each in listed:
-                _verify(store, each.key, target / each.key)
+            for entry in listed:
+                _verify(store, entry.key, target / entry.key)
             mark.touch()
     return target
 
 
 def _verify(store: ObjectStore, key: str, path: Path) -> None:
-    told = store.head(key)
-    wanted = told and told["Metadata"].get(DIGEST_METADATA)  # written by this library; others have none
-    if wanted and file_digest(path) != wanted:
+    head = store.head(key)
+    expected = head and head["Metadata"].get(DIGEST_METADATA)  # only this library writes it
+    if expected and file_digest(path) != expected:
         path.unlink()
-        raise OpenCharacterError(f"'{store.uri(key)}': what the object store gave is not what was written there")
+        raise OpenCharacterError(f"'{store.uri(key)}': the downloaded file differs from the one that was uploaded")

@@ -1,4 +1,4 @@
-"""Locks in an object store: objects written under conditions, and renewed while their holder lives."""
+"""Locks in an object store: objects that are written conditionally and renewed while their holder lives."""
 
 import json
 import threading
@@ -10,11 +10,11 @@ from opencharacter.errors import OpenCharacterError
 from opencharacter.storage.s3.client import ObjectStore
 
 LEASE_S = 60.0
-"""A holder that has not renewed its lease for so long has lost it: its successor waits no longer than that."""
+"""A holder that has not renewed its lease for this long has lost it. A successor waits no longer."""
 
 _RENEWALS = 4
 _POLLS = 60
-_ROUNDING_S = 1.0  # ages come from two times in whole seconds
+_ROUNDING_S = 1.0  # an age is the difference of two times in whole seconds
 
 
 class Lease:
@@ -31,19 +31,19 @@ class Lease:
         self._thread.start()
 
     def check(self) -> None:
-        """Raise `OpenCharacterError` if somebody else may hold the lock by now."""
+        """Raise `OpenCharacterError` if another process may hold the lock now."""
         if time.monotonic() > self._until:
             raise OpenCharacterError(
-                f"'{self._store.uri(self._key)}' was not renewed for {LEASE_S:g} s, and may be another worker's by now",
-                hint="the object store could not be reached, or this process stood still; run the same command again",
+                f"'{self._store.uri(self._key)}' was not renewed for {LEASE_S:g} s; another worker may hold it now",
+                hint="the object store was unreachable, or this process was stopped; run the same command again",
             )
 
     def release(self) -> None:
-        """Let others have the lock at once."""
+        """Release the lock at once."""
         self._ended.set()
         self._thread.join()
         if time.monotonic() < self._until:
-            with suppress(OpenCharacterError):  # it will run out
+            with suppress(OpenCharacterError):  # the lease expires
                 self._store.put(self._key, _content(None, 0), if_match=self._etag)
 
     def _renew(self) -> None:
@@ -54,7 +54,7 @@ class Lease:
             try:
                 etag = self._store.put(self._key, _content(self._owner, number), if_match=self._etag)
             except OpenCharacterError:
-                continue  # the lease may outlive the trouble
+                continue  # the next attempt may come in time
             if etag is None:
                 self._until = began
                 return
@@ -64,21 +64,21 @@ class Lease:
 def acquire(store: ObjectStore, key: str, *, wait: bool) -> Lease | None:
     """Take the lock `key` once its holder has released it, or has not renewed it for `LEASE_S`.
 
-    Unless told to `wait`, returns None as soon as the holder is seen to be alive: at its next renewal.
+    Without `wait`, returns None once the holder is known to be alive: at its next renewal.
     """
     owner = uuid.uuid4().hex
     watched: str | None = None
     while True:
         began = time.monotonic()
-        found = store.get(key)
-        if found is None:
+        current = store.get(key)
+        if current is None:
             etag = store.put(key, _content(owner, 0), if_absent=True)
-        elif json.loads(found.data)["owner"] is None or found.age_s > LEASE_S + _ROUNDING_S:
-            etag = store.put(key, _content(owner, 0), if_match=found.etag)
+        elif json.loads(current.data)["owner"] is None or current.age_s > LEASE_S + _ROUNDING_S:
+            etag = store.put(key, _content(owner, 0), if_match=current.etag)
         else:
-            if not wait and watched not in (None, found.etag):
+            if not wait and watched not in (None, current.etag):
                 return None
-            watched, etag = found.etag, None
+            watched, etag = current.etag, None
             time.sleep(LEASE_S / _POLLS)
         if etag is not None:
             return Lease(store, key, owner, etag, began + LEASE_S)

@@ -1,7 +1,7 @@
 """The files of a row store in an object store.
 
-A journal is a base object, `journal/WORKER`, and the objects below `journal/WORKER.log/` that were flushed since. Parts
-never change, so they are fetched whole, once per machine.
+A journal is a base object, `journal/WORKER`, and the objects below `journal/WORKER.log/` that were flushed since.
+Parts never change, so each is fetched once per machine.
 """
 
 import threading
@@ -19,7 +19,7 @@ from opencharacter.storage.s3.lease import Lease, acquire
 from opencharacter.system.cache import cache_folder
 
 FLUSH_S = 2.0
-"""Journalled calls become durable after so many seconds at the latest (and the time of one request)."""
+"""Journalled calls become durable within this many seconds, plus the time of one request."""
 
 _THREADS = 8
 _LOG = ".log/"
@@ -27,7 +27,7 @@ _PARTS = "parts/"
 
 
 class S3RowFiles:
-    """`RowFiles` below a prefix of an object store. A writer whose lease has run out is refused every write."""
+    """`RowFiles` below a prefix of an object store. A writer whose lease has expired cannot write."""
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
@@ -41,13 +41,13 @@ class S3RowFiles:
     def names(self, folder: str) -> list[str]:
         """See `RowFiles.names`."""
         listed = self._store.below(f"{folder}/")
-        self._etags |= {each.key: each.etag for each in listed}
-        return sorted({each.key.partition(_LOG)[0] for each in listed})
+        self._etags |= {entry.key: entry.etag for entry in listed}
+        return sorted({entry.key.partition(_LOG)[0] for entry in listed})
 
     def prefetch(self, names: list[str]) -> None:
         """See `RowFiles.prefetch`."""
-        wanted = [(name, self._copy(name)) for name in names]
-        self._store.download([(name, path) for name, path in wanted if not path.exists()])
+        copies = [(name, self._copy(name)) for name in names]
+        self._store.download([(name, path) for name, path in copies if not path.exists()])
 
     def read(self, name: str, start: int = 0, length: int | None = None) -> bytes:
         """See `RowFiles.read`."""
@@ -56,7 +56,7 @@ class S3RowFiles:
             with self._copy(name).open("rb", buffering=0) as stream:
                 stream.seek(start)
                 return stream.read() if length is None else stream.read(length)
-        pieces = [name, *(each.key for each in self._store.below(f"{name}{_LOG}"))]
+        pieces = [name, *(entry.key for entry in self._store.below(f"{name}{_LOG}"))]
         with ThreadPoolExecutor(_THREADS) as threads:  # an hour's journal is many small objects
             data = b"".join(stored.data for stored in threads.map(self._store.get, pieces) if stored)
         return data[start:] if length is None else data[start : start + length]
@@ -73,8 +73,8 @@ class S3RowFiles:
         etag = self._store.put(name, data, if_absent=True)
         if etag is None:
             raise OpenCharacterError(
-                f"'{self._store.uri(name)}' has been written by another process, which makes the same rows",
-                hint="let one of them end; then run the same command again",
+                f"'{self._store.uri(name)}' was written by another process that makes the same rows",
+                hint="wait until one of them ends, then run the same command again",
             )
         self._etags[name] = etag
 
@@ -90,7 +90,7 @@ class S3RowFiles:
 
     @contextmanager
     def lock(self, name: str, *, wait: bool) -> Iterator[bool]:
-        """See `RowFiles.lock`. A lease: it outlives its process for `lease.LEASE_S` at most."""
+        """See `RowFiles.lock`. The lock is a lease: it outlives its process by `lease.LEASE_S` at most."""
         self._store.require_conditional_writes()
         lease = acquire(self._store, name, wait=wait)
         if lease is None:
@@ -111,15 +111,15 @@ class S3RowFiles:
             lease.check()
 
     def _delete_log(self, name: str) -> None:
-        self._store.delete(each.key for each in self._store.below(f"{name}{_LOG}"))
+        self._store.delete(entry.key for entry in self._store.below(f"{name}{_LOG}"))
 
 
 class ObjectLog:
-    """`Log` in an object store, which has no append: what comes within `FLUSH_S` is written as one new object.
+    """`Log` in an object store, which has no append: the calls of each `FLUSH_S` become one new object.
 
-    `append` returns before that, so a kill loses the calls of the last flush interval; an error shows at a later
-    `append`, or at `close`. While the store is slow, `append` waits: no more than one interval is ever in memory
-    beside the request that is under way.
+    `append` returns before the write, so a kill loses the calls of the last flush interval. A later `append`, or
+    `close`, raises the error of a failed write. While the store is slow, `append` waits: memory holds at most one
+    interval besides the request under way.
     """
 
     def __init__(self, store: ObjectStore, name: str, check: Callable[[], None]) -> None:
@@ -146,7 +146,7 @@ class ObjectLog:
             self._changed.notify_all()
 
     def close(self) -> None:
-        """See `Log.close`; what was appended is durable on return."""
+        """See `Log.close`; appended data are durable on return."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -170,7 +170,7 @@ class ObjectLog:
                 self._changed.notify_all()
 
     def _next(self) -> bytes:
-        """What to write next, once it is time; nothing at the end."""
+        """The next data to write, once they are due; empty at the end."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closed)
             while not self._closed and (left := self._due - time.monotonic()) > 0:
