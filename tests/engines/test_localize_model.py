@@ -110,7 +110,7 @@ def test_a_folder_of_an_object_store_is_fetched_once_and_verified(
     (tmp_path / "made" / "model.safetensors").write_text("WEIGHTS")
     of_another = file_digest(tmp_path / "made" / "config.json")
     store.upload(tmp_path / "made", "model", [("model.safetensors", of_another)])
-    with pytest.raises(OpenCharacterError, match=r"model\.safetensors': what the object store gave is not"):
+    with pytest.raises(OpenCharacterError, match=r"model\.safetensors': the downloaded file differs"):
         localize_model(f"{s3_root}/model")
 
 
