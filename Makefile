@@ -6,6 +6,7 @@ WORK   ?= work/demo
 DIST   ?= dist
 
 .DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
 .PHONY: help demo docs images test test-cluster test-containers lint unit install lock dist release-notes clean
 
 help:  ## show this list
