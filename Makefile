@@ -6,7 +6,6 @@ WORK   ?= work/demo
 DIST   ?= dist
 
 .DEFAULT_GOAL := help
-MAKEFLAGS += --no-print-directory
 .PHONY: help demo docs images test test-cluster test-containers lint unit install lock dist release-notes clean
 
 help:  ## show this list
@@ -119,7 +118,7 @@ dist: install  ## build wheel and source archive into dist/
 	$(BIN)/uv build --quiet --build-constraints requirements/build.lock --out-dir $(DIST)
 
 release-notes:  ## print the changelog's section of this version
-	@version=$$(sed -nE 's/^version = "(.*)"/\1/p' pyproject.toml); notes=$$(sed -n "/^## \[$$version\]/,/^## \[/{/^## /!p}" CHANGELOG.md); \
+	@version=$$(sed -nE 's/^version = "(.*)"/\1/p' pyproject.toml); notes=$$(sed -n "/^## \[$$version\]/,/^## \[/{/^## /d;/^\[/d;p}" CHANGELOG.md); \
 		if [ -z "$$notes" ]; then echo "error: CHANGELOG.md has no section [$$version]" >&2; exit 2; fi; echo "$$notes"
 
 clean:  ## remove .venv, build, dist and the demo's folder

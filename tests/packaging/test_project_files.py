@@ -85,7 +85,9 @@ def test_one_version_is_named_everywhere() -> None:
 
 
 def test_the_release_notes_are_the_changelog_s_section_of_the_version() -> None:
-    notes = subprocess.run(["make", "release-notes"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    notes = subprocess.run(
+        ["make", "--no-print-directory", "release-notes"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
     assert notes.strip()
     assert notes in read("CHANGELOG.md")
     assert "## [" not in notes
