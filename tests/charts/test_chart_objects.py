@@ -317,7 +317,7 @@ def test_queues_hold_the_quotas() -> None:
         if each["kind"] == "WorkloadPriorityClass"
     }
     pool = load_cluster("pool", [f"namespace={NAMESPACE}"])
-    training, synthesis = (pool.placement(step).priority for step in ("sft", "profiles"))
+    training, synthesis = (pool.placement(step).priority for step in ("sft", "generate-profiles"))
     assert priorities[training] > priorities[synthesis]
     own = one("ClusterQueue", "gpus", PRODUCTION, "kueue.clusterQueue=gpus")
     assert own["metadata"]["name"] == "gpus"

@@ -96,13 +96,13 @@ def test_a_step_that_is_killed_fails_the_run(tmp_path: Path, small_model: Path) 
 
     def kill_it(line: str) -> None:
         lines.append(line)
-        if '"step_started", "step": "profiles"' in line:
+        if '"step_started", "step": "generate-profiles"' in line:
             [container] = docker("ps", "--quiet").split()
             docker("kill", container)
 
     with pytest.raises(OpenCharacterError, match="the pipeline failed"):
         run_local(config, tmp_path / "work", on_line=kill_it, containers=True)
-    assert not any('"step": "characters"' in line for line in lines)
+    assert not any('"step": "collect-profiles"' in line for line in lines)
 
 
 def test_a_missing_image_is_told_before_anything_runs(
