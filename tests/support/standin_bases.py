@@ -34,18 +34,18 @@ def make_standins(names: dict[str, str], engine: dict[str, str]) -> None:
     if bare not in present:
         _debootstrap(settings, bare, environment)
     wheels = [path for path, content in settings.items() if isinstance(content, Path) and path.endswith(".whl")]
+    tags = {"bare": bare}
+    for kind in sorted({*names.values()} - {"bare"}):
+        recipe = standin_recipes.recipe(kind, bare, wheels)
+        tags[kind] = f"{_STANDIN}:{kind}-{_digest({**settings, **standin_recipes.context(), 'recipe': recipe})}"
+        if tags[kind] not in present:
+            command = [docker, "build", "--network", "host", "--tag", tags[kind], "--file", "-"]
+            _run([*command, str(standin_recipes.ROOT)], environment, recipe)
     for name, kind in names.items():
-        tag = bare
-        if kind != "bare":
-            recipe = standin_recipes.recipe(kind, bare, wheels)
-            tag = f"{_STANDIN}:{kind}-{_digest({**settings, **standin_recipes.context(), 'recipe': recipe})}"
-            if tag not in present:
-                command = [docker, "build", "--network", "host", "--tag", tag, "--file", "-", str(standin_recipes.ROOT)]
-                _run(command, environment, recipe)
-        _run([docker, "tag", tag, name], environment)
-        for old in present:
-            if old.startswith(f"{_STANDIN}:{kind}-") and old != tag:
-                _run([docker, "image", "rm", old], environment)
+        _run([docker, "tag", tags[kind], name], environment)
+    for old in present:
+        if any(old.startswith(f"{_STANDIN}:{kind}-") and old != tag for kind, tag in tags.items()):
+            _run([docker, "image", "rm", old], environment)
 
 
 def _debootstrap(settings: dict[str, str | Path], tag: str, environment: dict[str, str]) -> None:
