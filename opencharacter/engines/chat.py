@@ -1,33 +1,29 @@
 """The chat engine: every LLM call of every step goes through it (docs/design.md, decision 5)."""
 
 import asyncio
+import json
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NoReturn
-from urllib.parse import urlsplit
+from typing import Any, NoReturn
 
 from opencharacter.engines.engine_config import EngineConfig, Sampling
-from opencharacter.engines.faults import Fault, FaultKind, classify
+from opencharacter.engines.faults import Fault, FaultKind, classify_answer, classify_exception
 from opencharacter.engines.limits import ConcurrencyLimit, Health
+from opencharacter.engines.transport import HttpAnswer, Transport, TransportError
 from opencharacter.errors import OpenCharacterError
 from opencharacter.records.models import Usage
 
-if TYPE_CHECKING:
-    from openai import AsyncOpenAI
-    from openai.types.chat import ChatCompletion
-
 _FIRST_BACKOFF_S = 0.5
 _LONGEST_BACKOFF_S = 10.0
-_CONNECT_TIMEOUT_S = 10.0
 _SEED_RANGE = 2**31
+_PATH = "/chat/completions"
 _DOWN_HINT = (
     "check the server and the engine's base_url, model and api_key_env; what is finished is kept, "
     "so the same command continues where this one stopped"
 )
-_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
 
 class EngineDown(OpenCharacterError):
@@ -76,7 +72,7 @@ class ChatEngine:
         self.traffic = Traffic()
         self._connect = connect
         self._api_key = api_key
-        self._client: asyncio.Task[AsyncOpenAI] | None = None
+        self._transport: asyncio.Task[Transport] | None = None
         self._limit = ConcurrencyLimit(config.concurrency)
         self._health = Health()
         self._structured = config.structured_output
@@ -108,48 +104,36 @@ class ChatEngine:
             "messages": messages,
             "seed": seed % _SEED_RANGE,
             **sampling.model_dump(),
+            **(extra or {}),
         }
-        if extra:
-            request["extra_body"] = dict(extra)
         async with self._limit.slot():
             self._raise_if_down()
-            client = await self._ready_client()
-            return await self._ask(client, request, json_schema)
+            return await self._ask(await self._ready(), request, json_schema)
 
     async def close(self) -> None:
         """End the connections, and the start of a server that is still under way."""
-        if self._client is None:
+        if self._transport is None:
             return
-        self._client.cancel()
-        await asyncio.wait([self._client])
-        if not self._client.cancelled() and self._client.exception() is None:
-            await self._client.result().close()
+        self._transport.cancel()
+        await asyncio.wait([self._transport])
+        if not self._transport.cancelled() and self._transport.exception() is None:
+            await self._transport.result().close()
 
-    async def _ready_client(self) -> "AsyncOpenAI":
-        if self._client is None:
-            self._client = asyncio.create_task(self._make_client())
-        return await asyncio.shield(self._client)
+    async def _ready(self) -> Transport:
+        if self._transport is None:
+            self._transport = asyncio.create_task(self._connected())
+        return await asyncio.shield(self._transport)
 
-    async def _make_client(self) -> "AsyncOpenAI":
-        self._base_url = base_url = await self._connect()
-        import openai
+    async def _connected(self) -> Transport:
+        self._base_url = await self._connect()
+        return Transport(self._base_url, api_key=self._api_key, timeout_s=self.config.timeout_s)
 
-        # A proxy for the internet cannot reach a server on this machine.
-        trust_env = urlsplit(base_url).hostname not in _LOOPBACK
-        return openai.AsyncOpenAI(
-            base_url=base_url,
-            api_key=self._api_key or "none",
-            max_retries=0,
-            timeout=openai.Timeout(self.config.timeout_s, connect=_CONNECT_TIMEOUT_S),
-            http_client=openai.DefaultAsyncHttpxClient(trust_env=trust_env),
-        )
-
-    async def _ask(self, client: "AsyncOpenAI", request: dict[str, Any], schema: dict[str, Any] | None) -> ChatReply:
+    async def _ask(self, transport: Transport, request: dict[str, Any], schema: dict[str, Any] | None) -> ChatReply:
         attempts = counted = 0
         while True:
             structured = schema is not None and self._structured
             started = time.monotonic()
-            outcome = await self._attempt(client, request | _response_format(schema) if structured else request)
+            outcome = await self._attempt(transport, request | _response_format(schema) if structured else request)
             if not isinstance(outcome, Fault):
                 return self._succeed(outcome, structured=structured)
             if outcome.kind is FaultKind.UNSUPPORTED_FORMAT and structured:
@@ -163,32 +147,29 @@ class ChatEngine:
             self.traffic.retries += 1
             attempts += 1
 
-    async def _attempt(self, client: "AsyncOpenAI", request: dict[str, Any]) -> "ChatCompletion | Fault":
-        from openai import OpenAIError
-        from openai.types.chat import ChatCompletion
-
+    async def _attempt(self, transport: Transport, request: dict[str, Any]) -> dict[str, Any] | Fault:
         self.traffic.requests += 1
         try:
-            completion = await client.chat.completions.create(**request)
-        except (OpenAIError, ValueError) as error:
-            fault = classify(error)
-            return replace(fault, message=self._redact(fault.message))
-        # The client does not validate: it passes on a proxy's HTML page or a bare error object.
-        if not isinstance(completion, ChatCompletion) or not completion.choices:
-            return Fault(FaultKind.BROKEN, "the answer is not a chat completion")
-        return completion
+            answer = await transport.post(_PATH, _encode(request))
+        except TransportError as error:
+            outcome: dict[str, Any] | Fault = classify_exception(error)
+        else:
+            outcome = _read(answer) if answer.status == 200 else classify_answer(answer)
+        if isinstance(outcome, Fault):
+            return replace(outcome, message=self._redact(outcome.message))
+        return outcome
 
-    def _succeed(self, completion: "ChatCompletion", *, structured: bool) -> ChatReply:
-        choice, counts = completion.choices[0], completion.usage
+    def _succeed(self, completion: dict[str, Any], *, structured: bool) -> ChatReply:
+        choice, counts = completion["choices"][0], completion.get("usage") or {}
         usage = Usage(
             calls=1,
-            prompt_tokens=counts.prompt_tokens if counts else 0,
-            completion_tokens=counts.completion_tokens if counts else 0,
+            prompt_tokens=counts.get("prompt_tokens") or 0,
+            completion_tokens=counts.get("completion_tokens") or 0,
         )
         self.usage += usage
         self._limit.succeeded()
         self._health.succeeded()
-        return ChatReply(choice.message.content or "", choice.finish_reason, usage, structured)
+        return ChatReply(choice["message"].get("content") or "", choice.get("finish_reason"), usage, structured)
 
     def _note(self, fault: Fault, started: float) -> None:
         """Apply a fault to the engine as a whole: fewer requests, or stop."""
@@ -226,6 +207,23 @@ class ChatEngine:
 
     def _redact(self, message: str) -> str:
         return message.replace(self._api_key, "***") if self._api_key else message
+
+
+def _encode(request: dict[str, Any]) -> bytes:
+    text = json.dumps(request, ensure_ascii=False, separators=(",", ":"))
+    # Half of a surrogate pair has no UTF-8; Python's escape of it is JSON's as well.
+    return text.encode("utf-8", "backslashreplace")
+
+
+def _read(answer: HttpAnswer) -> dict[str, Any] | Fault:
+    try:
+        completion = json.loads(answer.body)
+    except ValueError:
+        completion = None
+    # A proxy's HTML page or a bare error object comes under status 200 as well.
+    if not isinstance(completion, dict) or not completion.get("choices"):
+        return Fault(FaultKind.BROKEN, "the answer is not a chat completion")
+    return completion
 
 
 def _response_format(schema: dict[str, Any] | None) -> dict[str, Any]:

@@ -1,17 +1,16 @@
-"""Classifies errors of the OpenAI client: retry, give up the request, or stop the engine."""
+"""Classifies what comes in place of a reply: retry, give up the request, or stop the engine."""
 
 import email.utils
+import json
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import httpx
-    import openai
+from opencharacter.engines.transport import HttpAnswer, TransportError, Unreachable
 
 _LONGEST_RETRY_AFTER_S = 120.0
-_CONNECT_FAILURES = {"ConnectError", "ConnectTimeout"}
+_LONGEST_BODY = 300
 _FORMAT_WORDS = ("response_format", "json_schema", "structured output", "guided decoding")
 
 
@@ -47,27 +46,18 @@ class Fault:
         return self.kind in {FaultKind.UNREACHABLE, FaultKind.BUSY, FaultKind.BROKEN}
 
 
-def classify(error: Exception) -> Fault:
-    """The fault behind an exception of the OpenAI client (or of reading its answer)."""
-    import openai
-
-    cause = error.__cause__
-    if type(cause).__name__ in _CONNECT_FAILURES:
-        return Fault(FaultKind.UNREACHABLE, str(cause) or type(cause).__name__)
-    if isinstance(error, openai.APITimeoutError):
-        return Fault(FaultKind.BROKEN, "no answer in time")
-    if isinstance(error, openai.APIConnectionError):
-        return Fault(FaultKind.BROKEN, f"connection broken: {cause}")
-    if isinstance(error, openai.APIStatusError):
-        return _classify_status(error.status_code, _server_message(error), error.response.headers)
-    return Fault(FaultKind.BROKEN, f"the answer is not a chat completion: {error}")
+def classify_exception(error: TransportError) -> Fault:
+    """The fault behind a request without a whole answer."""
+    return Fault(FaultKind.UNREACHABLE if isinstance(error, Unreachable) else FaultKind.BROKEN, str(error))
 
 
-def _classify_status(status: int, message: str, headers: "httpx.Headers") -> Fault:
+def classify_answer(answer: HttpAnswer) -> Fault:
+    """The fault that an answer with an error status tells of."""
+    status, message = answer.status, _server_message(answer)
     if status == 429:
-        return Fault(FaultKind.BUSY, message, _retry_after(headers))
+        return Fault(FaultKind.BUSY, message, _retry_after(answer.headers))
     if status >= 500 or status in {408, 409}:
-        return Fault(FaultKind.BROKEN, message, _retry_after(headers))
+        return Fault(FaultKind.BROKEN, message, _retry_after(answer.headers))
     if status in {401, 403, 404}:
         return Fault(FaultKind.FATAL, message)
     if status in {400, 422} and any(word in message.lower() for word in _FORMAT_WORDS):
@@ -75,13 +65,18 @@ def _classify_status(status: int, message: str, headers: "httpx.Headers") -> Fau
     return Fault(FaultKind.BAD_REQUEST, message)
 
 
-def _server_message(error: "openai.APIStatusError") -> str:
+def _server_message(answer: HttpAnswer) -> str:
     """Status and the server's own words, where its body has the usual form."""
-    detail = error.body.get("message") if isinstance(error.body, dict) else None
-    return f"{error.status_code}: {detail}" if detail else error.message
+    try:
+        body = json.loads(answer.body)
+    except ValueError:
+        body = None
+    error = body.get("error", body) if isinstance(body, dict) else None
+    words = error.get("message") if isinstance(error, dict) else error
+    return f"{answer.status}: {words or answer.body[:_LONGEST_BODY].decode(errors='replace')}"
 
 
-def _retry_after(headers: "httpx.Headers") -> float | None:
+def _retry_after(headers: Mapping[str, str]) -> float | None:
     """The Retry-After header: seconds or a date (RFC 9110, section 10.2.3)."""
     value = headers.get("retry-after")
     if value is None:
