@@ -17,11 +17,12 @@ _HEAD = 1 << 16
 
 
 class FinishedRow(NamedTuple):
-    """A row to be stored: its content address, a short label (such as its status), and its content."""
+    """A row to be stored: its content address, a short label (such as its status), its content, and its bucket."""
 
     row_id: str
     label: str
     payload: dict[str, Any]
+    bucket: int
 
 
 class RowLocation(NamedTuple):
@@ -34,15 +35,16 @@ class RowLocation(NamedTuple):
     label: str
 
 
-def encode_part(rows: Iterable[FinishedRow]) -> bytes:
-    """The bytes of a part."""
+def encode_part(part: str, rows: Iterable[FinishedRow]) -> tuple[bytes, dict[str, RowLocation]]:
+    """The bytes of the part of that name, and what `read_index` will read from it."""
     index: list[list[Any]] = []
     bodies: list[bytes] = []
     for row in rows:
         body = canonical_json(row.payload).encode()
         index.append([row.row_id, len(body), zlib.crc32(body), row.label])
         bodies.append(body)
-    return b"\n".join([canonical_json({"rows": index}).encode(), *bodies, b""])
+    head = canonical_json({"rows": index}).encode()
+    return b"\n".join([head, *bodies, b""]), _locate(part, len(head), index)
 
 
 def read_index(files: RowFiles, part: str) -> dict[str, RowLocation]:
@@ -58,12 +60,7 @@ def read_index(files: RowFiles, part: str) -> dict[str, RowLocation]:
         index = json.loads(line)["rows"]
     except (ValueError, KeyError, TypeError) as error:
         raise _damaged(files, part) from error
-    locations: dict[str, RowLocation] = {}
-    start = len(line) + 1
-    for row_id, length, checksum, label in index:
-        locations[row_id] = RowLocation(part, start, length, checksum, label)
-        start += length + 1
-    return locations
+    return _locate(part, len(line), index)
 
 
 def read_row(files: RowFiles, location: RowLocation) -> dict[str, Any]:
@@ -73,6 +70,16 @@ def read_row(files: RowFiles, location: RowLocation) -> dict[str, Any]:
         raise _damaged(files, location.part)
     row: dict[str, Any] = json.loads(body)
     return row
+
+
+def _locate(part: str, head: int, index: Iterable[Iterable[Any]]) -> dict[str, RowLocation]:
+    """The rows of an index that takes `head` bytes before its newline."""
+    locations: dict[str, RowLocation] = {}
+    start = head + 1
+    for row_id, length, checksum, label in index:
+        locations[row_id] = RowLocation(part, start, length, checksum, label)
+        start += length + 1
+    return locations
 
 
 def _damaged(files: RowFiles, part: str) -> OpenCharacterError:

@@ -34,21 +34,34 @@ def files(s3_root: str) -> RowFiles:
     return Workspace(s3_root).rows("tests")
 
 
-async def make(files: RowFiles, numbers: range, *, shard: int = 0, shards: int = 1, finish: bool = True) -> int:
+def group_of(number: int) -> str:
+    """The group of a row: every seventh row is of the same one."""
+    return digest(["group", number % 7])
+
+
+async def make(
+    files: RowFiles,
+    numbers: range,
+    *,
+    shard: int = 0,
+    shards: int = 1,
+    finish: bool = True,
+    grouped: bool = False,
+) -> int:
     """Make the rows of `numbers`, a call each; returns the number of calls that were not there."""
     asked = 0
-    async with open_rows(files, shard=shard, shards=shards) as store:
+    async with open_rows(files, shard=shard, shards=shards, grouped=grouped) as store:
 
         async def row(number: int) -> None:
             nonlocal asked
             row_id = digest(number)
-            if not store.owns(row_id) or store.finished(row_id):
+            if not store.owns(row_id, group_of(number)) or store.finished(row_id):
                 return
             if not store.calls(row_id):
                 asked += 1
                 await store.record(row_id, "1", {"text": f"said {number}"})
             if finish:
-                await store.finish(row_id, {"number": number}, label="ok")
+                await store.finish(row_id, {"number": number}, label="ok", group=group_of(number))
 
         await asyncio.gather(*map(row, numbers))
     return asked
@@ -161,15 +174,21 @@ def test_while_the_store_is_slow_the_journal_waits(s3_proxy: FaultyProxy, s3_roo
 
 
 @settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.tuples(st.integers(1, 30), st.integers(1, 3), st.booleans()), max_size=4))
+@given(st.lists(st.tuples(st.integers(1, 30), st.integers(1, 3), st.booleans(), st.booleans()), max_size=4))
 def test_any_history_of_runs_keeps_every_row(s3_root: str, runs: list[Any]) -> None:
     files = Workspace(f"{s3_root}/{digest([str(runs), time.monotonic()])[:8]}").rows("tests")
     finished: set[str] = set()
     recorded: set[str] = set()
-    for until, shards, complete in runs:
+    for until, shards, complete, grouped in runs:
         for shard in range(shards):
-            asked = asyncio.run(make(files, range(until), shard=shard, shards=shards, finish=complete))
-            owned = {row for row in map(digest, range(until)) if rowstore.bucket_of(row) % shards == shard}
+            asked = asyncio.run(
+                make(files, range(until), shard=shard, shards=shards, finish=complete, grouped=grouped)
+            )
+            owned = {
+                digest(number)
+                for number in range(until)
+                if rowstore.bucket_of(group_of(number) if grouped else digest(number)) % shards == shard
+            }
             assert asked == len(owned - recorded)
             finished |= owned if complete else set()
         recorded |= set(map(digest, range(until)))
