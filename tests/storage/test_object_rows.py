@@ -181,9 +181,7 @@ def test_any_history_of_runs_keeps_every_row(s3_root: str, runs: list[Any]) -> N
     recorded: set[str] = set()
     for until, shards, complete, grouped in runs:
         for shard in range(shards):
-            asked = asyncio.run(
-                make(files, range(until), shard=shard, shards=shards, finish=complete, grouped=grouped)
-            )
+            asked = asyncio.run(make(files, range(until), shard=shard, shards=shards, finish=complete, grouped=grouped))
             owned = {
                 digest(number)
                 for number in range(until)
