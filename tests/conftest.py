@@ -50,6 +50,15 @@ def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str)
     return argname if isinstance(val, bytes) else None
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # Files that are allowed the most time start first, so that no worker is left alone with one at the end.
+    allowed: dict[Path, float] = {}
+    for item in items:
+        mark = item.get_closest_marker("timeout")
+        allowed[item.path] = max(allowed.get(item.path, 0.0), mark.args[0] if mark else 0.0)
+    items.sort(key=lambda item: -allowed[item.path])
+
+
 def pytest_configure() -> None:
     if _OWNER_VARIABLE not in os.environ:
         os.environ[_OWNER_VARIABLE] = str(os.getpid())

@@ -15,7 +15,7 @@ class Compiled:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        documents = list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
+        documents = list(yaml.load_all(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader))
         self.spec: dict[str, Any] = documents[0]
         self.platform: dict[str, Any] = documents[1] if len(documents) > 1 else {}
 
