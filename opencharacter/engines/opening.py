@@ -13,6 +13,7 @@ from opencharacter.engines.shared_servers import SERVERS_VARIABLE, shared_owner,
 from opencharacter.engines.vllm_server import serve_vllm
 from opencharacter.engines.weights import localize_model
 from opencharacter.errors import UserError
+from opencharacter.system.open_files import room_for_connections
 
 
 @asynccontextmanager
@@ -21,12 +22,16 @@ async def open_engine(config: EngineConfig) -> AsyncIterator[ChatEngine]:
 
     With `base_url` it calls that server. With `weights` it calls a vLLM server for them, which is started at the first
     call: a shared one where $OPENCHARACTER_SERVERS names a folder, else a child that ends with the block. Raises
-    `UserError` if neither is set, or if the variable named by `api_key_env` is empty.
+    `UserError` if neither is set, if the variable named by `api_key_env` is empty, or if the process can't have as many
+    connections as `concurrency` asks for.
     """
     api_key = _api_key(config)
     if config.base_url is None and config.weights is None:
         raise UserError(f"the engine of model '{config.model}' has neither base_url nor weights; set one of them")
     with ExitStack() as servers:
+        # Before a server starts: it inherits the limit, and needs as many files for its side of the connections.
+        what = f"concurrency of the engine of model '{config.model}'"
+        servers.enter_context(room_for_connections(config.concurrency, what))
 
         async def connect() -> str:
             return config.base_url or await _start_in_thread(config, servers)
