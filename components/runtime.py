@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from opencharacter.characters.prompt import DEFAULT_PROMPT, PromptName
 from opencharacter.components.endings import Ending, keep_ending
 from opencharacter.errors import OpenCharacterError, UserError
 from opencharacter.library import fingerprint
@@ -64,8 +65,8 @@ class Step:
     """Context of one component: `with Step("mix", workspace, run) as step: …`.
 
     `run` is the run's identity, an argument of every component so that KFP's cache is sound: the seed, the library's
-    fingerprint and the hash of each prompt template. A step that is not of that library, or would read other
-    prompts, refuses to work.
+    fingerprint, the hash of each prompt template, and the system prompt's name where it is not the default. A step that
+    is not of that library, or would read other prompts, refuses to work.
     """
 
     def __init__(self, name: str, workspace: str, run: Mapping[str, Any]) -> None:
@@ -74,6 +75,7 @@ class Step:
         self._root = workspace
         self._outputs: dict[str, str] = {}
         self.seed = int(run["seed"])
+        self.system_prompt: PromptName = run.get("system_prompt", DEFAULT_PROMPT)
 
     def __enter__(self) -> "Step":
         self._root_level = _quiet_libraries()

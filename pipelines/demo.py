@@ -88,7 +88,11 @@ def _ask_served(
     note(f"serving {name} …")
     # A base model brings no prompt template; the packaged one is that of the tuned model.
     with serve(
-        localize_model(weights), "demo", max_model_len=config.deploy.max_model_len, allow_packaged_prompt=True
+        localize_model(weights),
+        "demo",
+        max_model_len=config.deploy.max_model_len,
+        allow_packaged_prompt=True,
+        packaged_prompt=config.system_prompt,
     ) as endpoint:
         answer = draw_answer(Conversation(profile, url=endpoint.url, model="demo"), question, _sampling(config))
     return answer.model_copy(update={"model": name})

@@ -43,5 +43,13 @@ def collect_dialogues(
         corpora = InputsConfig.model_validate(inputs).corpora
         teachers = {name: EngineConfig.model_validate(engine) for name, engine in engines.items()}
         sources = (step.ref(sessions), step.ref(characters))
-        ref = collect_dialogues(config, corpora, teachers, *sources, workspace=step.workspace, seed=step.seed)
+        ref = collect_dialogues(
+            config,
+            corpora,
+            teachers,
+            *sources,
+            workspace=step.workspace,
+            seed=step.seed,
+            system_prompt=step.system_prompt,
+        )
         step.publish(ref, dialogues)

@@ -54,6 +54,7 @@ def generate_dialogues(
             step.ref(characters),
             workspace=step.workspace,
             seed=step.seed,
+            system_prompt=step.system_prompt,
             shard=Shard(shard, of),
         )
         step.publish(ref, rows)

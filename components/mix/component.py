@@ -39,6 +39,13 @@ def mix(
     with Step("mix", workspace, run) as step:
         config = mixing.MixConfig.model_validate(mix)
         sources = (step.ref(dialogues), step.ref(characters))
-        ref = mixing.mix(config, *sources, base_model=base_model, workspace=step.workspace, seed=step.seed)
+        ref = mixing.mix(
+            config,
+            *sources,
+            base_model=base_model,
+            workspace=step.workspace,
+            seed=step.seed,
+            system_prompt=step.system_prompt,
+        )
         step.publish(ref, mixture)
         step.log_metrics(ref.counts, metrics)

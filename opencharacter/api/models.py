@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from opencharacter.api.boundary import public, public_async, settings, wait_for
 from opencharacter.characters.profile import CharacterProfile
+from opencharacter.characters.prompt import DEFAULT_PROMPT, PromptName
 from opencharacter.engines.engine_config import EngineConfig
 from opencharacter.errors import OpenCharacterError, UserError
 
@@ -91,18 +92,28 @@ def local_model(reference: str | Path, *, name: str | None = None, **options: An
 
 @public_async
 async def chat_async(
-    profile: CharacterProfile, message: str, endpoint: "Teacher | ServedModel", *, model: str | None = None
+    profile: CharacterProfile,
+    message: str,
+    endpoint: "Teacher | ServedModel",
+    *,
+    model: str | None = None,
+    system_prompt: PromptName = DEFAULT_PROMPT,
 ) -> str:
     """`chat`, to be awaited."""
     if not message.strip():
         raise UserError("the message is empty")
     url, name = await _address(endpoint, model)
-    return await asyncio.to_thread(lambda: "".join(_conversation(profile, url, name).ask(message)))
+    return await asyncio.to_thread(lambda: "".join(_conversation(profile, url, name, system_prompt).ask(message)))
 
 
 @public
 def chat(
-    profile: CharacterProfile, message: str, endpoint: "Teacher | ServedModel", *, model: str | None = None
+    profile: CharacterProfile,
+    message: str,
+    endpoint: "Teacher | ServedModel",
+    *,
+    model: str | None = None,
+    system_prompt: PromptName = DEFAULT_PROMPT,
 ) -> str:
     """Ask a character one question and return the answer. For several turns use `Conversation`.
 
@@ -111,6 +122,7 @@ def chat(
         message: What to say to it.
         endpoint: What `serve`, `connect` or `local_model` return, or an endpoint's URL.
         model: Name of the model; default: the endpoint's first.
+        system_prompt: What an endpoint gets that does not take characters: `immersive` or `paper`.
 
     Raises:
         OpenCharacterError: Nothing answers there, or the answer fails.
@@ -119,7 +131,7 @@ def chat(
     Example:
         >>> oc.chat(profile, "What did you do today?", "http://localhost:8080/openai/v1")
     """
-    return wait_for(chat_async(profile, message, endpoint, model=model))
+    return wait_for(chat_async(profile, message, endpoint, model=model, system_prompt=system_prompt))
 
 
 class ServedModel:
@@ -164,6 +176,7 @@ def serve(
     name: str | None = None,
     port: int | None = None,
     max_model_len: int | None = None,
+    system_prompt: PromptName = DEFAULT_PROMPT,
 ) -> ServedModel:
     """Serve a model on this machine and return while it runs.
 
@@ -173,6 +186,7 @@ def serve(
         name: Name of the model at the endpoint; default: the folder's name.
         port: Port on 127.0.0.1; default: a free one.
         max_model_len: Context length in tokens; default: the model's own.
+        system_prompt: What a model gets that was not trained for characters: `immersive` or `paper`.
 
     Raises:
         UserError: There is no such model, or the port is in use.
@@ -195,7 +209,14 @@ def serve(
     servers = ExitStack()
     with ExitStack() as starting:
         endpoint = starting.enter_context(
-            local_server.serve(folder, label, port=port, max_model_len=max_model_len, allow_packaged_prompt=not trained)
+            local_server.serve(
+                folder,
+                label,
+                port=port,
+                max_model_len=max_model_len,
+                allow_packaged_prompt=not trained,
+                packaged_prompt=system_prompt,
+            )
         )
         servers = starting.pop_all()
     return ServedModel(endpoint.url, endpoint.model, servers)
@@ -245,10 +266,12 @@ async def _address(endpoint: "Teacher | ServedModel", model: str | None) -> tupl
     return engine.base_url, model or engine.model
 
 
-def _conversation(profile: CharacterProfile, url: str, model: str | None) -> "Conversation":
+def _conversation(
+    profile: CharacterProfile, url: str, model: str | None, system_prompt: PromptName = DEFAULT_PROMPT
+) -> "Conversation":
     from opencharacter.serving.chat import Conversation
 
-    return Conversation(profile, url=url, model=model)
+    return Conversation(profile, url=url, model=model, system_prompt=system_prompt)
 
 
 def _model_reference(model: "str | Path | Output[Any]") -> str:

@@ -5,12 +5,13 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from opencharacter import synthesis
 from opencharacter.api.boundary import public, public_async, wait_for
 from opencharacter.api.models import Teacher, as_engine
-from opencharacter.characters import PromptView, system_prompt
+from opencharacter.characters import DEFAULT_PROMPT, PromptName, PromptView, load_prompt
+from opencharacter.characters import system_prompt as render_system_prompt
 from opencharacter.characters.profile import CharacterProfile
 from opencharacter.engines import Sampling
 from opencharacter.errors import UserError
@@ -181,6 +182,7 @@ async def generate_async(
     seed: int = 0,
     attempts: int = 3,
     workspace: WorkspaceLike = None,
+    system_prompt: PromptName = DEFAULT_PROMPT,
 ) -> DialogueRow:
     """`generate`, to be awaited; `asyncio.gather` makes several at once."""
     turns: list[Turn] = []
@@ -188,7 +190,7 @@ async def generate_async(
         # A session alternates; G replaces the answers between the questions.
         turns += [Turn(role="assistant", content="")] * bool(turns) + [Turn(role="user", content=asked)]
     config = ResponsesConfig(attempts=attempts, generate_sampling=sampling or ResponsesConfig().generate_sampling)
-    return await _dialogue("G", profile, turns, teacher, config, license, seed, workspace)
+    return await _dialogue("G", profile, turns, teacher, config, license, seed, workspace, system_prompt=system_prompt)
 
 
 @public
@@ -202,6 +204,7 @@ def generate(
     seed: int = 0,
     attempts: int = 3,
     workspace: WorkspaceLike = None,
+    system_prompt: PromptName = DEFAULT_PROMPT,
 ) -> DialogueRow:
     """Let a character answer a question (OpenCharacter-G).
 
@@ -214,6 +217,7 @@ def generate(
         seed: Another seed gives another dialogue.
         attempts: Answers to ask for, at each turn, before giving up.
         workspace: Where the answers are kept, so that the same call asks nothing again; default: nowhere.
+        system_prompt: Which system prompt the teacher gets: `immersive` or `paper`.
 
     Raises:
         UserError: A question is empty.
@@ -233,17 +237,24 @@ def generate(
             seed=seed,
             attempts=attempts,
             workspace=workspace,
+            system_prompt=system_prompt,
         )
     )
 
 
 @public
-def render_prompt(profile: CharacterProfile, view: PromptView = "persona_and_profile") -> str:
+def render_prompt(
+    profile: CharacterProfile,
+    view: PromptView = "persona_and_profile",
+    *,
+    system_prompt: PromptName = DEFAULT_PROMPT,
+) -> str:
     """The system prompt of a character, as generation, training, evaluation and serving use it.
 
     Args:
         profile: The character.
-        view: What the prompt holds besides the name: `persona_and_profile`, `profile` or `persona`.
+        view: What the prompt holds: `persona_and_profile`, `profile` or `persona`.
+        system_prompt: `immersive` speaks as the character itself, `paper` as an AI that plays it.
 
     Raises:
         UserError: A replaced template uses an unknown macro.
@@ -251,7 +262,7 @@ def render_prompt(profile: CharacterProfile, view: PromptView = "persona_and_pro
     Example:
         >>> print(oc.render_prompt(oc.CharacterProfile(name="Ada", personality="Dry and exact.")))
     """
-    return system_prompt(profile, view)
+    return render_system_prompt(profile, view, load_prompt(system_prompt))
 
 
 @functools.cache
@@ -284,12 +295,13 @@ async def _dialogue(
     license: str,
     seed: int,
     workspace: WorkspaceLike,
+    **options: Any,
 ) -> DialogueRow:
     session_id = digest([_SOURCE, [turn.model_dump() for turn in turns]])[:16]
     session = Session(id=session_id, corpus=_SOURCE, turns=tuple(turns), source=_SOURCE, licence=license)
     make = synthesis.rewrite_session if strategy == "R" else synthesis.generate_session
     rows = _rows(workspace, "responses")
-    return await make(await as_engine(teacher), session, profile, config, seed=seed, rows=rows)
+    return await make(await as_engine(teacher), session, profile, config, seed=seed, rows=rows, **options)
 
 
 def _rows(workspace: WorkspaceLike, name: str) -> RowFiles | None:

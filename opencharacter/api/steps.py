@@ -14,6 +14,7 @@ from opencharacter.api.models import Teacher, as_engine
 from opencharacter.api.outputs import Output, model_folder
 from opencharacter.api.rows import WorkspaceLike, as_workspace
 from opencharacter.characters.profile import CharacterProfile
+from opencharacter.characters.prompt import DEFAULT_PROMPT, PromptName
 from opencharacter.errors import UserError
 from opencharacter.hashing import digest
 from opencharacter.records.evaluation import ScoreRow
@@ -32,6 +33,7 @@ def mix(
     *,
     seed: int = 0,
     workspace: WorkspaceLike = None,
+    system_prompt: PromptName = DEFAULT_PROMPT,
     **options: Any,
 ) -> Output[TrainingRow]:
     """Clean dialogues, split them by characters and sessions, and weigh them into a training set.
@@ -42,6 +44,7 @@ def mix(
         base_model: The model to be trained, whose tokens are counted: a folder, a hub id or `package:NAME`.
         seed: Decides the split and the draws.
         workspace: Where the mixture is kept; default: `scratch_workspace()`.
+        system_prompt: Which system prompt the rows have, and with them the model: `immersive` or `paper`.
         **options: Keys of the section `mix` of a run's configuration, such as `held_out` or `max_tokens`.
 
     Raises:
@@ -55,7 +58,10 @@ def mix(
     config = settings(mixing.MixConfig, options, where="mix()")
     place = as_workspace(workspace)
     sources = (_as_artifact("dialogues", dialogues, place), _as_artifact("characters", characters, place))
-    return Output(mixing.mix(config, *sources, base_model=str(base_model), workspace=place, seed=seed))
+    mixture = mixing.mix(
+        config, *sources, base_model=str(base_model), workspace=place, seed=seed, system_prompt=system_prompt
+    )
+    return Output(mixture)
 
 
 @public

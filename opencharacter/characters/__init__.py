@@ -2,16 +2,26 @@
 
 from opencharacter.characters.loading import load_profile
 from opencharacter.characters.profile import ATTRIBUTES, CharacterProfile, Provenance
-from opencharacter.characters.prompt import TEMPLATE_NAME, PromptView, system_prompt
+from opencharacter.characters.prompt import (
+    DEFAULT_PROMPT,
+    PROMPT_FILES,
+    PromptName,
+    PromptView,
+    load_prompt,
+    system_prompt,
+)
 from opencharacter.characters.text import parse_profile, render_profile
 
 __all__ = [
     "ATTRIBUTES",
-    "TEMPLATE_NAME",
+    "DEFAULT_PROMPT",
+    "PROMPT_FILES",
     "CharacterProfile",
+    "PromptName",
     "PromptView",
     "Provenance",
     "load_profile",
+    "load_prompt",
     "parse_profile",
     "render_profile",
     "system_prompt",

@@ -64,5 +64,7 @@ def _problems(error: ValidationError) -> list[str]:
                 f"{key}: unknown key; " + (f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known)}")
             )
         else:
-            problems.append(f"{key}: {problem['msg']}" if key else "expected a JSON object")
+            message = problem["msg"].removeprefix("Value error, ")
+            found = message if problem["type"] == "value_error" else "expected a JSON object"
+            problems.append(f"{key}: {message}" if key else found)
     return problems

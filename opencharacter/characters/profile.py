@@ -40,11 +40,11 @@ class Provenance(BaseModel):
 
 
 class CharacterProfile(BaseModel):
-    """A character. Only the name is required: users send partial profiles. Synthesis makes all eight attributes."""
+    """A character: a name or a persona is required. Users send partial profiles; synthesis makes all attributes."""
 
     model_config = ConfigDict(extra="forbid")
 
-    name: _Line
+    name: _Line | None = None
     age: Annotated[_Line | None, BeforeValidator(_number_to_text)] = None
     gender: _Line | None = None
     race: _Line | None = None
@@ -60,11 +60,22 @@ class CharacterProfile(BaseModel):
     def _recompute_id(cls, data: Any) -> Any:
         return {key: value for key, value in data.items() if key != "id"} if isinstance(data, dict) else data
 
+    @model_validator(mode="after")
+    def _describes_somebody(self) -> "CharacterProfile":
+        if self.name is None and self.persona is None:
+            raise ValueError("needs a name or a persona")
+        return self
+
     @computed_field  # type: ignore[prop-decorator]
     @property
     def id(self) -> str:
         """Stable id: content address of attributes and persona (16 hex digits)."""
         return digest(self.model_dump(include={*ATTRIBUTES, "persona"}))[:16]
+
+    @property
+    def label(self) -> str:
+        """The name, or what to call a character without one."""
+        return self.name or "the character"
 
     @property
     def missing(self) -> list[str]:
@@ -75,4 +86,4 @@ class CharacterProfile(BaseModel):
         """How a notebook shows the character."""
         values = {name: getattr(self, name) for name in (*ATTRIBUTES[1:], "persona")}
         pairs = ((name.replace("_", " "), text) for name, text in values.items() if text is not None)
-        return html.card(self.name, html.fields(pairs), subtitle=self.id)
+        return html.card(self.label, html.fields(pairs), subtitle=self.id)

@@ -38,7 +38,7 @@ def demo(
 
 def print_answers(served: "ServedAnswer") -> None:
     """Print the question and both answers; a text that is not coherent is named, not printed."""
-    typer.secho(f"\n{served.profile.name} was asked: {served.question}", bold=True)
+    typer.secho(f"\n{served.profile.label} was asked: {served.question}", bold=True)
     for label, answer in (("base model", served.base), ("tuned model", served.tuned)):
         if answer is not None:
             typer.secho(f"\n{label}  {answer.model or ''}".rstrip(), bold=True)

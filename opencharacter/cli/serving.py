@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from opencharacter.characters.prompt import DEFAULT_PROMPT, PromptName
 from opencharacter.cli.options import DEFAULT_WORKDIR, Workdir, tracking_server
 
 characters = typer.Typer(
@@ -19,11 +20,15 @@ _ENDPOINT = "http://127.0.0.1:8080/openai/v1"
 MaxModelLen = Annotated[int | None, typer.Option(help="Context length in tokens; default: the model's own.")]
 
 
+SystemPrompt = Annotated[PromptName, typer.Option(help="System prompt of a model that was not trained for characters.")]
+
+
 def serve(
     model: Annotated[str, typer.Option("--model", "-m", help=_MODEL)],
     port: Annotated[int, typer.Option(help="Port of the OpenAI-compatible endpoint.")] = 8080,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     max_model_len: MaxModelLen = None,
+    system_prompt: SystemPrompt = DEFAULT_PROMPT,
     workdir: Workdir = DEFAULT_WORKDIR,
 ) -> None:
     """Serve a model with vLLM and, before it, the transformer that turns a character into the system prompt.
@@ -36,13 +41,15 @@ def serve(
     from opencharacter.serving.served_prompt import has_prompt
 
     if _is_url(model):
-        typer.echo(untrained_note(f"the model at {model}"), err=True)
-        front_endpoint_until_interrupted(model, host=host, port=port)
+        typer.echo(untrained_note(f"the model at {model}", system_prompt), err=True)
+        front_endpoint_until_interrupted(model, host=host, port=port, packaged_prompt=system_prompt)
         return
     folder, name = _weights(model, workdir)
     if not has_prompt(folder):
-        typer.echo(untrained_note(name), err=True)
-    serve_until_interrupted(folder, name, host=host, port=port, max_model_len=max_model_len)
+        typer.echo(untrained_note(name, system_prompt), err=True)
+    serve_until_interrupted(
+        folder, name, host=host, port=port, max_model_len=max_model_len, packaged_prompt=system_prompt
+    )
 
 
 def chat(
@@ -59,6 +66,7 @@ def chat(
         str | None, typer.Option(help="Ask once and print the answer, instead of a conversation.")
     ] = None,
     max_model_len: MaxModelLen = None,
+    system_prompt: SystemPrompt = DEFAULT_PROMPT,
     workdir: Workdir = DEFAULT_WORKDIR,
 ) -> None:
     """Talk to a character in the terminal, through a served endpoint or with any instruct model.
@@ -74,14 +82,20 @@ def chat(
     if base_url is None and model is not None and _is_url(model):
         base_url, model = model, None
     if base_url is not None or model is None or not _is_reference(model):
-        chat_in_terminal(profile, url=base_url or _ENDPOINT, model=model, message=message)
+        chat_in_terminal(profile, url=base_url or _ENDPOINT, model=model, message=message, system_prompt=system_prompt)
         return
     folder, name = _weights(model, workdir)
     untrained = not has_prompt(folder)
     if untrained:
-        typer.echo(untrained_note(name), err=True)
+        typer.echo(untrained_note(name, system_prompt), err=True)
     typer.echo(f"loading {name} …", err=True)
-    with serve_model(folder, name, max_model_len=max_model_len, allow_packaged_prompt=untrained) as endpoint:
+    with serve_model(
+        folder,
+        name,
+        max_model_len=max_model_len,
+        allow_packaged_prompt=untrained,
+        packaged_prompt=system_prompt,
+    ) as endpoint:
         chat_in_terminal(profile, url=endpoint.url, model=endpoint.model, message=message)
 
 

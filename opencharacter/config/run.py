@@ -4,6 +4,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from opencharacter.characters.prompt import DEFAULT_PROMPT, PromptName
 from opencharacter.engines.engine_config import EngineConfig
 from opencharacter.evaluation.evaluation_config import EvaluateConfig, GateConfig
 from opencharacter.library import fingerprint
@@ -15,16 +16,18 @@ from opencharacter.templates import packaged_templates
 from opencharacter.training.sft_config import SftConfig
 
 
-def run_identity(seed: int) -> dict[str, Any]:
+def run_identity(seed: int, system_prompt: PromptName = DEFAULT_PROMPT) -> dict[str, Any]:
     """The argument `run` of every component: what besides settings and inputs decides a step's result.
 
     A component refuses to run where library or prompts are others, so that KFP's cache is sound.
     """
-    return {
+    identity: dict[str, Any] = {
         "seed": seed,
         "library": fingerprint(),
         "prompts": {name: template.hash for name, template in packaged_templates().items()},
     }
+    # The default is left out: it decides what it always did.
+    return identity | ({} if system_prompt == DEFAULT_PROMPT else {"system_prompt": system_prompt})
 
 
 class RunConfig(BaseModel):
@@ -35,6 +38,11 @@ class RunConfig(BaseModel):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,60}$", description="name of the run and of its pipeline")
     seed: int = Field(default=0, ge=0, lt=2**53, description="decides every draw, split and sampling seed")
     shards: int = Field(default=1, ge=1, le=256, description="parallel workers of each synthesis stage")
+    system_prompt: PromptName = Field(
+        default=DEFAULT_PROMPT,
+        description="system prompt of G, training, evaluation and the served model: `immersive` speaks as the"
+        " character itself, `paper` as an AI that plays it (arXiv 2501.15427)",
+    )
     inputs: InputsConfig
     engines: dict[str, EngineConfig] = Field(default={}, description="chat models by name: teachers and judges")
     profiles: ProfilesConfig = ProfilesConfig()
@@ -84,7 +92,7 @@ class RunConfig(BaseModel):
     def parameters(self) -> dict[str, Any]:
         """The pipeline's parameters, less the workspace: the same on a laptop and on a cluster."""
         return {
-            "run": run_identity(self.seed),
+            "run": run_identity(self.seed, self.system_prompt),
             "inputs": self.section("inputs"),
             "engines": {
                 name: engine.model_dump(mode="json", exclude_none=True) for name, engine in self.engines.items()

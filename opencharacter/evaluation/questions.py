@@ -13,8 +13,9 @@ from opencharacter.hashing import digest, seed64
 from opencharacter.records.models import HELD_OUT_CELLS, Cell, TrainingRow, Turn
 from opencharacter.storage.jsonl import read_models
 from opencharacter.storage.kinds import CELLS as MIXTURE_CELLS
-from opencharacter.storage.kinds import CHARACTERS
+from opencharacter.storage.kinds import CHARACTERS, mixture_template
 from opencharacter.storage.workspace import Artifact
+from opencharacter.templates import Template
 
 CELLS: tuple[Cell, ...] = ("train", *HELD_OUT_CELLS)
 
@@ -58,6 +59,7 @@ def pick_questions(config: EvaluateConfig, mixture: Artifact, seed: int) -> list
     """
     limits = dict.fromkeys(HELD_OUT_CELLS, config.rows_per_cell) | {"train": config.train_rows}
     profiles = {profile.id: profile for profile in CHARACTERS.read(mixture)}
+    template = mixture_template(mixture)
     questions: list[Question] = []
     for side in _SIDES:
         picked: list[TrainingRow] = []
@@ -65,7 +67,7 @@ def pick_questions(config: EvaluateConfig, mixture: Artifact, seed: int) -> list
         for cell in side:
             picked += _sample(mixture.file(MIXTURE_CELLS[cell].name), limits[cell], seed, present)
         pool = sorted(present)
-        questions += [_question(row, profiles, pool, seed) for row in picked]
+        questions += [_question(row, profiles, pool, seed, template) for row in picked]
     if not questions:
         raise UserError(f"{mixture.uri}: every cell of the split grid is empty", hint="mix more rows")
     return questions
@@ -107,19 +109,21 @@ def _sample(path: Path, limit: int | None, seed: int, present: set[str]) -> list
     return sorted(seen(), key=place) if limit is None else heapq.nsmallest(limit, seen(), key=place)
 
 
-def _question(row: TrainingRow, profiles: dict[str, CharacterProfile], pool: list[str], seed: int) -> Question:
+def _question(
+    row: TrainingRow, profiles: dict[str, CharacterProfile], pool: list[str], seed: int, template: Template
+) -> Question:
     if row.character_id is None or row.prompt_view == "none":
         return Question(row, None, None)
     own = profiles[row.character_id]
-    if row.messages[0].content != system_prompt(own, view=row.prompt_view):
+    if row.messages[0].content != system_prompt(own, row.prompt_view, template):
         raise UserError(
-            f"row {row.row_id}: its system message is not what prompts/system.md makes of its character",
+            f"row {row.row_id}: its system message is not what the mixture's template makes of its character",
             hint="the mixture was made with another template; run the mix step again",
         )
     other = _wrong_character(row, pool, seed)
     if other is None:
         return Question(row, own, None)
-    system = Turn(role="system", content=system_prompt(profiles[other], view=row.prompt_view))
+    system = Turn(role="system", content=system_prompt(profiles[other], row.prompt_view, template))
     return Question(row, own, [system, *row.messages[1:]])
 
 

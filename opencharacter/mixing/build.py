@@ -19,6 +19,7 @@ from opencharacter.progress import progress
 from opencharacter.records.models import Cell, Session, TrainingRow
 from opencharacter.storage.kinds import CELLS, CHARACTERS, DIALOGUES
 from opencharacter.storage.workspace import Artifact
+from opencharacter.templates import Template
 
 
 def build(
@@ -31,10 +32,12 @@ def build(
     *,
     dropped: Counter[str],
     seed: int,
+    template: Template,
 ) -> Figures:
     """Write a file of rows for each cell, and the profiles of their characters, into `folder`.
 
-    `dropped` counts the rows left out, by reason. Returns the figures of the rows written.
+    `dropped` counts the rows left out, by reason; `template` is the system prompt's. Returns the figures of the rows
+    written.
     """
     everyone = {profile.id: profile for profile in CHARACTERS.read(characters)}
     duplicates = find_duplicate_personas(everyone.values(), config.persona_similarity)
@@ -51,7 +54,7 @@ def build(
             candidate_store.put(candidate_filter.general(session, source))
             shown.advance(rows=1)
     split = make_split(candidate_store.characters, candidate_store.sessions, config.held_out, seed=seed)
-    row_builder = RowBuilder(config, split, kept, seed=seed)
+    row_builder = RowBuilder(config, split, kept, seed=seed, template=template)
     cells = {cell: Buckets(scratch / cell, TrainingRow) for cell in get_args(Cell)}
     with ExitStack() as stack:
         for buckets in cells.values():

@@ -5,7 +5,7 @@ import logging
 import time
 from collections import Counter
 
-from opencharacter.characters import TEMPLATE_NAME
+from opencharacter.characters import DEFAULT_PROMPT, PromptName, load_prompt
 from opencharacter.engines import localize_model
 from opencharacter.errors import UserError
 from opencharacter.hashing import digest
@@ -18,26 +18,34 @@ from opencharacter.mixing.mix_config import MixConfig
 from opencharacter.mixing.statistics import Figures
 from opencharacter.records.mixture import MixtureStatistics
 from opencharacter.records.models import HELD_OUT_CELLS
-from opencharacter.storage.kinds import CARD, QUARANTINE, STATISTICS
+from opencharacter.storage.kinds import CARD, MIXTURE_PROMPT, QUARANTINE, STATISTICS
 from opencharacter.storage.workspace import Artifact, Workspace
-from opencharacter.templates import load_template
 
 _log = logging.getLogger(__name__)
 
 
 def mix(
-    config: MixConfig, dialogues: Artifact, characters: Artifact, *, base_model: str, workspace: Workspace, seed: int
+    config: MixConfig,
+    dialogues: Artifact,
+    characters: Artifact,
+    *,
+    base_model: str,
+    workspace: Workspace,
+    seed: int,
+    system_prompt: PromptName = DEFAULT_PROMPT,
 ) -> Artifact:
     """Clean, split and weigh the dialogues of `characters`; `base_model` is the student, whose tokens are counted.
 
     The output (kind `mixture`) holds a file of `TrainingRow` for each cell of the split grid (`train.jsonl.zst` and so
-    on, empty where the cell is), the profiles of its characters, `statistics.json` and the card `README.md`. Its bytes
-    do not depend on the order of the input rows. Counts: rows of each cell, and `dropped_*` by reason. Raises
-    `UserError` if no row is left to train on, saying what the rows were dropped for.
+    on, empty where the cell is), the profiles of its characters, `statistics.json`, the card `README.md`, and
+    `system.md`, the template of its rows' system prompt, which training and evaluation take from there. Its bytes do
+    not depend on the order of the input rows. Counts: rows of each cell, and `dropped_*` by reason. Raises `UserError`
+    if no row is left to train on, saying what the rows were dropped for.
 
     Memory: all profiles, the keys of all sessions and 1/64 of the rows (more where one character has more than that).
     Disk while it runs: about twice the size of the rows, not compressed.
     """
+    template = load_prompt(system_prompt)
     student = localize_model(base_model, weights=False)
     general = [GeneralSet.fetched(source) for source in config.general]
     key = digest(
@@ -48,7 +56,7 @@ def mix(
             "characters": characters.digest,
             "general": [general_set.digest() for general_set in general],
             "tokenizer": tokenizer_digest(student),
-            "prompt": load_template(TEMPLATE_NAME).hash,
+            "prompt": template.hash,
             "seed": seed,
             "library": fingerprint(),
         }
@@ -66,10 +74,23 @@ def mix(
             keep_file=functools.partial(workspace.quarantine, name=f"mixture-{key[:12]}.jsonl"),
         )
         counter = TokenCounter(student)
-        figures = build(config, dialogues, characters, instructions, counter, draft.path, dropped=dropped, seed=seed)
+        figures = build(
+            config,
+            dialogues,
+            characters,
+            instructions,
+            counter,
+            draft.path,
+            dropped=dropped,
+            seed=seed,
+            template=template,
+        )
         if not figures.cells["train"].rows:
             raise _nothing_to_train_on(+dropped)
-        statistics = figures.dump(dropped=+dropped, warnings=_warnings(config, figures))
+        statistics = {"system_prompt": system_prompt} | figures.dump(
+            dropped=+dropped, warnings=_warnings(config, figures)
+        )
+        MIXTURE_PROMPT.write(draft.path, template.text)
         STATISTICS.write(draft.path, MixtureStatistics.model_validate(statistics))
         write_card(draft.path / CARD.name, statistics, config, base_model=base_model)
         draft.counts = {cell: of_cell.rows for cell, of_cell in figures.cells.items()}

@@ -3,14 +3,14 @@
 from collections.abc import Iterator, Mapping
 from typing import get_args
 
-from opencharacter.characters import TEMPLATE_NAME, PromptView, system_prompt
+from opencharacter.characters import PromptView, system_prompt
 from opencharacter.characters.profile import CharacterProfile
 from opencharacter.hashing import digest, fraction
 from opencharacter.mixing.candidates import Candidate
 from opencharacter.mixing.mix_config import MixConfig
 from opencharacter.mixing.split import Split
 from opencharacter.records.models import TrainingRow, Turn
-from opencharacter.templates import load_template
+from opencharacter.templates import Template
 
 
 def training_view(shares: Mapping[PromptView, float], row_id: str, *, seed: int) -> PromptView:
@@ -38,13 +38,19 @@ class RowBuilder:
     """Places candidates in the split grid."""
 
     def __init__(
-        self, config: MixConfig, split: Split, characters: Mapping[str, CharacterProfile], *, seed: int
+        self,
+        config: MixConfig,
+        split: Split,
+        characters: Mapping[str, CharacterProfile],
+        *,
+        seed: int,
+        template: Template,
     ) -> None:
         self._shares = config.prompt_views
         self._split = split
         self._characters = characters
         self._seed = seed
-        self._template = load_template(TEMPLATE_NAME)
+        self._template = template
 
     def row(self, candidate: Candidate) -> TrainingRow:
         """The row in chat `messages` form, in its cell; general rows have no system message."""

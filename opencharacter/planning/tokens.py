@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from opencharacter.characters import PromptView
+from opencharacter.characters import DEFAULT_PROMPT, PROMPT_FILES, PromptName, PromptView
 from opencharacter.planning.figures import Assumptions
 from opencharacter.system.cache import cache_folder
 from opencharacter.templates import load_template
@@ -97,9 +97,11 @@ class TokenEstimates:
         persona: float | None,
         longest_profile: float = math.inf,
         longest_answer: float = math.inf,
+        system_prompt: PromptName = DEFAULT_PROMPT,
     ) -> None:
         self.assumed = assumptions
         self._lengths = lengths
+        self._system_prompt = system_prompt
         self.persona = self.assumed("persona_tokens") if persona is None else persona
         self.profile = min(self.assumed("profile_tokens"), longest_profile)
         self.answer = min(self.assumed("answer_tokens"), longest_answer)
@@ -116,7 +118,9 @@ class TokenEstimates:
             "persona": self.persona,
         }
         total = sum(views.values())
-        return self.template("system.md") + sum(share / total * of_view[view] for view, share in views.items())
+        return self.template(PROMPT_FILES[self._system_prompt]) + sum(
+            share / total * of_view[view] for view, share in views.items()
+        )
 
     def row(self, dialogues: Dialogues, views: Mapping[PromptView, float]) -> float:
         """A training row; those of general instructions have no system message."""

@@ -87,7 +87,9 @@ def stage_workloads(
             "longest_profile": config.profiles.sampling.max_tokens,
             "longest_answer": config.responses.generate_sampling.max_tokens,
         }
-    texts = TokenEstimates(assumptions, lengths, persona=mean_persona_tokens(inputs), **limits)
+    texts = TokenEstimates(
+        assumptions, lengths, persona=mean_persona_tokens(inputs), system_prompt=config.system_prompt, **limits
+    )
     workloads, dialogues = _synthesis(config, inputs, texts)
     mix_workload, mixed = _mixture(config.mix, inputs, dialogues, texts)
     workloads += [mix_workload, _training(config.sft, mixed), _evaluation(config.evaluate, mixed, texts)]

@@ -49,6 +49,7 @@ class MixtureStatistics(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
 
+    system_prompt: str = Field(default="immersive", description="name of the system prompt that its rows have")
     cells: dict[Cell, CellStatistics] = {}
     duplicate_personas: int = 0
     dropped: dict[str, int] = Field(default_factory=dict, description="rows left out, by reason")

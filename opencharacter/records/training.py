@@ -25,6 +25,7 @@ class Lineage(BaseModel):
     licences: dict[str, int] = Field(
         description="rows of the training data by licence, without the base model's licence"
     )
+    system_prompt: str = Field(default="immersive", description="name of the system prompt that it was trained with")
     prompt_hash: str = Field(description="content hash of `system.md` in the same folder")
     library: str
     seed: int

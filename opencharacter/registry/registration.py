@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _LINEAGE_KEYS = {
     "base_model": "base_model",
     "dataset_digest": "mixture_digest",
+    "system_prompt": "system_prompt",
     "prompt_hash": "prompt_hash",
     "library": "library",
 }

@@ -70,7 +70,7 @@ def _render(run: ReportInputs) -> str:
 def _view(run: ReportInputs) -> dict[str, Any]:
     characters = CHARACTERS.read(run.characters)
     shown = list(itertools.islice(characters, _CHARACTERS_SHOWN))
-    names = {character.id: character.name for character in itertools.chain(shown, characters)}
+    names = {character.id: character.label for character in itertools.chain(shown, characters)}
     teachers = {
         character.provenance.model for character in shown if character.provenance and character.provenance.model
     }

@@ -132,7 +132,15 @@ _GRID: tuple[tuple[str, Cell, Cell], ...] = (
     ("characters seen", "train", "seen_character_held_out_session"),
     ("characters held out", "held_out_character_seen_session", "held_out_both"),
 )
-_TAGS = ("base_model", "mixture_digest", "prompt_hash", "licences", "previous_champion", "promotion_reason")
+_TAGS = (
+    "base_model",
+    "mixture_digest",
+    "system_prompt",
+    "prompt_hash",
+    "licences",
+    "previous_champion",
+    "promotion_reason",
+)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from opencharacter.characters import render_profile, system_prompt
+from opencharacter.characters import DEFAULT_PROMPT, PromptName, load_prompt, render_profile
+from opencharacter.characters import system_prompt as render_system_prompt
 from opencharacter.characters.profile import CharacterProfile
 from opencharacter.errors import OpenCharacterError, UserError
 
@@ -29,11 +30,18 @@ class Conversation:
     """A conversation with one character through any OpenAI-compatible endpoint.
 
     An endpoint of `opencharacter serve`, or of a deployed model, takes the field `character` and renders the prompt
-    that the model was trained on. Any other gets the packaged system prompt as a message (`renders_prompt`). `model`
+    that the model was trained on. Any other gets the packaged `system_prompt` as a message (`renders_prompt`). `model`
     defaults to the first that the endpoint lists. Raises `OpenCharacterError` if nothing answers at `url`.
     """
 
-    def __init__(self, profile: CharacterProfile, *, url: str, model: str | None = None) -> None:
+    def __init__(
+        self,
+        profile: CharacterProfile,
+        *,
+        url: str,
+        model: str | None = None,
+        system_prompt: PromptName = DEFAULT_PROMPT,
+    ) -> None:
         import openai
 
         self._url = url
@@ -55,7 +63,10 @@ class Conversation:
             takes_character = self._look()
         self.renders_prompt = not takes_character
         """Whether the system prompt is rendered here, with the packaged template."""
-        self._prompt: list[Any] = [{"role": "system", "content": system_prompt(profile)}] if self.renders_prompt else []
+        self._prompt: list[Any] = []
+        if self.renders_prompt:
+            content = render_system_prompt(profile, template=load_prompt(system_prompt))
+            self._prompt.append({"role": "system", "content": content})
         if not (model or self._listed):
             raise OpenCharacterError(f"{url} lists no model", hint="give the model's name: --model NAME")
         self.model = model or self._listed[0]
@@ -138,13 +149,18 @@ def printable(text: str) -> str:
     return _CONTROL.sub("", text)
 
 
-def untrained_note(model: str) -> str:
+def untrained_note(model: str, system_prompt: PromptName = DEFAULT_PROMPT) -> str:
     """What to say before an untrained model plays a character."""
-    return f"note: {model} was not trained for characters; it gets the packaged system prompt"
+    return f"note: {model} was not trained for characters; it gets the packaged system prompt '{system_prompt}'"
 
 
 def chat_in_terminal(
-    profile: CharacterProfile, *, url: str, model: str | None = None, message: str | None = None
+    profile: CharacterProfile,
+    *,
+    url: str,
+    model: str | None = None,
+    message: str | None = None,
+    system_prompt: PromptName = DEFAULT_PROMPT,
 ) -> None:
     """Chat until /exit, end of input or Ctrl-C; with `message`, ask once and print the answer.
 
@@ -153,13 +169,13 @@ def chat_in_terminal(
     from rich.console import Console
 
     console = Console(highlight=False)
-    conversation = Conversation(profile, url=url, model=model)
+    conversation = Conversation(profile, url=url, model=model, system_prompt=system_prompt)
     if conversation.renders_prompt:
-        print(untrained_note(conversation.model), file=sys.stderr)
+        print(untrained_note(conversation.model, system_prompt), file=sys.stderr)
     if message is not None:
         _print_answer(console, conversation.ask(message))
         return
-    console.print(f"{profile.name} ({conversation.model}). {_COMMANDS}.", style="dim", markup=False)
+    console.print(f"{profile.label} ({conversation.model}). {_COMMANDS}.", style="dim", markup=False)
     while (line := _read_line(console)) is not None:
         match line.strip():
             case "":
@@ -174,7 +190,7 @@ def chat_in_terminal(
             case command if command.startswith("/"):
                 console.print(f"{command}? {_COMMANDS}.", style="dim", markup=False)
             case text:
-                _answer_turn(console, conversation, text, profile.name)
+                _answer_turn(console, conversation, text, profile.label)
 
 
 def _answer_turn(console: "Console", conversation: Conversation, text: str, name: str) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from opencharacter.characters.profile import CharacterProfile
+from opencharacter.characters.prompt import DEFAULT_PROMPT, PromptName
 from opencharacter.engines import serve_vllm
 from opencharacter.errors import OpenCharacterError, UserError
 from opencharacter.serving.chat import Conversation
@@ -71,12 +72,13 @@ def serve(
     port: int | None = None,
     max_model_len: int | None = None,
     allow_packaged_prompt: bool = False,
+    packaged_prompt: PromptName = DEFAULT_PROMPT,
 ) -> Iterator[Endpoint]:
     """Serve a model folder for the length of the block; both processes end with it, and with this process.
 
     `port` defaults to a free one, `max_model_len` (tokens) to the model's own. A folder that training did not write
-    needs `allow_packaged_prompt`. Raises `UserError` for a bad folder or a port in use, `OpenCharacterError` with the
-    end of the log if a server does not start.
+    needs `allow_packaged_prompt`, and gets `packaged_prompt`. Raises `UserError` for a bad folder or a port in use,
+    `OpenCharacterError` with the end of the log if a server does not start.
     """
     if allow_packaged_prompt and not has_prompt(weights):
         require_chat_template(weights)
@@ -92,6 +94,7 @@ def serve(
             host=host,
             port=port,
             allow_packaged_prompt=allow_packaged_prompt,
+            packaged_prompt=packaged_prompt,
         ) as front,
         serve_vllm(weights, model_name, max_model_len=max_model_len, port=predictor_port) as vllm,
     ):
@@ -107,6 +110,7 @@ def run_transformer(
     host: str = "127.0.0.1",
     port: int | None = None,
     allow_packaged_prompt: bool = False,
+    packaged_prompt: PromptName = DEFAULT_PROMPT,
     use_ssl: bool = False,
     request_timeout_s: int = 600,
     stream_idle_timeout_s: int = 120,
@@ -123,7 +127,7 @@ def run_transformer(
     command += ["--predictor_request_timeout_seconds", str(request_timeout_s)]
     command += ["--stream_idle_timeout_seconds", str(stream_idle_timeout_s)]
     if allow_packaged_prompt:
-        command.append("--allow_packaged_prompt")
+        command += ["--allow_packaged_prompt", "--packaged_prompt", packaged_prompt]
     if use_ssl:
         command += ["--predictor_use_ssl", "true"]
     descriptor, log = tempfile.mkstemp(prefix="opencharacter-transformer-", suffix=".log")
@@ -142,11 +146,17 @@ def run_transformer(
 
 
 def serve_until_interrupted(
-    weights: Path, model_name: str, *, host: str = "127.0.0.1", port: int = 8080, max_model_len: int | None = None
+    weights: Path,
+    model_name: str,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8080,
+    max_model_len: int | None = None,
+    packaged_prompt: PromptName = DEFAULT_PROMPT,
 ) -> None:
     """Serve in the foreground until Ctrl-C. Raises like `serve`, and if one of the servers ends by itself.
 
-    A model that was not trained for characters gets the packaged prompt.
+    A model that was not trained for characters gets `packaged_prompt`.
     """
     print(f"loading {model_name} from {weights} …", flush=True)
     untrained = not has_prompt(weights)
@@ -158,6 +168,7 @@ def serve_until_interrupted(
             port=port,
             max_model_len=max_model_len,
             allow_packaged_prompt=untrained,
+            packaged_prompt=packaged_prompt,
         ) as endpoint:
             print(f"{model_name} is served at {endpoint.url}; Ctrl-C ends it", flush=True)
             endpoint.wait()
@@ -166,7 +177,12 @@ def serve_until_interrupted(
 
 
 def front_endpoint_until_interrupted(
-    url: str, model_name: str | None = None, *, host: str = "127.0.0.1", port: int = 8080
+    url: str,
+    model_name: str | None = None,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8080,
+    packaged_prompt: PromptName = DEFAULT_PROMPT,
 ) -> None:
     """Put the transformer before an OpenAI-compatible endpoint, in the foreground until Ctrl-C.
 
@@ -189,6 +205,7 @@ def front_endpoint_until_interrupted(
                 host=host,
                 port=port,
                 allow_packaged_prompt=True,
+                packaged_prompt=packaged_prompt,
                 use_ssl=address.scheme == "https",
             ) as front:
                 print(f"{name} of {url} is served at {front.url}; Ctrl-C ends it", flush=True)

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from opencharacter.characters import system_prompt
+from opencharacter.characters import DEFAULT_PROMPT, PromptName, load_prompt, system_prompt
 from opencharacter.characters.profile import CharacterProfile
 from opencharacter.errors import UserError
 from opencharacter.serving.api_errors import invalid
 from opencharacter.serving.chat_request import MAX_PROFILE_CHARACTERS, ChatRequest
-from opencharacter.templates import Template, load_template
+from opencharacter.templates import Template
 
 _TEMPLATE_FILE = "opencharacter/system.md"
 _LINEAGE_FILE = "opencharacter/model.json"
@@ -83,9 +83,9 @@ def require_chat_template(model_dir: Path) -> None:
         )
 
 
-def packaged_prompt() -> ServedPrompt:
-    """The template of this version of the library, for models that were not trained by it."""
-    return ServedPrompt(load_template("system.md"))
+def packaged_prompt(name: PromptName = DEFAULT_PROMPT) -> ServedPrompt:
+    """A template of this version of the library, for models that were not trained by it."""
+    return ServedPrompt(load_prompt(name))
 
 
 def _control_tokens(model_dir: Path) -> frozenset[str]:

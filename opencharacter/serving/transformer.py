@@ -18,6 +18,7 @@ from kserve.logging import logger
 from kserve.predictor_config import PredictorConfig
 from kserve.protocol.dataplane import DataPlane
 
+from opencharacter.characters import DEFAULT_PROMPT, PROMPT_FILES
 from opencharacter.errors import OpenCharacterError
 from opencharacter.serving.predictor import Predictor
 from opencharacter.serving.routes import PREFIXES, chat_router
@@ -106,7 +107,13 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--allow_packaged_prompt",
         action="store_true",
-        help="Use the library's prompt template where the model folder has none of its own.",
+        help="Use a prompt template of the library's where the model folder has none of its own.",
+    )
+    parser.add_argument(
+        "--packaged_prompt",
+        choices=list(PROMPT_FILES),
+        default=DEFAULT_PROMPT,
+        help="Which of the library's prompt templates that is.",
     )
     parser.add_argument(
         "--stream_idle_timeout_seconds",
@@ -125,7 +132,7 @@ def _parse_arguments() -> argparse.Namespace:
 def _served_prompt(arguments: argparse.Namespace) -> ServedPrompt:
     if arguments.allow_packaged_prompt and not has_prompt(arguments.model_dir):
         logger.warning("%s holds no prompt template of its own; using the library's", arguments.model_dir)
-        return packaged_prompt()
+        return packaged_prompt(arguments.packaged_prompt)
     return load_served_prompt(arguments.model_dir)
 
 

@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar, get_args
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from opencharacter.characters.profile import CharacterProfile
+from opencharacter.characters.prompt import load_prompt
 from opencharacter.errors import OpenCharacterError, UserError
 from opencharacter.records.evaluation import AnswerRow, ScoreRow, Summary
 from opencharacter.records.mixture import MixtureStatistics
@@ -22,6 +23,7 @@ from opencharacter.records.rows import BadRow
 from opencharacter.records.training import Lineage, LossPoint
 from opencharacter.storage.artifacts import Artifact
 from opencharacter.storage.jsonl import read_jsonl, read_models, write_jsonl
+from opencharacter.templates import Template
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -128,6 +130,8 @@ DATASET_CHARACTERS = RowsFile("release_ids.jsonl", DatasetCharacter)
 CELLS: dict[Cell, RowsFile[TrainingRow]] = {cell: RowsFile(f"{cell}.jsonl.zst", TrainingRow) for cell in get_args(Cell)}
 """The rows of a mixture: a file for each cell of the split grid."""
 STATISTICS = JsonFile("statistics.json", MixtureStatistics)
+MIXTURE_PROMPT = TextFile("system.md")
+"""The template that the system messages of a mixture were rendered with."""
 CARD = TextFile("README.md")
 """The card of a data set or model, in the hub's form."""
 
@@ -145,6 +149,16 @@ SMOKE_QUESTION = TextFile("smoke_question.json")
 VERSION = JsonFile("version.json", RegisteredModel)
 SERVICE = TextFile("inferenceservice.yaml")
 REPORT = TextFile("report.html")
+
+
+def mixture_template(mixture: Artifact) -> Template:
+    """The template that a mixture's system messages were rendered with.
+
+    A mixture without one was made before system prompts had names: its rows have the immersive one.
+    """
+    if MIXTURE_PROMPT.exists(mixture):
+        return Template(MIXTURE_PROMPT.name, MIXTURE_PROMPT.read(mixture))
+    return load_prompt("immersive")
 
 
 @dataclass(frozen=True)
@@ -168,7 +182,7 @@ KINDS: dict[str, Kind] = {
         Kind("characters", (CHARACTERS,), (REJECTED, DATASET_CHARACTERS)),
         Kind("responses_rows"),
         Kind("dialogues", (DIALOGUES,), (REJECTED,)),
-        Kind("mixture", tuple(CELLS.values()), (CHARACTERS, STATISTICS, QUARANTINE, CARD)),
+        Kind("mixture", tuple(CELLS.values()), (CHARACTERS, STATISTICS, MIXTURE_PROMPT, QUARANTINE, CARD)),
         Kind("model", (LOSS,), (LINEAGE, SYSTEM_PROMPT, CARD)),
         Kind("evaluation", (SCORES,), (ANSWERS, SUMMARY, SMOKE_QUESTION)),
         Kind("version", files=(VERSION,)),

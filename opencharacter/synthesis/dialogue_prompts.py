@@ -7,7 +7,7 @@ import functools
 from dataclasses import dataclass
 from typing import Any
 
-from opencharacter.characters import render_profile, system_prompt
+from opencharacter.characters import DEFAULT_PROMPT, PromptName, load_prompt, render_profile, system_prompt
 from opencharacter.characters.profile import CharacterProfile
 from opencharacter.engines.engine_config import Sampling
 from opencharacter.generation.calls import Message, Reply, RowCalls
@@ -55,7 +55,7 @@ class RewritePrompt:
     def render(self, session: Session, profile: CharacterProfile) -> str:
         """The prompt for one session and character."""
         return self.template.render(
-            name=profile.name,
+            name=profile.label,
             profile=render_profile(profile),
             persona=profile.persona or "",
             conversation="\n\n".join(f"{turn.role.capitalize()}: {turn.content}" for turn in session.turns),
@@ -103,9 +103,9 @@ class GeneratePrompt:
     template: Template
 
     @classmethod
-    def load(cls) -> "GeneratePrompt":
-        """The template `system.md`."""
-        return cls(load_template("system.md"))
+    def load(cls, name: PromptName = DEFAULT_PROMPT) -> "GeneratePrompt":
+        """The template of a named system prompt."""
+        return cls(load_prompt(name))
 
     @property
     def hash(self) -> str:

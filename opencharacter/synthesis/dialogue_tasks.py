@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from opencharacter.characters.profile import CharacterProfile
+from opencharacter.characters.prompt import DEFAULT_PROMPT, PromptName
 from opencharacter.engines.engine_config import EngineConfig, Sampling
 from opencharacter.errors import OpenCharacterError, UserError
 from opencharacter.generation.rows import RowOutcome, RowPolicy, RowTask
@@ -46,10 +47,10 @@ class DialogueTask:
 class DialogueMaker:
     """How dialogues are made: prompts, sampling, row addresses and rows."""
 
-    def __init__(self, config: ResponsesConfig, seed: int) -> None:
+    def __init__(self, config: ResponsesConfig, seed: int, system_prompt: PromptName = DEFAULT_PROMPT) -> None:
         self.policy = RowPolicy(config.attempts, config.max_rejected_share, seed)
         self._rewrite_prompt = RewritePrompt.load(config.rewrite_sampling)
-        self._generate_prompt = GeneratePrompt.load()
+        self._generate_prompt = GeneratePrompt.load(system_prompt)
         self._sampling: dict[str, Sampling] = {"R": config.rewrite_sampling, "G": config.generate_sampling}
         self._prompt_hash = {"R": self._rewrite_prompt.hash, "G": self._generate_prompt.hash}
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from opencharacter.characters.profile import CharacterProfile
+from opencharacter.characters.prompt import DEFAULT_PROMPT, PromptName
 from opencharacter.engines import ChatEngine
 from opencharacter.engines.engine_config import EngineConfig
 from opencharacter.errors import UserError
@@ -63,6 +64,7 @@ async def generate_session(
     *,
     seed: int = 0,
     rows: RowFiles | Path | None = None,
+    system_prompt: PromptName = DEFAULT_PROMPT,
 ) -> DialogueRow:
     """Make one dialogue by OpenCharacter-G: the character answers the session's user turns one after the other.
 
@@ -73,6 +75,7 @@ async def generate_session(
         config: Sampling and attempts.
         seed: Part of the row's address, and of the sampling seeds.
         rows: Where the row is kept, so that a second call asks nothing; none: a temporary folder.
+        system_prompt: Which system prompt the teacher gets.
 
     Returns:
         The dialogue, as `collect_dialogues` would hold it.
@@ -80,7 +83,7 @@ async def generate_session(
     Raises:
         OpenCharacterError: The engine gave no answer, or no usable one.
     """
-    return await _make_dialogue("G", engine, session, character, config, seed, rows)
+    return await _make_dialogue("G", engine, session, character, config, seed, rows, system_prompt)
 
 
 def synthesise_responses(
@@ -93,6 +96,7 @@ def synthesise_responses(
     workspace: Workspace,
     seed: int,
     shard: Shard = WHOLE,
+    system_prompt: PromptName = DEFAULT_PROMPT,
 ) -> Artifact:
     """Make the R and G rows that a shard owns.
 
@@ -100,7 +104,7 @@ def synthesise_responses(
     of the run that made it. No server is started where no row is left to make. Raises `OpenCharacterError` if a
     teacher is down, leaves rows unanswered or gives nearly nothing usable; finished rows are kept.
     """
-    maker = DialogueMaker(config, seed)
+    maker = DialogueMaker(config, seed, system_prompt)
 
     def tasks() -> Iterator[RowTask]:
         builder = TaskBuilder(maker, corpora, engines, _characters(characters))
@@ -108,7 +112,7 @@ def synthesise_responses(
             for task in builder.tasks(session):
                 yield maker.row_task(task)
 
-    key = _key(config, corpora, engines, sessions, characters, seed)
+    key = _key(maker, config, corpora, engines, sessions, characters)
     return make_shard(workspace, _ROWS, key, tasks, engines, shard, maker.policy)
 
 
@@ -121,6 +125,7 @@ def collect_dialogues(
     *,
     workspace: Workspace,
     seed: int,
+    system_prompt: PromptName = DEFAULT_PROMPT,
 ) -> Artifact:
     """Collect the rows of all shards, in the order of sessions, strategies and draws.
 
@@ -129,10 +134,10 @@ def collect_dialogues(
     `unchanged_answers` (R answers equal to the source's). Raises `OpenCharacterError` if rows are missing or too many
     were rejected.
     """
-    key = digest({"step": "collect_dialogues", "rows": _key(config, corpora, engines, sessions, characters, seed)})
+    maker = DialogueMaker(config, seed, system_prompt)
+    key = digest({"step": "collect_dialogues", "rows": _key(maker, config, corpora, engines, sessions, characters)})
     if artifact := workspace.lookup("dialogues", key):
         return artifact
-    maker = DialogueMaker(config, seed)
     builder = TaskBuilder(maker, corpora, engines, _characters(characters))
     tasks: dict[str, DialogueTask] = {}
     skipped = unchanged = 0
@@ -161,8 +166,9 @@ async def _make_dialogue(
     config: ResponsesConfig | None,
     seed: int,
     rows: RowFiles | Path | None,
+    system_prompt: PromptName = DEFAULT_PROMPT,
 ) -> DialogueRow:
-    maker = DialogueMaker(config or ResponsesConfig(), seed)
+    maker = DialogueMaker(config or ResponsesConfig(), seed, system_prompt)
     [task] = maker.tasks(session, strategy, [character], engine="teacher", model=model_of(engine))
     outcome = await make_row(maker.row_task(task), engine, maker.policy, rows=rows)
     return maker.row(task, outcome)
@@ -177,12 +183,12 @@ def _sessions(sessions: Artifact) -> Iterator[Session]:
 
 
 def _key(
+    maker: DialogueMaker,
     config: ResponsesConfig,
     corpora: Sequence[Corpus],
     engines: dict[str, EngineConfig],
     sessions: Artifact,
     characters: Artifact,
-    seed: int,
 ) -> str:
     for corpus in corpora:
         if corpus.teacher not in engines:
@@ -196,8 +202,8 @@ def _key(
             ],
             "sessions": sessions.digest,
             "characters": characters.digest,
-            "prompts": DialogueMaker(config, seed).prompt_hashes,
-            "seed": seed,
+            "prompts": maker.prompt_hashes,
+            "seed": maker.policy.seed,
             "library": fingerprint(),
         }
     )

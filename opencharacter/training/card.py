@@ -29,8 +29,9 @@ def model_card(lineage: Lineage, config: SftConfig, result: Result) -> str:
             "# Role-play model",
             "",
             f"`{lineage.base_model}` fine-tuned to play any character from its profile, which is given as the system"
-            " message. The message's template is `opencharacter/system.md` in the model folder"
-            f" (hash `{lineage.prompt_hash}`). Loss on the response tokens only.",
+            f" message. The message's template is the system prompt `{lineage.system_prompt}`, kept as"
+            f" `opencharacter/system.md` in the model folder (hash `{lineage.prompt_hash}`)."
+            " Loss on the response tokens only.",
             "",
             "## Data",
             "",

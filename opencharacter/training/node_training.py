@@ -7,16 +7,23 @@ from opencharacter import library
 from opencharacter.engines import localize_model
 from opencharacter.errors import UserError
 from opencharacter.records.training import Lineage
-from opencharacter.storage.kinds import CARD, CELLS, LINEAGE, LOSS, STATISTICS, SYSTEM_PROMPT, WEIGHTS
+from opencharacter.storage.kinds import (
+    CARD,
+    CELLS,
+    LINEAGE,
+    LOSS,
+    STATISTICS,
+    SYSTEM_PROMPT,
+    WEIGHTS,
+    mixture_template,
+)
 from opencharacter.storage.workspace import Artifact, ArtifactDraft, Workspace
 from opencharacter.system.hardware import visible_gpus
-from opencharacter.templates import Template, load_template
+from opencharacter.templates import Template
 from opencharacter.training.card import model_card
 from opencharacter.training.job import Job, NodeArguments, Nodes, Result, Tracking
 from opencharacter.training.launch import exclusive, run_workers
 
-PROMPT = "system.md"
-"""The prompt template that travels inside the model folder (docs/design.md, decision 6)."""
 _ROWS = CELLS["train"]
 
 
@@ -72,7 +79,7 @@ def _forget_checkpoints(workspace: Workspace, key: str, nodes: Nodes) -> None:
 
 
 def _job(task: NodeArguments, nodes: Nodes, folder: Path, output: Path) -> Job:
-    prompt = load_template(PROMPT)
+    prompt = mixture_template(task.mixture)
     return Job(
         config=task.config,
         base_model=localize_model(task.config.base_model),
@@ -88,18 +95,24 @@ def _job(task: NodeArguments, nodes: Nodes, folder: Path, output: Path) -> Job:
             experiment=task.experiment,
             dataset_uri=task.mixture.uri,
             dataset_digest=task.mixture.digest,
-            tags={"dataset_digest": task.mixture.digest, "prompt_hash": prompt.hash, "output_key": task.key},
+            tags={
+                "dataset_digest": task.mixture.digest,
+                "system_prompt": STATISTICS.read(task.mixture).system_prompt,
+                "prompt_hash": prompt.hash,
+                "output_key": task.key,
+            },
         ),
     )
 
 
 def _describe(draft: ArtifactDraft, result: Result, task: NodeArguments) -> None:
-    prompt = load_template(PROMPT)
+    prompt, statistics = mixture_template(task.mixture), STATISTICS.read(task.mixture)
     lineage = Lineage(
         base_model=task.config.base_model,
         mixture_uri=task.mixture.uri,
         mixture_digest=task.mixture.digest,
-        licences=_licences(task.mixture),
+        licences=statistics.licences,
+        system_prompt=statistics.system_prompt,
         prompt_hash=prompt.hash,
         library=library.fingerprint(),
         seed=task.seed,
@@ -116,7 +129,3 @@ def _write_model_folder(draft: ArtifactDraft, lineage: Lineage, prompt: Template
     (draft.path / LINEAGE.name).parent.mkdir()
     SYSTEM_PROMPT.write(draft.path, prompt.text)
     LINEAGE.write(draft.path, lineage)
-
-
-def _licences(mixture: Artifact) -> dict[str, int]:
-    return STATISTICS.read(mixture).licences

@@ -5,11 +5,11 @@ from pathlib import Path
 from opencharacter import library
 from opencharacter.errors import OpenCharacterError, UserError
 from opencharacter.hashing import digest, tree_digest
+from opencharacter.storage.kinds import mixture_template
 from opencharacter.storage.s3.client import OBJECT_SCHEME
 from opencharacter.storage.workspace import Artifact, Workspace
-from opencharacter.templates import load_template
 from opencharacter.training.job import NodeArguments, Nodes
-from opencharacter.training.node_training import PROMPT, train_here
+from opencharacter.training.node_training import train_here
 from opencharacter.training.sft_config import SftConfig
 from opencharacter.training.trainjob import TrainJobSettings, run_train_job
 
@@ -70,7 +70,7 @@ def output_key(config: SftConfig, mixture: Artifact, seed: int) -> str:
             "config": config.model_dump(exclude=_NOT_DECIDING),
             "base_model": tree_digest(base) if base.is_dir() else config.base_model,
             "mixture": mixture.digest,
-            "prompt": load_template(PROMPT).hash,
+            "prompt": mixture_template(mixture).hash,
             "seed": seed,
             "library": library.fingerprint(),
         }

@@ -119,6 +119,7 @@ def test_a_teacher_that_refuses_is_told(fake_llm: FakeLLM) -> None:
 def test_prompt_views() -> None:
     assert "poet of numbers" in oc.render_prompt(PROFILE)
     assert "poet of numbers" not in oc.render_prompt(PROFILE, "profile")
+    assert oc.render_prompt(PROFILE, system_prompt="paper").startswith("You are an AI character.")
 
 
 def test_rows_show_themselves_with_their_text_escaped(fake_llm: FakeLLM) -> None:

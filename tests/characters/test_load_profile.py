@@ -22,7 +22,7 @@ def test_json_and_text_give_the_same_profile(tmp_path: Path, name: str, content:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("p.json", b'{"age": 3}', r"p\.json: name: is missing"),
+        ("p.json", b'{"age": 3}', r"p\.json: needs a name or a persona"),
         (
             "p.json",
             b'{"name": "x", "birthplace": "y"}',

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from support.fake_llm import FakeLLM, Fault
 
-from opencharacter.characters import load_profile, system_prompt
+from opencharacter.characters import load_profile, load_prompt, system_prompt
 from opencharacter.cli import main
 from opencharacter.serving import run_transformer
 
@@ -105,10 +105,23 @@ def test_a_fault_is_one_message(
     assert "Traceback" not in err
 
 
+def test_a_plain_endpoint_gets_the_system_prompt_that_is_asked_for(
+    llm: FakeLLM, ada: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("--system-prompt", "paper", "--message", "Hello")
+    code, _, err = run("chat", "-c", ada, "--base-url", llm.base_url, *options, capsys=capsys)
+    assert code == 0
+    assert "packaged system prompt 'paper'" in err
+    expected = system_prompt(load_profile(ada), template=load_prompt("paper"))
+    assert llm.calls[0].request["messages"][0]["content"] == expected
+
+
 def test_the_transformer_before_any_endpoint_takes_the_character(
     llm: FakeLLM, ada: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with run_transformer(f"127.0.0.1:{llm.port}", "fake", model_dir=tmp_path, allow_packaged_prompt=True) as front:
+    options = {"model_dir": tmp_path, "allow_packaged_prompt": True, "packaged_prompt": "paper"}
+    with run_transformer(f"127.0.0.1:{llm.port}", "fake", **options) as front:
         code, _, err = run("chat", "-c", ada, "--base-url", front.url, "--message", "Hello", capsys=capsys)
     assert (code, err) == (0, "")
-    assert llm.calls[0].request["messages"][0]["content"] == system_prompt(load_profile(ada))
+    expected = system_prompt(load_profile(ada), template=load_prompt("paper"))
+    assert llm.calls[0].request["messages"][0]["content"] == expected

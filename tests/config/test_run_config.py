@@ -42,6 +42,14 @@ def test_a_minimal_file_is_enough(run_yaml: Path) -> None:
     assert config.evaluate.judge is None
 
 
+def test_the_system_prompt_is_part_of_the_run_s_identity_where_it_is_chosen(run_yaml: Path) -> None:
+    plain = load_run_config(run_yaml).parameters()["run"]
+    paper = load_run_config(run_yaml, overrides=["system_prompt=paper"]).parameters()["run"]
+    assert paper == plain | {"system_prompt": "paper"}
+    with pytest.raises(UserError, match=r"system_prompt.*'immersive' or 'paper'"):
+        load_run_config(run_yaml, overrides=["system_prompt=own"])
+
+
 def test_relative_inputs_are_taken_from_the_file_s_folder(run_yaml: Path) -> None:
     config = load_run_config(run_yaml)
     assert config.inputs.personas[0].uri == str(run_yaml.parent / "personas.jsonl")

@@ -9,7 +9,7 @@ import pytest
 from support.rows import commit_characters, commit_dialogues
 from support.tiny_llama import byte_tokenizer
 
-from opencharacter.characters import CharacterProfile
+from opencharacter.characters import CharacterProfile, PromptName
 from opencharacter.mixing import MixConfig, mix
 from opencharacter.records.models import DialogueRow
 from opencharacter.storage.workspace import Artifact, Workspace
@@ -41,10 +41,12 @@ def run_mix(workspace: Workspace, student: Path) -> Mix:
         *,
         seed: int = 7,
         into: Workspace = workspace,
+        system_prompt: PromptName = "immersive",
         **settings: Any,
     ) -> Artifact:
         config = MixConfig.model_validate({"max_tokens": 100_000, **settings})
         sources = (commit_dialogues(into, dialogues), commit_characters(into, characters))
-        return mix(config, *sources, base_model=str(student), workspace=into, seed=seed)
+        options = {"base_model": str(student), "workspace": into, "seed": seed, "system_prompt": system_prompt}
+        return mix(config, *sources, **options)
 
     return run

@@ -8,10 +8,13 @@ import pytest
 from pydantic import ValidationError
 from support.rows import make_character, make_dialogue, make_grid, read_cell, read_mixture, words
 
-from opencharacter.characters import Provenance, system_prompt
+from opencharacter.characters import Provenance, load_prompt, system_prompt
 from opencharacter.errors import UserError
+from opencharacter.evaluation import EvaluateConfig
+from opencharacter.evaluation.questions import pick_questions
 from opencharacter.mixing import MixConfig
 from opencharacter.mixing.licences import combine, permitted_use
+from opencharacter.storage.kinds import mixture_template
 
 NONE_HELD_OUT = {"characters": 0, "sessions": 0}
 
@@ -63,6 +66,27 @@ def test_system_messages_follow_the_shares_and_held_out_rows_have_the_fullest(ru
     for row in [*train, *cells["held_out_both"]]:
         assert row.messages[0].role == "system"
         assert row.messages[0].content == system_prompt(characters[row.character_id], row.prompt_view)
+
+
+def test_a_named_system_prompt_travels_with_the_mixture(run_mix, workspace):
+    characters = {c.id: c for c in (make_character(number) for number in range(10))}
+    rows = make_grid(list(characters.values()), range(10), "G")
+    shares = {"persona_and_profile": 8, "persona": 1, "profile": 1}
+
+    mixture = run_mix(rows, list(characters.values()), prompt_views=shares, system_prompt="paper")
+
+    paper = load_prompt("paper")
+    assert mixture_template(mixture).text == paper.text
+    statistics = json.loads((mixture.path / "statistics.json").read_text())
+    assert statistics["system_prompt"] == "paper"
+    assert statistics["cells"]["train"]["prompt_views"].keys() == shares.keys()
+    assert "system prompt `paper`" in (mixture.path / "README.md").read_text()
+    for row in read_cell(mixture, "train"):
+        assert row.messages[0].content == system_prompt(characters[row.character_id], row.prompt_view, paper)
+    # Evaluation renders a wrong character's prompt with the template of the mixture.
+    questions = pick_questions(EvaluateConfig(), mixture, seed=1)
+    assert {q.swapped[0].content[:24] for q in questions if q.swapped} == {paper.text[:24]}
+    assert run_mix(rows, list(characters.values()), prompt_views=shares).key != mixture.key
 
 
 def test_rows_longer_than_the_limit_are_dropped_whole_and_counted(run_mix):

@@ -9,11 +9,13 @@ import yaml
 from support.fake_llm import FakeLLM
 from support.tiny_llama import save_tiny_llama
 
+from opencharacter.characters import load_prompt
 from opencharacter.config.loading import load_run_config
 from opencharacter.errors import OpenCharacterError, UserError
 from opencharacter.pipelines.local import run_local
 from opencharacter.reporting import ReportInputs
 from opencharacter.storage.jsonl import read_jsonl
+from opencharacter.storage.kinds import LINEAGE
 from opencharacter.storage.workspace import Workspace
 
 pytestmark = pytest.mark.timeout(420)
@@ -38,6 +40,7 @@ def write_run(folder: Path, base_model: Path, teacher: str) -> Path:
         "name": "small",
         "seed": 5,
         "shards": 2,
+        "system_prompt": "paper",
         "inputs": {
             "personas": [{"uri": "personas.jsonl", "license": "CC0-1.0"}],
             "corpora": [
@@ -73,8 +76,14 @@ def test_a_run_ends_in_a_registered_model_and_a_second_one_asks_nothing(tmp_path
     assert first.mixture is not None
     assert first.model is not None
     assert (first.model.path / "model" / "model.safetensors").is_file()
+    assert (first.model.path / "model/opencharacter/system.md").read_text() == load_prompt("paper").text
+    assert LINEAGE.read(first.model).system_prompt == "paper"
+    generated = [call.request["messages"][0]["content"] for call in fake_llm.calls if len(call.request["messages"]) > 1]
+    assert any(text.startswith("You are an AI character.") for text in generated)
+    assert not any(text.startswith("You are") and "AI character" not in text for text in generated)
     assert first.registered is not None
     assert first.registered["name"] == "opencharacter"
+    assert first.registered["tags"]["system_prompt"] == "paper"
     assert first.decision is not None
     assert (first.decision["against"], first.decision["passed"]) == ("base", True), first.decision["reason"]
     workspace = Workspace(tmp_path / "work" / "workspace")

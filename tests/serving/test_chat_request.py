@@ -23,7 +23,8 @@ def refused(**fields: object) -> ApiError:
 @pytest.mark.parametrize(
     ("character", "param"),
     [
-        ({}, "character.name"),
+        ({}, "character"),
+        ({"personality": "Dry"}, "character"),
         ({"name": ""}, "character.name"),
         ({"name": "Ada", "age": [36]}, "character.age"),
         ({"name": "Ada", "hobby": "chess"}, "character.hobby"),

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from opencharacter.characters import system_prompt
+from opencharacter.characters import load_prompt, system_prompt
 from opencharacter.errors import UserError
 from opencharacter.serving.api_errors import ApiError
 from opencharacter.serving.chat_request import read_chat_request
@@ -50,6 +50,14 @@ def test_macros_and_template_code_in_a_card_stay_text(folder: Path) -> None:
     sent = messages(folder, character={"name": "Ada {{profile}}", "persona": hostile})
     assert hostile in sent[0]["content"]
     assert sent[0]["content"].count("Ada {{profile}}") >= 1
+
+
+def test_a_persona_alone_is_enough(folder: Path) -> None:
+    paper = load_prompt("paper")
+    (folder / "opencharacter" / "system.md").write_text(paper.text)
+    (folder / "opencharacter" / "model.json").write_text(json.dumps({"prompt_hash": paper.hash}))
+    [system, _] = messages(folder, character={"persona": "A ferrywoman who keeps bees."})
+    assert system["content"] == paper.text.split("\n\n")[0] + "\n\n# Persona\nA ferrywoman who keeps bees."
 
 
 def test_control_tokens_cannot_forge_turns(folder: Path) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from opencharacter.characters.prompt import DEFAULT_PROMPT, PromptName
 from opencharacter.engines import EngineConfig, Sampling
 from opencharacter.generation.shards import Shard
 from opencharacter.hashing import digest
@@ -70,6 +71,7 @@ class SmallRun:
     concurrency: int = 4
     structured: bool = True
     max_rejected_share: float = 0.9
+    system_prompt: PromptName = DEFAULT_PROMPT
     personas: list[str] = field(default_factory=lambda: list(PERSONAS))
     conversations: list[list[str]] = field(default_factory=lambda: [list(texts) for texts in CONVERSATIONS])
 
@@ -115,11 +117,17 @@ class SmallRun:
 
     def make_responses(self, shard: int = 0) -> Artifact:
         return synthesise_responses(
-            *self._responses(), workspace=self.workspace, seed=self.seed, shard=Shard(shard, self.shards)
+            *self._responses(),
+            workspace=self.workspace,
+            seed=self.seed,
+            shard=Shard(shard, self.shards),
+            system_prompt=self.system_prompt,
         )
 
     def dialogues(self) -> Artifact:
-        return collect_dialogues(*self._responses(), workspace=self.workspace, seed=self.seed)
+        return collect_dialogues(
+            *self._responses(), workspace=self.workspace, seed=self.seed, system_prompt=self.system_prompt
+        )
 
     def run(self) -> tuple[Artifact, Artifact]:
         """All steps, one shard after the other: characters and dialogues."""

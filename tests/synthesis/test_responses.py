@@ -9,7 +9,7 @@ import pytest
 from support.fake_llm import FakeLLM, Fault, default_answer
 from support.synthesis_run import CONVERSATIONS, SmallRun
 
-from opencharacter.characters import CharacterProfile, system_prompt
+from opencharacter.characters import CharacterProfile, load_prompt, system_prompt
 from opencharacter.errors import OpenCharacterError
 from opencharacter.records.models import DialogueRow
 from opencharacter.storage import Artifact, read_models
@@ -83,6 +83,23 @@ def test_g_sees_its_own_answers_and_the_system_prompt(tmp_path: Path, fake_llm: 
         talk = [system, *(turn.model_dump() for turn in row.turns)]
         assert all(talk[:end] in seen for end in range(2, len(talk), 2))
         assert [turn.content for turn in row.turns[::2]] in [texts[::2] for texts in CONVERSATIONS]
+
+
+def test_g_asks_with_the_named_system_prompt_and_its_rows_have_addresses_of_their_own(
+    tmp_path: Path, fake_llm: FakeLLM
+) -> None:
+    settings: dict[str, Any] = {"strategies": ("R", "G"), "conversations": CONVERSATIONS[:2]}
+    plain = rows(SmallRun(str(tmp_path), fake_llm.base_url, **settings).run()[1])
+    before = len(fake_llm.calls)
+    characters, dialogues = SmallRun(str(tmp_path), fake_llm.base_url, system_prompt="paper", **settings).run()
+    paper = rows(dialogues)
+    asked = [call.request["messages"][0] for call in fake_llm.calls[before:]]
+    cast = read_models(characters.path / "characters.jsonl.zst", CharacterProfile)
+    prompts = {system_prompt(character, template=load_prompt("paper")) for character in cast}
+    assert {(message["role"], message["content"] in prompts) for message in asked} == {("system", True)}
+    addresses = [{row.row_id for row in made if row.strategy == "R"} for made in (plain, paper)]
+    assert addresses[0] == addresses[1], "R does not use the system prompt"
+    assert not {row.row_id for row in plain if row.strategy == "G"} & {row.row_id for row in paper}
 
 
 def test_r_and_g_of_a_session_have_the_same_cast(tmp_path: Path, fake_llm: FakeLLM) -> None:

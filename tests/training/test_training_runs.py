@@ -239,6 +239,7 @@ def test_the_output_can_be_served_and_traced(resumed: Artifact, base: Path, mixt
     assert (folder / "opencharacter" / "system.md").read_text() == prompt.text
     lineage = json.loads((folder / "opencharacter" / "model.json").read_text())
     assert (lineage["prompt_hash"], lineage["mixture_digest"]) == (prompt.hash, mixture.digest)
+    assert lineage["system_prompt"] == "immersive", "what a mixture without a name has"
     assert lineage["base_model"] == str(base)
     card = (resumed.path / "README.md").read_text()
     assert mixture.digest in card
