@@ -1,5 +1,6 @@
 """A run checked against a cluster file."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -30,9 +31,11 @@ def check(config: RunConfig, cluster: dict[str, Any]) -> list[Issue]:
     return check_compatibility(config, lab, resolve_steps(config, lab))
 
 
-def issues(*, preset: str = "final", steps: dict[str, Any] | None = None, **cluster: Any) -> list[Issue]:
+def issues(
+    *, preset: str = "final", overrides: Sequence[str] = (), steps: dict[str, Any] | None = None, **cluster: Any
+) -> list[Issue]:
     whole = {"name": "lab", "env": ENV, "secrets": SECRETS, "steps": STEPS | (steps or {})} | cluster
-    return check(load_run_config(preset=preset), whole)
+    return check(load_run_config(preset=preset, overrides=overrides), whole)
 
 
 def test_a_cluster_that_fits_lacks_nothing() -> None:
@@ -64,12 +67,14 @@ def test_what_a_step_lacks_names_the_key(steps: dict[str, Any], key: str, fatal:
 
 
 def test_gpus_that_only_wait_for_an_api_are_told() -> None:
-    found = issues(preset="a1")
+    api_only = ["profiles.teacher=teacher"]
+    found = issues(preset="a1", overrides=api_only)
     assert {(issue.step, issue.subject) for issue in found} == {
         ("generate-profiles", "steps.generate-profiles.accelerator"),
         ("generate-dialogues", "steps.generate-dialogues.accelerator"),
     }
-    assert issues(preset="a1", steps={"generate-profiles": {}, "generate-dialogues": {}}) == []
+    assert issues(preset="a1", overrides=api_only, steps={"generate-profiles": {}, "generate-dialogues": {}}) == []
+    assert {issue.step for issue in issues(preset="a1")} == {"generate-dialogues"}, "profiles have weights of their own"
 
 
 def test_gpus_of_all_nodes_count() -> None:
