@@ -116,6 +116,7 @@ def test_parameters_lose_nothing(preset: str) -> None:
     parameters = config.parameters()
     restored = RunConfig.model_validate(
         {"name": config.name, "seed": parameters["run"]["seed"], "shards": len(parameters["shards"])}
+        | {key: value for key, value in parameters["run"].items() if key == "system_prompt"}
         | {key: value for key, value in parameters.items() if key in RunConfig.model_fields and key != "shards"}
     )
     assert restored == config
