@@ -1,0 +1,80 @@
+"""Made-up rows for benchmarks: characters with profiles as long as real ones, and sessions of one question."""
+
+import json
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+from opencharacter.characters import CharacterProfile, Provenance, system_prompt
+from opencharacter.hashing import digest
+from opencharacter.records import Session, Turn
+from opencharacter.storage import Artifact, Workspace
+from opencharacter.storage.kinds import CHARACTERS, SESSIONS
+
+ROWS_PER_CHARACTER = 15
+"""As in the published release: 306,000 rows of 20,000 characters."""
+CHARACTERS_PER_SESSION = 5
+_LICENCE = "CC0-1.0"
+
+
+@dataclass(frozen=True)
+class Workload:
+    """The same rows in two forms."""
+
+    requests: Path
+    """JSON Lines of `system` and `user`, for any client."""
+    sessions: Artifact
+    characters: Artifact
+
+
+def make_workload(folder: Path, rows: int, *, requests: bool = True) -> Workload:
+    """Rows for every client; `rows` is rounded down to whole sessions."""
+    sessions, characters = make_inputs(Workspace(folder / "inputs"), rows)
+    path = folder / "requests.jsonl"
+    if requests:
+        prompts = [system_prompt(profile) for profile in CHARACTERS.read(characters)]
+        with path.open("w", encoding="utf-8") as file:
+            for place, session in enumerate(SESSIONS.read(sessions)):
+                for drawn in range(CHARACTERS_PER_SESSION):
+                    prompt = prompts[(place * CHARACTERS_PER_SESSION + drawn) % len(prompts)]
+                    file.write(json.dumps({"system": prompt, "user": session.user_turns[0]}) + "\n")
+    artifacts = {"sessions": sessions, "characters": characters}
+    described = {name: artifact.model_dump() for name, artifact in artifacts.items()} | {"n": CHARACTERS_PER_SESSION}
+    path.with_suffix(".inputs.json").write_text(json.dumps(described))
+    return Workload(path, sessions, characters)
+
+
+def make_inputs(workspace: Workspace, rows: int) -> tuple[Artifact, Artifact]:
+    """Sessions and characters of a run of `rows` rows."""
+    draw = random.Random(rows)
+    vocabulary = ["".join(draw.choices("aeioubcdfglmnprst", k=draw.randint(2, 9))) for _ in range(20_000)]
+
+    def text(words: int) -> str:
+        return " ".join(draw.choices(vocabulary, k=words)).capitalize() + "."
+
+    profiles = (
+        CharacterProfile(
+            name=f"Person {number}",
+            appearance=text(40),
+            experience=text(120),
+            personality=text(60),
+            persona=text(20),
+            provenance=Provenance(source="made up", licence=_LICENCE),
+        )
+        for number in range(max(CHARACTERS_PER_SESSION, rows // ROWS_PER_CHARACTER))
+    )
+    sessions = (
+        Session(
+            id=digest(["session", number]),
+            corpus="made-up",
+            turns=(Turn(role="user", content=text(25)),),
+            source="made up",
+            licence=_LICENCE,
+        )
+        for number in range(rows // CHARACTERS_PER_SESSION)
+    )
+    with workspace.create("characters", digest(["characters", rows])) as cast:
+        CHARACTERS.write(cast.path, profiles)
+    with workspace.create("sessions", digest(["sessions", rows])) as asked:
+        SESSIONS.write(asked.path, sessions)
+    return asked.committed(), cast.committed()
