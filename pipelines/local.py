@@ -17,15 +17,14 @@ from opencharacter.engines import stop_servers
 from opencharacter.engines.shared_servers import OWNER_VARIABLE, SERVERS_VARIABLE
 from opencharacter.errors import OpenCharacterError, UserError
 from opencharacter.pipelines.containers import check_images, remove_containers
-from opencharacter.registry import local_server
+from opencharacter.registry import check_registry, local_server
 from opencharacter.storage.s3.client import OBJECT_SCHEME
 from opencharacter.storage.workspace import Artifact, Workspace
 from opencharacter.system.locks import Locked, file_lock
+from opencharacter.tracking import URI_VARIABLE
 
 SERVERS_FOLDER = "servers"
 """Where a run's shared model servers are recorded, below its working folder."""
-
-_TRACKING = "MLFLOW_TRACKING_URI"
 
 
 def run_local(
@@ -42,7 +41,8 @@ def run_local(
     server is started unless MLFLOW_TRACKING_URI names one; model servers are started by the first step that needs one,
     shared by the later ones and stopped at the end (containers share none). Every line of output goes to
     `logs/pipeline.log` and to `on_line`. Data lie in `workdir` too, unless `workspace` is another folder or
-    `s3://BUCKET/PREFIX`. Raises the failed step's error.
+    `s3://BUCKET/PREFIX`. Raises the failed step's error, and before the first step that of a registry that the run
+    could not use at its end.
     """
     if workspace:
         if containers and not workspace.startswith(OBJECT_SCHEME):
@@ -69,8 +69,8 @@ def local_services(workdir: Path) -> Iterator[None]:
         variables = {SERVERS_VARIABLE: str(servers), OWNER_VARIABLE: str(os.getpid())}
         # A proxy of the user's must not stand between the servers of this machine.
         variables["NO_PROXY"] = ",".join(filter(None, [os.environ.get("NO_PROXY"), "127.0.0.1", "localhost"]))
-        if _TRACKING not in os.environ:
-            variables[_TRACKING] = stack.enter_context(local_server(workdir / "mlflow"))
+        if URI_VARIABLE not in os.environ:
+            variables[URI_VARIABLE] = stack.enter_context(local_server(workdir / "mlflow"))
         stack.enter_context(_environment(variables))
         yield
 
@@ -84,6 +84,7 @@ def run_pipeline(
     containers: bool = False,
 ) -> Artifact:
     """Run the pipeline's stages, within `local_services`; see `run_local`."""
+    check_registry(config.registry)
     logs, failure = workdir / "logs", workdir / "logs" / "failure.json"
     logs.mkdir(exist_ok=True)
     failure.unlink(missing_ok=True)

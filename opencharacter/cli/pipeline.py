@@ -166,7 +166,7 @@ def _look_ahead(config: "RunConfig", cluster: "Cluster | None", *, workspace: st
     from opencharacter.preflight.checks import check_before_run, require_present
 
     steps = resolve_steps(config, cluster)
-    issues = show_issues(check_before_run(steps, cluster, workspace=workspace, write=write))
+    issues = show_issues(check_before_run(steps, cluster, config.registry, workspace=workspace, write=write))
     require_present(
         issues,
         hint="nothing was sent. Another cluster or namespace? KUBECONFIG, --cluster-set namespace=NAME. "

@@ -1,7 +1,9 @@
 """Checks of a cluster, its images and its bucket: for a platform engineer, and before a run is sent."""
 
 import os
+import socket
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 from opencharacter.cluster.checks import Issue
 from opencharacter.cluster.spec import Cluster
@@ -11,14 +13,17 @@ from opencharacter.library import fingerprint
 from opencharacter.preflight.cluster import PIPELINES, check_cluster
 from opencharacter.preflight.images import check_images
 from opencharacter.preflight.requirements import Requirements, requirements_of
+from opencharacter.registry import RegistryConfig, check_registry
 from opencharacter.storage.s3.client import NoSuchBucket
 from opencharacter.storage.workspace import Workspace
+from opencharacter.tracking import URI_VARIABLE
 
 _PLACES = (
     ("endpoint", ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"), "AWS"),
     ("region", ("AWS_REGION", "AWS_DEFAULT_REGION"), "us-east-1"),
 )
 """Where an object store is, the variables that say so, and what holds without them."""
+_REACH_S = 3
 
 
 def check_all(required: Requirements) -> Iterator[Issue]:
@@ -29,7 +34,9 @@ def check_all(required: Requirements) -> Iterator[Issue]:
         yield check_bucket(required.bucket)
 
 
-def check_before_run(steps: Steps, cluster: Cluster | None, *, workspace: str, write: bool = True) -> Iterator[Issue]:
+def check_before_run(
+    steps: Steps, cluster: Cluster | None, registry: RegistryConfig, *, workspace: str, write: bool = True
+) -> Iterator[Issue]:
     """Look for what a run's steps would miss, as far as this machine can see; what it cannot reach is `unknown`.
 
     Without a cluster the pods have the default images, and nothing is known of where they run. The bucket is checked
@@ -39,6 +46,7 @@ def check_before_run(steps: Steps, cluster: Cluster | None, *, workspace: str, w
     yield from _images(required)
     if cluster:
         yield from _as_far_as_seen(required)
+        yield from _experiment(cluster, registry)
     if write:
         elsewhere = _why_not_asked(cluster)
         yield (
@@ -56,6 +64,31 @@ def _as_far_as_seen(required: Requirements) -> list[Issue]:
     if any(issue.subject == PIPELINES and issue.state == "missing" for issue in issues):
         return [Issue("Cluster", "unknown", "the kubeconfig's cluster has no Kubeflow Pipelines: not the run's own")]
     return issues
+
+
+def _experiment(cluster: Cluster, registry: RegistryConfig) -> Iterator[Issue]:
+    """Whether the run's experiment can be written to: found out at its end, after days, if nobody asks before."""
+    subject = f"Experiment {registry.experiment}"
+    uri = cluster.env.get(URI_VARIABLE, "")
+    address = urlsplit(uri)
+    if not address.hostname:
+        return
+    try:
+        port = address.port or (443 if address.scheme == "https" else 80)
+        socket.create_connection((address.hostname, port), timeout=_REACH_S).close()
+    except (OSError, ValueError):
+        yield Issue(subject, "unknown", f"not asked: MLflow at {uri} cannot be reached from here")
+        return
+    try:
+        check_registry(registry, uri)
+    except ImportError:
+        yield Issue(subject, "unknown", "not asked: this machine has no MLflow client")
+    except UserError as error:
+        yield Issue(subject, "missing", str(error), error.hint)
+    except OpenCharacterError as error:
+        yield Issue(subject, "unknown", str(error), error.hint)
+    else:
+        yield Issue(subject, "ok", f"can be used at {uri}")
 
 
 def require_present(issues: list[Issue], *, hint: str | None = None) -> None:

@@ -5,7 +5,14 @@ from opencharacter.registry.mlflow_server import local_server
 from opencharacter.registry.promotion import find_objection, promote
 from opencharacter.registry.registered_model import Deployment, RegisteredModel, RegistryConfig
 from opencharacter.registry.registration import register
-from opencharacter.registry.versions import current_champion, keep_version, kept_version, list_versions, resolve
+from opencharacter.registry.versions import (
+    check_registry,
+    current_champion,
+    keep_version,
+    kept_version,
+    list_versions,
+    resolve,
+)
 from opencharacter.registry.webhooks import AliasMove, Deliveries, UntrustedDelivery, register_webhook
 
 __all__ = [
@@ -15,6 +22,7 @@ __all__ = [
     "RegisteredModel",
     "RegistryConfig",
     "UntrustedDelivery",
+    "check_registry",
     "current_champion",
     "find_alias",
     "find_objection",

@@ -2,9 +2,10 @@
 
 from pydantic import ValidationError
 
-from opencharacter.registry.client import is_missing, mlflow_client
+from opencharacter.registry.client import mlflow_client
 from opencharacter.registry.registered_model import DEPLOYMENT_TAG, Deployment, RegisteredModel, registered_model
 from opencharacter.registry.versions import find_aliases
+from opencharacter.tracking import is_missing
 
 
 def find_alias(name: str, alias: str) -> RegisteredModel | None:

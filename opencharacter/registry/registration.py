@@ -1,11 +1,12 @@
 """Registering a trained model: a version that points at the weights, its lineage as tags, its scores on the run."""
 
 import json
+import logging
 import time
 from typing import TYPE_CHECKING, Any
 
 from opencharacter.errors import UserError
-from opencharacter.registry.client import is_missing, mlflow_client
+from opencharacter.registry.client import mlflow_client
 from opencharacter.registry.registered_model import (
     CHALLENGER,
     DIGEST_TAG,
@@ -17,6 +18,7 @@ from opencharacter.registry.registered_model import (
 from opencharacter.registry.versions import find_version
 from opencharacter.storage.kinds import LINEAGE, SMOKE_QUESTION, SUMMARY, WEIGHTS
 from opencharacter.storage.workspace import Artifact
+from opencharacter.tracking import REPLACES_TAG, make_experiment, usable_run
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -30,6 +32,10 @@ _LINEAGE_KEYS = {
 }
 _REFERENCE = "weights"
 _EVALUATION_TAG = "evaluation_digest"
+_SCORES_RUN_TAG = "scores_run"
+"""Tag of a version whose own run is deleted: the run that holds its scores."""
+
+_log = logging.getLogger(__name__)
 
 
 def register(
@@ -39,9 +45,9 @@ def register(
 
     Weights that are registered already keep their version. The weights are not copied: the version's tags hold their
     URI and digest beside prompt hash, data set digest, licences, base model and `tags`. The evaluation's means are
-    logged as metrics of the training run (of a new run where the server does not know that one), and its smoke question
-    becomes a tag: what a deployment of the version is asked before it serves. Raises `UserError`
-    where the model folder has no lineage, `OpenCharacterError` where the server fails.
+    logged as metrics of the training run (of a new run where the server does not know that one, or it is deleted), and
+    its smoke question becomes a tag: what a deployment of the version is asked before it serves. Raises `UserError`
+    where the model folder has no lineage or the experiment is deleted, `OpenCharacterError` where the server fails.
     """
     described = _lineage(model) | {URI_TAG: f"{model.uri}/{WEIGHTS}", DIGEST_TAG: model.part_digest(WEIGHTS)}
     described |= tags or {}
@@ -54,7 +60,7 @@ def register(
         # The same weights may lie elsewhere by now, in a new workspace for instance.
         client.set_model_version_tag(config.model_name, version.version, URI_TAG, described[URI_TAG])
         if evaluation is not None:
-            _log_scores(client, str(version.run_id), evaluation)
+            _log_scores(client, _scores_run(client, config, version), evaluation)
             _tag_smoke_question(client, config.model_name, version.version, evaluation)
         client.set_registered_model_alias(config.model_name, CHALLENGER, version.version)
         return find_version(client, config.model_name, int(version.version))
@@ -93,18 +99,26 @@ def _create_version(client: "MlflowClient", config: RegistryConfig, model: Artif
 
 
 def _training_run(client: "MlflowClient", config: RegistryConfig, model: Artifact) -> str:
-    from mlflow.exceptions import MlflowException
+    known = model.stats.get("mlflow_run_id")
+    return known if known and usable_run(client, known) else _new_run(client, config, replaces=known)
 
-    if known := model.stats.get("mlflow_run_id"):
-        try:
-            return str(client.get_run(known).info.run_id)
-        except MlflowException as error:
-            if not is_missing(error):
-                raise
-    experiment = client.get_experiment_by_name(config.experiment)
-    experiment_id = experiment.experiment_id if experiment else client.create_experiment(config.experiment)
-    run = client.create_run(experiment_id, run_name="register")
+
+def _scores_run(client: "MlflowClient", config: RegistryConfig, version: Any) -> str:
+    """The version's run, or the one that took its place: MLflow cannot give a version another run."""
+    for known in (version.run_id, version.tags.get(_SCORES_RUN_TAG)):
+        if known and usable_run(client, known):
+            return str(known)
+    run_id = _new_run(client, config, replaces=version.run_id)
+    client.set_model_version_tag(config.model_name, version.version, _SCORES_RUN_TAG, run_id)
+    return run_id
+
+
+def _new_run(client: "MlflowClient", config: RegistryConfig, *, replaces: str | None) -> str:
+    tags = {REPLACES_TAG: replaces} if replaces else {}
+    run = client.create_run(make_experiment(client, config.experiment), run_name="register", tags=tags)
     client.set_terminated(run.info.run_id)
+    if replaces:
+        _log.warning("MLflow has no run %s, or it is deleted: run %s takes its place", replaces, run.info.run_id)
     return str(run.info.run_id)
 
 

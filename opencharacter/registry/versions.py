@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 from opencharacter.errors import OpenCharacterError, UserError
 from opencharacter.hashing import digest
 from opencharacter.records.registry import RegisteredModel
-from opencharacter.registry.client import is_missing, mlflow_client
+from opencharacter.registry.client import mlflow_client
 from opencharacter.registry.registered_model import CHAMPION, RegistryConfig, registered_model
 from opencharacter.storage.kinds import VERSION
 from opencharacter.storage.workspace import Artifact, Workspace
+from opencharacter.tracking import find_experiment, is_missing
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -34,6 +35,17 @@ def current_champion(config: RegistryConfig) -> RegisteredModel | None:
     """The champion of the configured model; none if there is no champion, or no such model, yet."""
     with mlflow_client() as client:
         return find_champion(client, config.model_name)
+
+
+def check_registry(config: RegistryConfig, uri: str | None = None) -> None:
+    """Look, before a run, for what would stop it at its end, on the server at `uri` or in MLFLOW_TRACKING_URI.
+
+    Raises `UserError` if the experiment is deleted, `OpenCharacterError` if the server cannot be reached or refuses the
+    account.
+    """
+    with mlflow_client(uri) as client:
+        find_experiment(client, config.experiment)
+        find_aliases(client, config.model_name)
 
 
 def list_versions(name: str) -> list[RegisteredModel]:

@@ -4,12 +4,20 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from support import stand_in
 from support.registry_models import make_evaluation, make_model
 
 from opencharacter.engines import localize_model
 from opencharacter.errors import OpenCharacterError, UserError
 from opencharacter.hashing import tree_digest
-from opencharacter.registry import RegistryConfig, current_champion, list_versions, register, resolve
+from opencharacter.registry import (
+    RegistryConfig,
+    check_registry,
+    current_champion,
+    list_versions,
+    register,
+    resolve,
+)
 from opencharacter.serving import DeployConfig, deploy
 from opencharacter.storage.workspace import Workspace
 
@@ -75,6 +83,61 @@ def test_a_training_run_of_another_server_is_replaced(registry, workspace, mlflo
     source = MlflowClient(mlflow_uri).get_model_version(registry.model_name, str(version.version))
     assert source.run_id != "0" * 32
     assert MlflowClient(mlflow_uri).get_run(source.run_id).data.metrics == {"eval/challenger/held_out_both/loss": 2.0}
+
+
+def loss(client: MlflowClient, run_id: str) -> float | None:
+    return client.get_run(run_id).data.metrics.get("eval/challenger/held_out_both/loss")
+
+
+def test_a_deleted_training_run_is_replaced_and_gets_no_figures(registry, workspace, mlflow_uri) -> None:
+    client = MlflowClient(mlflow_uri)
+    deleted = client.create_run(client.create_experiment(f"{registry.model_name}, deleted")).info.run_id
+    client.delete_run(deleted)
+    model = make_model(workspace, "deleted", mlflow_run_id=deleted)
+    version = register(registry, model, make_evaluation(workspace, 2.0))
+
+    run_id = client.get_model_version(registry.model_name, str(version.version)).run_id
+    assert client.get_run(run_id).data.tags["replaces_run"] == deleted
+    assert (loss(client, run_id), loss(client, deleted)) == (2.0, None)
+    assert client.list_artifacts(deleted) == []
+
+
+def test_scores_of_a_version_whose_run_was_deleted_go_to_one_new_run(registry, workspace, mlflow_uri) -> None:
+    client = MlflowClient(mlflow_uri)
+    model = make_model(workspace, "later deleted")
+    version = register(registry, model)
+    deleted = client.get_model_version(registry.model_name, str(version.version)).run_id
+    client.delete_run(deleted)
+    runs = [register(registry, model, make_evaluation(workspace, 1.25)).tags["scores_run"] for _ in range(2)]
+    assert runs[0] == runs[1] != deleted
+    assert (loss(client, runs[0]), loss(client, deleted)) == (1.25, None)
+
+
+def test_a_deleted_experiment_has_its_own_words(registry, workspace, mlflow_uri) -> None:
+    client = MlflowClient(mlflow_uri)
+    registry = registry.model_copy(update={"experiment": f"{registry.model_name}, deleted"})
+    experiment = client.create_experiment(registry.experiment)
+    client.delete_experiment(experiment)
+    for ask in (lambda: check_registry(registry), lambda: register(registry, make_model(workspace, "homeless"))):
+        with pytest.raises(UserError, match=rf"'{registry.experiment}' \(id {experiment}\) is deleted") as refused:
+            ask()
+        assert f"restore --experiment-id {experiment}" in str(refused.value.hint)
+    client.restore_experiment(experiment)
+    check_registry(registry)
+
+
+def test_an_account_that_may_not_register_is_named(registry, workspace, monkeypatch) -> None:
+    """As MLflow's own accounts refuse (`mlflow/server/auth`)."""
+
+    class Refusing(stand_in.Handler):
+        def do_POST(self) -> None:
+            self.body()
+            self.text(403, "Permission denied")
+
+    with stand_in.serving(Refusing) as url:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", url)
+        with pytest.raises(OpenCharacterError, match=f"registry at {url} refuses this account: .*Permission denied"):
+            register(registry, make_model(workspace, "forbidden"))
 
 
 def test_a_model_without_lineage_is_refused(registry, workspace) -> None:

@@ -151,6 +151,12 @@ def test_a_retry_makes_the_same_job_and_other_settings_another_digest() -> None:
     assert other["metadata"]["annotations"][SPEC_ANNOTATION] != digests[0]
 
 
+def test_the_task_s_mlflow_run_reaches_the_nodes_and_makes_no_other_job() -> None:
+    plain, tracked = (train_job(FULL, _arguments(), "team", OWNER, task_run=run) for run in (None, "4f1c"))
+    assert {"name": "MLFLOW_RUN_ID", "value": "4f1c"} in tracked["spec"]["trainer"]["env"]
+    assert tracked["metadata"] == plain["metadata"]
+
+
 @pytest.mark.parametrize("processes", [8, 32])
 def test_processes_that_are_not_one_a_gpu_are_refused(processes: int) -> None:
     with pytest.raises(UserError, match=f"sft.processes is {processes}.*2 nodes with 8 GPU") as refused:

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 from opencharacter.errors import OpenCharacterError
 from opencharacter.kube import cluster_client, cluster_namespace
 from opencharacter.storage.workspace import Workspace
+from opencharacter.tracking import RUN_VARIABLE
 from opencharacter.training.job import NodeArguments
 from opencharacter.training.trainjob.api import ClusterApi
 from opencharacter.training.trainjob.following import POLL_S, follow
@@ -98,7 +99,7 @@ def _run(
     pause: Callable[[float], None],
 ) -> None:
     owner = Owner(api)
-    manifest = train_job(settings, task, api.namespace, owner.reference)
+    manifest = train_job(settings, task, api.namespace, owner.reference, task_run=os.environ.get(RUN_VARIABLE) or None)
     name = manifest["metadata"]["name"]
     kept = KeptLogs(Workspace(task.workspace), name)
     try:

@@ -11,6 +11,7 @@ from opencharacter.hashing import digest
 from opencharacter.system.cache import CACHE_VARIABLE
 from opencharacter.system.hardware import GPUS_VARIABLE
 from opencharacter.templates import OVERRIDE_VARIABLE
+from opencharacter.tracking import RUN_VARIABLE
 from opencharacter.training.job import NodeArguments
 from opencharacter.training.sft_config import SftConfig
 from opencharacter.training.trainjob.settings import SecretVariable, TrainJobSettings
@@ -46,9 +47,18 @@ def processes_per_node(config: SftConfig, settings: TrainJobSettings) -> int:
 
 
 def train_job(
-    settings: TrainJobSettings, arguments: NodeArguments, namespace: str, owner: dict[str, Any] | None = None
+    settings: TrainJobSettings,
+    arguments: NodeArguments,
+    namespace: str,
+    owner: dict[str, Any] | None = None,
+    *,
+    task_run: str | None = None,
 ) -> dict[str, Any]:
-    """The whole object. `owner` is an owner reference: the job goes when its owner goes."""
+    """The whole object. `owner` is an owner reference: the job goes when its owner goes.
+
+    `task_run` is the MLflow run of the task that starts it. It does not count as a difference to a job that is there:
+    each run of the pipeline has another one.
+    """
     spec: dict[str, Any] = {
         "runtimeRef": {"apiGroup": GROUP, "kind": settings.runtime_kind, "name": settings.runtime},
         "trainer": _trainer(settings, arguments),
@@ -65,6 +75,8 @@ def train_job(
         "labels": labels,
         "annotations": {SPEC_ANNOTATION: digest([spec, labels])},
     }
+    if task_run:
+        spec["trainer"]["env"].append({"name": RUN_VARIABLE, "value": task_run})
     if owner:
         metadata["ownerReferences"] = [owner]
     return {"apiVersion": f"{GROUP}/{VERSION}", "kind": "TrainJob", "metadata": metadata, "spec": spec}

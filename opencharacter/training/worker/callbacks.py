@@ -34,8 +34,10 @@ class Reporter(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Start the clock."""
+        """Start the clock, and hand the curve so far to the MLflow run."""
         self._began = self._last = time.perf_counter()
+        if self._mlflow_run:
+            self._mlflow_run.begin(loss_points(state))
         self._progress(state)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:

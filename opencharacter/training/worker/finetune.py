@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from opencharacter.errors import OpenCharacterError
 from opencharacter.storage.workspace import Workspace
 from opencharacter.system.hardware import usable_cores
+from opencharacter.tracking import URI_VARIABLE
 from opencharacter.training.job import Event, Job, Result
 from opencharacter.training.worker.base_model import load_base, save_tuned
 from opencharacter.training.worker.callbacks import CheckpointKeeper, LastStepLogger, Reporter, loss_points
@@ -19,7 +20,7 @@ from opencharacter.training.worker.checkpoints import (
     step_of,
 )
 from opencharacter.training.worker.dataset import encode_rows, load_encoded
-from opencharacter.training.worker.tracking import RUN_ID_NAME, URI_VARIABLE, MlflowRun
+from opencharacter.training.worker.tracking import RUN_ID_NAME, MlflowRun
 from opencharacter.training.worker.trainer_settings import Precision, lora_config, trainer_settings
 
 if TYPE_CHECKING:

@@ -115,7 +115,8 @@ def preflight_bucket(suite: Suite) -> str:
 
 def forget_model(name: str) -> None:
     """Delete a registered model and the experiment of that name from MLflow, which stays."""
-    from opencharacter.registry.client import is_missing, mlflow_client
+    from opencharacter.registry.client import mlflow_client
+    from opencharacter.tracking import is_missing
 
     with mlflow_client() as client:
         try:
