@@ -91,6 +91,7 @@ def test_all_attempts_are_one_run(job: Job, client: "MlflowClient") -> None:
     assert client.get_experiment(run.info.experiment_id).name == job.tracking.experiment
     assert run.data.params.items() >= {"learning_rate": "1e-05", "lora_rank": "4", "seed": "7"}.items()
     assert run.data.tags["dataset_digest"] == "ab" * 32
+    assert run.inputs
     assert [dataset.dataset.digest for dataset in run.inputs.dataset_inputs] == [("ab" * 32)[:36]]
     assert curve(client, first.id) == [(3, 2.5), (6, 2.0)]
     assert run.data.metrics["tokens_per_s"] == 90.0
