@@ -12,7 +12,8 @@ from opencharacter.characters import CharacterProfile
 from opencharacter.config.loading import load_run_config
 from opencharacter.config.run import RunConfig
 from opencharacter.engines import localize_model, stop_servers
-from opencharacter.generation.replies import Unusable, whole_sentences
+from opencharacter.generation.errors import Unusable
+from opencharacter.generation.sentences import whole_sentences
 from opencharacter.pipelines.local import SERVERS_FOLDER, local_services, run_pipeline
 from opencharacter.registry import RegisteredModel, resolve
 from opencharacter.reporting import ModelAnswer, ReportInputs, ServedAnswer, make_report

@@ -20,6 +20,8 @@ class Reply(BaseModel):
     text: str
     finish_reason: str | None
     usage: Usage
+    structured: bool = True
+    """Whether the server was held to the call's JSON schema. Journals of version 0.1 do not say."""
 
     @property
     def cut_off(self) -> bool:
@@ -44,15 +46,24 @@ class RowCalls:
         self.made = Usage()
         self.reused = 0
 
-    async def ask(self, key: str, messages: list[Message], *, schema: dict[str, object] | None = None) -> Reply:
+    async def ask(
+        self,
+        key: str,
+        messages: list[Message],
+        *,
+        schema: dict[str, object] | None = None,
+        max_tokens: int | None = None,
+    ) -> Reply:
         """The reply to the call `key` of this row; the sampling seed depends on run seed, row and key.
 
+        `max_tokens` takes the place of the sampling's.
         Raises `Unusable("refused_by_server")` if the server refuses the request itself (too long for the model, say);
         `ChatFailed` and `EngineDown` leave the row to a later run.
         """
         seed = seed64(self._seed, self._row_id, key)
         try:
-            reply = Reply.model_validate(await self.record(key, messages, seed=seed, schema=schema, read=_as_reply))
+            payload = await self.record(key, messages, seed=seed, schema=schema, max_tokens=max_tokens, read=_as_reply)
+            reply = Reply.model_validate(payload)
         except ChatFailed as error:
             if error.refused:
                 raise Unusable("refused_by_server", str(error)) from error
@@ -67,6 +78,7 @@ class RowCalls:
         *,
         seed: int,
         schema: dict[str, object] | None = None,
+        max_tokens: int | None = None,
         extra: Mapping[str, Any] | None = None,
         read: Callable[[ChatReply], dict[str, Any]],
     ) -> dict[str, Any]:
@@ -77,7 +89,8 @@ class RowCalls:
         if key in self._recorded:
             self.reused += 1
             return self._recorded[key]
-        reply = await self._engine.chat(messages, self._sampling, seed=seed, json_schema=schema, extra=extra)
+        sampling = self._sampling.model_copy(update={"max_tokens": max_tokens}) if max_tokens else self._sampling
+        reply = await self._engine.chat(messages, sampling, seed=seed, json_schema=schema, extra=extra)
         payload = read(reply)
         await self._store.record(self._row_id, key, payload)
         self.made += reply.usage
@@ -85,4 +98,6 @@ class RowCalls:
 
 
 def _as_reply(reply: ChatReply) -> dict[str, Any]:
-    return Reply(text=reply.text, finish_reason=reply.finish_reason, usage=reply.usage).model_dump()
+    return Reply(
+        text=reply.text, finish_reason=reply.finish_reason, usage=reply.usage, structured=reply.structured
+    ).model_dump()

@@ -1,29 +1,16 @@
-"""Reads replies of a model: JSON, refusals, echoes of the prompt, cut-off texts."""
+"""Reads replies of a model: JSON, and answers in character."""
 
 import json
 import re
 from collections.abc import Iterable
-from typing import Any
+from contextlib import suppress
+from typing import Any, NamedTuple
 
+from opencharacter.generation.control_tokens import end_at_control_token
 from opencharacter.generation.errors import Unusable
+from opencharacter.generation.refusals import is_refusal
+from opencharacter.generation.sentences import whole_sentences
 
-_AI = r"(?:ai|artificial intelligence|(?:large |ai )*language model)\b(?! \w*(?:er|or|ist|ian)\b)"
-"""Not when a profession follows: an AI researcher may say what she is."""
-_UNABLE = r"(?:can(?:not|['’]t)|(?:am|['’]m) (?:not able|unable) to)"
-_DECLINED = (
-    r"(?:assist|comply|fulfil|help (?:you )?with th"
-    r"|(?:judge|rate|score|grade|evaluate|assess) (?:this|that|these|the|any|such)\b"
-    r"|(?:give|provide|assign) (?:a|an|any|the) (?:score|rating|grade|judge?ment|evaluation)\b"
-    r"|(?:generate|create|write|produce|provide) (?:this|that|such|any) (?:content|text|response|answer|material)\b)"
-)
-"""What a model declines. A character may say that she cannot swim, or cannot judge a man by his coat."""
-_REFUSALS = re.compile(
-    rf"\b(?:as|i am|i['’]m) (?:just |only )?an? {_AI}"
-    rf"|^\W*(?:i(?: am|['’]m) )?(?:so |very )?sorry,? (?:but )?i ?{_UNABLE}"
-    rf"|^\W*i ?(?:{_UNABLE}|won['’]t) {_DECLINED}",
-    re.IGNORECASE,
-)
-_SENTENCE_END = re.compile(r"[.!?…。！？][\"'”’)\]*]*(?=\s|$)")
 _WORD = re.compile(r"\w+")
 _ECHO_WORDS = 8
 
@@ -38,29 +25,26 @@ class PromptEcho:
         return any(gram in self._grams for gram in _grams(answer))
 
 
-def is_refusal(text: str) -> bool:
-    """Whether the model speaks as an AI, or begins by declining."""
-    return _REFUSALS.search(text.strip()) is not None
+class CheckedAnswer(NamedTuple):
+    """An answer that can be used; `cut` says whether it was trimmed to whole sentences."""
+
+    text: str
+    cut: bool
 
 
-def whole_sentences(text: str) -> str:
-    """A text that was cut off, up to its last complete sentence. Raises `Unusable("truncated")` if there is none."""
-    ends = [match.end() for match in _SENTENCE_END.finditer(text)]
-    if not ends:
-        raise Unusable("truncated")
-    return text[: ends[-1]].rstrip()
-
-
-def check_answer(answer: str, *, cut_off: bool, echo: PromptEcho, question: str) -> str:
+def check_answer(answer: str, *, cut_off: bool, echo: PromptEcho, question: str) -> CheckedAnswer:
     """An in-character answer, stripped, and trimmed to whole sentences where it was cut off. Raises `Unusable`."""
-    answer = answer.strip()
-    if not answer:
+    ended = end_at_control_token(answer.strip())
+    # What the model ended itself is complete, even if it went on after that.
+    cut_off = cut_off and ended == answer.strip()
+    if not ended:
         raise Unusable("empty")
-    if is_refusal(answer):
+    if is_refusal(ended):
         raise Unusable("refusal")
-    if answer in echo or answer == question.strip():
+    if ended in echo or ended == question.strip():
         raise Unusable("echo")
-    return whole_sentences(answer) if cut_off else answer
+    text = whole_sentences(ended) if cut_off else ended
+    return CheckedAnswer(text, text != ended)
 
 
 def read_object(text: str) -> dict[str, Any]:
@@ -69,15 +53,36 @@ def read_object(text: str) -> dict[str, Any]:
 
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         # Text around the object (a greeting, a code fence) is passed over; of several objects the first counts.
         start = text.find("{")
-        value = repair_json(text[start:], return_objects=True) if start >= 0 else None
+        value = _first_object(text)
+        if value is None and start >= 0:
+            with suppress(RecursionError):
+                value = repair_json(text[start:], return_objects=True)
     if isinstance(value, list):
         value = next((item for item in value if isinstance(item, dict)), None)
     if isinstance(value, dict) and value:
         return value
     raise Unusable("refusal" if is_refusal(text) else "invalid_json", "it is not a JSON object")
+
+
+def ends_early(text: str, *, cut_off: bool) -> bool:
+    """Whether the object that `read_object` reads has no end, so that its last text may be half a sentence.
+
+    Some servers do not say that a reply was cut off; and a reply may be cut off after its object.
+    """
+    if _first_object(text) is not None:
+        return False
+    return cut_off or text.rfind("}") <= text.rfind('"')
+
+
+def _first_object(text: str) -> Any:
+    """The valid JSON that starts at the first brace; what follows it, such as a control token, is passed over."""
+    try:
+        return json.JSONDecoder().raw_decode(text, text.index("{"))[0]
+    except (ValueError, RecursionError):
+        return None
 
 
 def _grams(text: str) -> Iterable[tuple[str, ...]]:

@@ -164,7 +164,7 @@ def _rewritten(
     else:
         before = count.answer_tokens / count.answered_rows
         after = before * texts.assumed("rewrite_growth")
-    most = settings.rewrite_sampling.max_tokens
+    most = settings.rewrite_sampling.max_tokens * (turns if settings.rewrite_room == "session" else 1)
     prompt = texts.template("rewrite.md") + texts.persona + texts.profile + asked + before
     volume = CallVolume(
         calls=rows,

@@ -92,6 +92,9 @@ class DialogueRow(BaseModel):
     status: Literal["ok", "rejected"] = "ok"
     reason: str | None = Field(default=None, description="why the row was rejected, a short stable word")
     turns: tuple[Turn, ...] = Field(description="user and assistant turns, without the system message")
+    refusal: Literal["in_character"] | None = Field(
+        default=None, description="in_character: the character turns down a harmful request"
+    )
     source: str
     licence: str
     model: str = Field(description="the teacher")

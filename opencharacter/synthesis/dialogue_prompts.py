@@ -4,95 +4,71 @@ R rewrites the session's answers in one call (paper, section 3.2). G answers its
 """
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from opencharacter.characters import DEFAULT_PROMPT, PromptName, load_prompt, render_profile, system_prompt
 from opencharacter.characters.profile import CharacterProfile
-from opencharacter.engines.engine_config import Sampling
 from opencharacter.generation.calls import Message, Reply, RowCalls
+from opencharacter.generation.control_tokens import require_no_control_token
 from opencharacter.generation.errors import Unusable
-from opencharacter.generation.replies import PromptEcho, check_answer, read_object
+from opencharacter.generation.replies import CheckedAnswer, PromptEcho, check_answer, ends_early, read_object
 from opencharacter.generation.rows import first_usable
-from opencharacter.hashing import digest
 from opencharacter.records.models import Session
+from opencharacter.synthesis.rewrite_prompt import RewritePrompt, Room
 from opencharacter.templates import Template, load_template
-
-
-@dataclass(frozen=True)
-class RewritePrompt:
-    """How a session's rewriting is asked for."""
-
-    template: Template
-    sampling: Sampling
-
-    @classmethod
-    def load(cls, sampling: Sampling) -> "RewritePrompt":
-        """The template `rewrite.md`."""
-        return cls(load_template("rewrite.md"), sampling)
-
-    @functools.cached_property
-    def hash(self) -> str:
-        """Digest of what the model gets besides session and character: template and schema."""
-        return digest([self.template.hash, self.schema(1)])
-
-    @functools.cached_property
-    def echo(self) -> PromptEcho:
-        """Finds this prompt's wording in an answer."""
-        return PromptEcho(self.template.text)
-
-    def answer_chars(self, count: int) -> int:
-        """Longest of `count` answers: three characters a token, so that any model ends before `max_tokens`."""
-        return max(3 * self.sampling.max_tokens // count - 50, 100)
-
-    def schema(self, count: int) -> dict[str, Any]:
-        """JSON schema of the reply: `{"answers": [...]}` with exactly `count` texts."""
-        text = {"type": "string", "minLength": 1, "maxLength": self.answer_chars(count)}
-        texts = {"type": "array", "items": text, "minItems": count, "maxItems": count}
-        properties = {"answers": texts}
-        return {"type": "object", "properties": properties, "required": ["answers"], "additionalProperties": False}
-
-    def render(self, session: Session, profile: CharacterProfile) -> str:
-        """The prompt for one session and character."""
-        return self.template.render(
-            name=profile.label,
-            profile=render_profile(profile),
-            persona=profile.persona or "",
-            conversation="\n\n".join(f"{turn.role.capitalize()}: {turn.content}" for turn in session.turns),
-            count=str(len(session.user_turns)),
-        )
 
 
 async def rewrite(
     calls: RowCalls, *, session: Session, profile: CharacterProfile, prompt: RewritePrompt, attempts: int
 ) -> dict[str, Any]:
-    """`answers`, one for each user turn, and `unchanged`, how many equal the source's. Raises `Unusable`.
+    """The answers, one for each user turn, and how many of them equal the source's or were cut. Raises `Unusable`.
 
     Only the answers are taken from the reply; the user's turns stay the session's own.
     """
+    require_no_control_token(*(turn.content for turn in session.turns), render_profile(profile))
     messages = [{"role": "user", "content": prompt.render(session, profile)}]
-    schema = prompt.schema(len(session.user_turns))
+    room = prompt.room_for(session)
 
-    async def attempt(number: int) -> list[str]:
-        return _check(await calls.ask(f"{number}", messages, schema=schema), session, prompt)
+    async def ask(key: str, room: Room) -> list[CheckedAnswer]:
+        reply = await calls.ask(key, messages, schema=prompt.schema(room), max_tokens=room.max_tokens)
+        return _check(reply, session, room, prompt.echo)
 
-    answers: list[str] = await first_usable(attempts, attempt)
+    async def attempt(number: int) -> list[CheckedAnswer]:
+        try:
+            return await ask(f"{number}", room)
+        except Unusable as error:
+            if error.reason != "refused_by_server" or room.max_tokens <= prompt.sampling.max_tokens:
+                raise
+        # The session may not fit the model with as much room as it should have.
+        return await ask(f"{number}.short", prompt.even_room(len(session.user_turns)))
+
+    checked: list[CheckedAnswer] = await first_usable(attempts, attempt)
     before = [turn.content.strip() for turn in session.turns if turn.role == "assistant"]
-    return {"answers": answers, "unchanged": sum(map(str.__eq__, answers, before))}
+    answers = [answer.text for answer in checked]
+    return _content(checked) | {"unchanged": sum(map(str.__eq__, answers, before))}
 
 
-def _check(reply: Reply, session: Session, prompt: RewritePrompt) -> list[str]:
+def _content(checked: Sequence[CheckedAnswer]) -> dict[str, Any]:
+    """What a row keeps of its answers; `cut` counts those that were trimmed to whole sentences."""
+    return {"answers": [answer.text for answer in checked], "cut": sum(answer.cut for answer in checked)}
+
+
+def _check(reply: Reply, session: Session, room: Room, echo: PromptEcho) -> list[CheckedAnswer]:
     answers = read_object(reply.text).get("answers")
     questions = session.user_turns
     if not isinstance(answers, list) or not all(isinstance(answer, str) for answer in answers):
         raise Unusable("invalid_json")
+    cut_off = ends_early(reply.text, cut_off=reply.cut_off)
     if len(answers) != len(questions):
-        raise Unusable("truncated" if reply.cut_off and len(answers) < len(questions) else "turn_count")
-    checked: list[str] = []
-    for answer, question in zip(answers, questions, strict=True):
-        at_the_end = reply.cut_off and len(checked) == len(answers) - 1
-        cut_off = at_the_end or len(answer) >= prompt.answer_chars(len(answers))
-        checked.append(check_answer(answer, cut_off=cut_off, echo=prompt.echo, question=question))
+        raise Unusable("truncated" if cut_off and len(answers) < len(questions) else "turn_count")
+    checked: list[CheckedAnswer] = []
+    for answer, question, most in zip(answers, questions, room.answer_chars, strict=True):
+        # A server that was held to the schema stops at its limit; an answer that is longer was not held to it.
+        at_limit = reply.structured and len(answer) == most
+        at_the_end = cut_off and len(checked) == len(answers) - 1
+        checked.append(check_answer(answer, cut_off=at_limit or at_the_end, echo=echo, question=question))
     return checked
 
 
@@ -121,19 +97,21 @@ class GeneratePrompt:
 async def generate(
     calls: RowCalls, *, session: Session, profile: CharacterProfile, prompt: GeneratePrompt, attempts: int
 ) -> dict[str, Any]:
-    """`answers`, one for each user turn, each given the answers before it. Raises `Unusable`.
+    """The answers, one for each user turn, each given the answers before it, and how many were cut. Raises `Unusable`.
 
     Each turn has its own attempts, and each call is journalled: a resumed session goes on at the turn where it stood.
     """
-    messages: list[Message] = [{"role": "system", "content": system_prompt(profile, template=prompt.template)}]
-    answers: list[str] = []
+    system = system_prompt(profile, template=prompt.template)
+    require_no_control_token(*session.user_turns, system)
+    messages: list[Message] = [{"role": "system", "content": system}]
+    answers: list[CheckedAnswer] = []
     for turn, question in enumerate(session.user_turns, 1):
         messages.append({"role": "user", "content": question})
 
-        async def attempt(number: int, turn: int = turn, question: str = question) -> str:
+        async def attempt(number: int, turn: int = turn, question: str = question) -> CheckedAnswer:
             reply = await calls.ask(f"{turn}.{number}", messages)
             return check_answer(reply.text, cut_off=reply.cut_off, echo=prompt.echo, question=question)
 
         answers.append(await first_usable(attempts, attempt))
-        messages.append({"role": "assistant", "content": answers[-1]})
-    return {"answers": answers}
+        messages.append({"role": "assistant", "content": answers[-1].text})
+    return _content(answers)

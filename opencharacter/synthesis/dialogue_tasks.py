@@ -9,10 +9,12 @@ from opencharacter.characters.profile import CharacterProfile
 from opencharacter.characters.prompt import DEFAULT_PROMPT, PromptName
 from opencharacter.engines.engine_config import EngineConfig, Sampling
 from opencharacter.errors import OpenCharacterError, UserError
+from opencharacter.generation.character_refusals import refuses_in_character
 from opencharacter.generation.rows import RowOutcome, RowPolicy, RowTask
 from opencharacter.hashing import digest, seed64
 from opencharacter.records.models import DialogueRow, Session, Turn
-from opencharacter.synthesis.dialogue_prompts import GeneratePrompt, RewritePrompt, generate, rewrite
+from opencharacter.synthesis.dialogue_prompts import GeneratePrompt, generate, rewrite
+from opencharacter.synthesis.rewrite_prompt import RewritePrompt
 from opencharacter.synthesis.synthesis_config import Corpus, ResponsesConfig
 
 if TYPE_CHECKING:
@@ -49,7 +51,7 @@ class DialogueMaker:
 
     def __init__(self, config: ResponsesConfig, seed: int, system_prompt: PromptName = DEFAULT_PROMPT) -> None:
         self.policy = RowPolicy(config.attempts, config.max_rejected_share, seed)
-        self._rewrite_prompt = RewritePrompt.load(config.rewrite_sampling)
+        self._rewrite_prompt = RewritePrompt.load(config.rewrite_sampling, config.rewrite_room)
         self._generate_prompt = GeneratePrompt.load(system_prompt)
         self._sampling: dict[str, Sampling] = {"R": config.rewrite_sampling, "G": config.generate_sampling}
         self._prompt_hash = {"R": self._rewrite_prompt.hash, "G": self._generate_prompt.hash}
@@ -90,6 +92,7 @@ class DialogueMaker:
 
     def row(self, task: DialogueTask, outcome: RowOutcome) -> DialogueRow:
         """The row of a finished task, good or rejected."""
+        turns = task.turns(outcome.content["answers"]) if outcome.status == "ok" else ()
         return DialogueRow(
             row_id=task.row_id,
             corpus=task.session.corpus,
@@ -98,7 +101,8 @@ class DialogueMaker:
             strategy=task.strategy,
             status=outcome.status,
             reason=outcome.reason,
-            turns=task.turns(outcome.content["answers"]) if outcome.status == "ok" else (),
+            turns=turns,
+            refusal="in_character" if _is_refused(turns) else None,
             source=task.session.source,
             licence=task.session.licence,
             model=task.model,
@@ -119,6 +123,11 @@ class DialogueMaker:
                 "seed": self.policy.seed,
             }
         )
+
+
+def _is_refused(turns: Sequence[Turn]) -> bool:
+    pairs = zip(turns[::2], turns[1::2], strict=True)
+    return any(refuses_in_character(question.content, answer.content) for question, answer in pairs)
 
 
 class TaskBuilder:

@@ -1,5 +1,6 @@
 """Dialogue synthesis (paper, sections 3.2 and 3.3): one dialogue, and the steps that make all and collect them."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -131,8 +132,8 @@ def collect_dialogues(
 
     Returns an artifact of kind `dialogues`: `dialogues.jsonl.zst` (the good DialogueRows) and `rejected.jsonl`
     (DialogueRows without turns). Counts hold `skipped_without_answers` (R rows of sessions that have none), stats
-    `unchanged_answers` (R answers equal to the source's). Raises `OpenCharacterError` if rows are missing or too many
-    were rejected.
+    `unchanged_answers` (R answers equal to the source's), `cut_answers` (those trimmed to whole sentences) and
+    `in_character_refusals` (rows). Raises `OpenCharacterError` if rows are missing or too many were rejected.
     """
     maker = DialogueMaker(config, seed, system_prompt)
     key = digest({"step": "collect_dialogues", "rows": _key(maker, config, corpora, engines, sessions, characters)})
@@ -140,21 +141,24 @@ def collect_dialogues(
         return artifact
     builder = TaskBuilder(maker, corpora, engines, _characters(characters))
     tasks: dict[str, DialogueTask] = {}
-    skipped = unchanged = 0
+    totals: Counter[str] = Counter()
+    skipped = 0
     for session in _sessions(sessions):
         skipped += builder.skipped(session)
         for task in builder.tasks(session):
             tasks.setdefault(task.row_id, task)
 
     def build(row_id: str, task: DialogueTask, outcome: RowOutcome) -> DialogueRow:
-        nonlocal unchanged
-        unchanged += outcome.content.get("unchanged", 0)
-        return maker.row(task, outcome)
+        row = maker.row(task, outcome)
+        totals["unchanged_answers"] += outcome.content.get("unchanged", 0)
+        totals["cut_answers"] += outcome.content.get("cut", 0)
+        totals["in_character_refusals"] += row.refusal == "in_character"
+        return row
 
     with workspace.create("dialogues", key) as draft:
         collect(draft, workspace.rows(_ROWS), "dialogues", tasks, build, maker.policy)
         draft.counts["skipped_without_answers"] = skipped
-        draft.stats["unchanged_answers"] = unchanged
+        draft.stats |= {name: totals[name] for name in ("unchanged_answers", "cut_answers", "in_character_refusals")}
     return draft.committed()
 
 

@@ -12,9 +12,12 @@ from opencharacter.characters.profile import ATTRIBUTES, CharacterProfile, Prove
 from opencharacter.engines import ChatEngine, Sampling
 from opencharacter.engines.engine_config import EngineConfig
 from opencharacter.generation.calls import Message, Reply, RowCalls
+from opencharacter.generation.control_tokens import require_no_control_token
 from opencharacter.generation.errors import Unusable
-from opencharacter.generation.replies import PromptEcho, is_refusal, read_object, whole_sentences
+from opencharacter.generation.refusals import is_refusal
+from opencharacter.generation.replies import PromptEcho, ends_early, read_object
 from opencharacter.generation.rows import RowOutcome, RowPolicy, RowTask, first_usable, make_row, model_of
+from opencharacter.generation.sentences import whole_sentences
 from opencharacter.generation.shards import WHOLE, Shard, collect, make_shard
 from opencharacter.hashing import digest
 from opencharacter.library import fingerprint
@@ -205,6 +208,7 @@ def _profile(persona: Persona, outcome: RowOutcome, prompt: ProfilePrompt, model
 
 async def _ask_profile(calls: RowCalls, *, persona: Persona, prompt: ProfilePrompt, attempts: int) -> dict[str, Any]:
     """The eight attributes of a character for a persona. Raises `Unusable` after the last attempt."""
+    require_no_control_token(persona.text)
     messages = prompt.messages(persona.text)
 
     async def attempt(number: int) -> dict[str, Any]:
@@ -228,9 +232,10 @@ def _repair(reply: Reply, problem: Unusable, prompt: ProfilePrompt) -> list[Mess
 
 def _check(reply: Reply, persona: Persona, prompt: ProfilePrompt) -> dict[str, Any]:
     given = {key.strip().lower().replace(" ", "_"): value for key, value in read_object(reply.text).items()}
+    cut_off = ends_early(reply.text, cut_off=reply.cut_off)
     if missing := [name for name in ATTRIBUTES if given.get(name) is None]:
         # A cut-off object ends early: asking again, with another seed, helps more than a repair.
-        raise Unusable("truncated" if reply.cut_off else "missing_attribute", f"it lacks {', '.join(missing)}")
+        raise Unusable("truncated" if cut_off else "missing_attribute", f"it lacks {', '.join(missing)}")
     try:
         profile = CharacterProfile.model_validate({name: given[name] for name in ATTRIBUTES})
     except ValidationError as error:
@@ -240,8 +245,9 @@ def _check(reply: Reply, persona: Persona, prompt: ProfilePrompt) -> dict[str, A
         raise Unusable("blank_attribute" if blank else "overlong_attribute") from error
     attributes = {name: str(getattr(profile, name)) for name in ATTRIBUTES}
     for name in _PROSE:
-        cut_off = len(given[name]) >= prompt.prose_chars or (reply.cut_off and name == ATTRIBUTES[-1])
-        attributes[name] = whole_sentences(attributes[name]) if cut_off else attributes[name]
+        at_limit = reply.structured and len(given[name]) == prompt.prose_chars
+        if at_limit or (cut_off and name == list(given)[-1]):
+            attributes[name] = whole_sentences(attributes[name])
     for name in _LINE_CHARS:
         attributes[name] = attributes[name].rstrip(" ,;")
     _check_content(attributes, persona, prompt)
@@ -253,6 +259,7 @@ def _check_content(attributes: dict[str, str], persona: Persona, prompt: Profile
         plain = value.strip().lower()
         if plain.strip(" .") in _NOTHING:
             raise Unusable("blank_attribute")
+        require_no_control_token(value)
         if is_refusal(value):
             raise Unusable("refusal")
         if value in prompt.echo or plain in {name.replace("_", " "), persona.text.strip().lower()}:

@@ -10,6 +10,7 @@ PersonaFormat = Literal["auto", "persona_hub", "text", "parquet"]
 SessionFormat = Literal[
     "auto", "alpaca", "lima", "sharegpt", "messages", "persona_hub_instruction", "self_instruct", "parquet"
 ]
+RewriteRoom = Literal["even", "session"]
 
 
 class _Settings(BaseModel):
@@ -76,6 +77,11 @@ class ResponsesConfig(_Settings):
     """OpenCharacter-R and -G (paper, sections 3.2 and 3.3)."""
 
     rewrite_sampling: Sampling = Sampling(max_tokens=2048)
+    rewrite_room: RewriteRoom = Field(
+        default="even",
+        description="how long R's answers may be: even, rewrite_sampling.max_tokens shared by a session's answers;"
+        " session, by the answer that is rewritten, up to max_tokens each",
+    )
     generate_sampling: Sampling = Sampling(max_tokens=768)
     attempts: int = Field(
         default=3,

@@ -1,50 +1,13 @@
-"""What is read out of a reply: refusals of a teacher and of a judge, and JSON with text around it."""
+"""What is read out of a reply: JSON with text around it."""
+
+import contextlib
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from opencharacter.generation.errors import Unusable
-from opencharacter.generation.replies import is_refusal, read_object
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "As an AI language model, I have no past.",
-        "Well, I'm just an AI, but here goes.",
-        "I am a large language model.",
-        "I'm sorry, but I can't help you with that.",
-        "Sorry, I cannot continue.",
-        "I’m so sorry, but I’m not able to do this.",
-        "I cannot assist with this request.",
-        "I won't comply.",
-        '"I\'m sorry, I cannot score it."',
-        "**I cannot rate this answer.**",
-        "I am unable to provide a score for it.",
-        "I can't judge the conversation.",
-        "I can’t generate such content.",
-        "As a language model I do not judge.",
-    ],
-)
-def test_refusals_of_teachers_and_judges_are_found(text: str) -> None:
-    assert is_refusal(text)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "I cannot swim, so I stay on the quay.",
-        "I can't judge a man by his coat.",
-        "I'm sorry for your loss, my friend.",
-        "Sorry, the bakery is closed.",
-        "I am an AI researcher from Graz.",
-        "As an aide to the queen I heard much.",
-        "I cannot provide for seven children.",
-        "I won't tell you where the key lies.",
-        "The rating is 4.",
-    ],
-)
-def test_what_a_character_may_say_is_no_refusal(text: str) -> None:
-    assert not is_refusal(text)
+from opencharacter.generation.replies import PromptEcho, check_answer, ends_early, read_object
 
 
 @pytest.mark.parametrize(
@@ -76,3 +39,37 @@ def test_a_reply_without_an_object_says_why(text: str, reason: str) -> None:
     with pytest.raises(Unusable) as raised:
         read_object(text)
     assert raised.value.reason == reason
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"reason": "good", "score": 4}<|im_end|>\n<|im_start|>user {',
+        '{"reason": "good", "score": 4}\n{"reason": "no"}',
+    ],
+)
+def test_what_follows_the_object_is_passed_over(text: str) -> None:
+    assert read_object(text) == {"reason": "good", "score": 4}
+    assert not ends_early(text, cut_off=True)
+
+
+@pytest.mark.parametrize(("text", "cut_off"), [('{"answers": ["I thi', False), ("{'answers': ['I think']}", True)])
+def test_an_object_without_an_end_is_cut_off_whatever_the_server_says(text: str, cut_off: bool) -> None:
+    assert ends_early(text, cut_off=cut_off)
+
+
+@given(st.text() | st.text(st.sampled_from('{}[]",:a1\\ ')), st.booleans())
+def test_no_reply_raises_anything_but_unusable(text: str, cut_off: bool) -> None:
+    ends_early(text, cut_off=cut_off)
+    with contextlib.suppress(Unusable):
+        assert read_object(text)
+    with contextlib.suppress(Unusable):
+        checked = check_answer(text, cut_off=cut_off, echo=PromptEcho("You are {{name}}."), question="Who?")
+        assert text.strip().startswith(checked.text)
+        assert checked.text
+        assert cut_off or not checked.cut
+
+
+def test_a_deeply_nested_reply_is_no_object() -> None:
+    with pytest.raises(Unusable):
+        read_object('{"a":' * 100_000)

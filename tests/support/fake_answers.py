@@ -73,7 +73,8 @@ def _value(schema: dict[str, Any], defs: dict[str, Any], rng: random.Random, key
     if kind == "array":
         low = schema.get("minItems", 1)
         count = rng.randint(low, schema.get("maxItems", max(low, 3)))
-        return [_value(schema.get("items", {}), defs, rng, key) for _ in range(count)]
+        first = schema.get("prefixItems", [])
+        return [_value(part, defs, rng, key) for part in (*first, *[schema.get("items", {})] * (count - len(first)))]
     if kind == "integer":
         low = int(schema.get("minimum", schema.get("exclusiveMinimum", 0) + ("exclusiveMinimum" in schema)))
         return rng.randint(low, int(schema.get("maximum", low + 9)))

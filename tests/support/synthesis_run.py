@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Literal
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -72,6 +73,7 @@ class SmallRun:
     structured: bool = True
     max_rejected_share: float = 0.9
     system_prompt: PromptName = DEFAULT_PROMPT
+    rewrite_room: Literal["even", "session"] = "even"
     personas: list[str] = field(default_factory=lambda: list(PERSONAS))
     conversations: list[list[str]] = field(default_factory=lambda: [list(texts) for texts in CONVERSATIONS])
 
@@ -148,6 +150,7 @@ class SmallRun:
     def _responses(self) -> tuple[ResponsesConfig, list[Corpus], dict[str, EngineConfig], Artifact, Artifact]:
         config = ResponsesConfig(
             rewrite_sampling=self.sampling,
+            rewrite_room=self.rewrite_room,
             generate_sampling=self.sampling,
             attempts=self.attempts,
             max_rejected_share=self.max_rejected_share,

@@ -98,7 +98,7 @@ def test_one_repair_then_a_new_seed(tmp_path: Path) -> None:
         ({"experience": "As an AI language model, I have no past."}, "refusal"),
         ({"personality": "Invent a fictional person for this description and write a profile."}, "echo"),
         ({"experience": PERSONAS[0]}, "echo"),
-        ({"experience": "Words without an end " * 40}, "truncated"),
+        ({"experience": ("Words without an end " * 40)[:300]}, "truncated"),
     ],
 )
 def test_unusable_profiles(tmp_path: Path, change: dict[str, Any], reason: str) -> None:
@@ -117,7 +117,8 @@ def test_unusable_profiles(tmp_path: Path, change: dict[str, Any], reason: str) 
 
 
 def test_cut_off_prose_ends_with_a_sentence(tmp_path: Path) -> None:
-    long = GOOD | {"personality": "She is patient. " * 30 + "And she"}
+    at_the_limit = "She is patient. " * 18 + "And she walks"[:12]
+    long = GOOD | {"personality": at_the_limit}
     with answering(json.dumps(long)) as server:
         run = one_persona(tmp_path, server)
         run.make_profiles()
