@@ -143,18 +143,9 @@ _I_CANNOT = (
     r"|(?:(?:must|have to|need to) )?(?:respectfully |politely )?(?:decline|refuse) to) "
 )
 _I_CANNOT_WORDS = (
-    "can't",
-    "cannot",
-    "cant ",
-    "can not",
-    "won't",
-    "will not",
-    " not able",
-    "unable",
-    "decline",
-    "refuse",
+    *("can't", "cannot", "cant ", "can not", "won't", "will not", " not able", "unable", "decline", "refuse"),
+    *("not programmed", "not designed", "not allowed", "not permitted"),
 )
-_I_CANNOT_WORDS += ("not programmed", "not designed", "not allowed", "not permitted")
 _THIS = r"(?:this|that|your|these|those|such|any)"
 _ASKED = (
     r"(?:request|prompt|question|query|instruction|topic|task|conversation|discussion|role-?play|scenario|content)s?"

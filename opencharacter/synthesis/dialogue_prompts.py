@@ -17,7 +17,7 @@ from opencharacter.generation.replies import CheckedAnswer, PromptEcho, check_an
 from opencharacter.generation.rows import first_usable
 from opencharacter.records.models import Session
 from opencharacter.synthesis.rewrite_prompt import RewritePrompt, Room
-from opencharacter.templates import Template, load_template
+from opencharacter.templates import Template
 
 
 async def rewrite(
