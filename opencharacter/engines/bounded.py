@@ -26,19 +26,30 @@ async def run_bounded(
     items: Iterable[Item],
     *,
     limit: int,
+    room: Callable[[], Awaitable[None]] | None = None,
     bar: Progress | None = None,
 ) -> Tally:
     """Await `work(item)` for every item, at most `limit` at once; the next item is taken when one ends.
 
+    With `room`, that is awaited before an item is taken: `ChatEngine.room` for work that calls an engine.
     `work` does its own journalling and returns what it used, for the bar. An item whose work raises `ChatFailed` is
     counted as failed and the rest goes on; any other error (`EngineDown` first of all), and a cancellation, cancels
     the work under way, waits until it has ended, and is raised.
     """
     stream = iter(items)
     tally = Tally()
+    starting = asyncio.Lock()
 
     async def worker() -> None:
-        for item in stream:
+        while True:
+            # One at a time, so that each begins before the next one looks for room.
+            async with starting:
+                if room is not None:
+                    await room()
+                try:
+                    item = next(stream)
+                except StopIteration:
+                    return
             errors, tokens = 0, 0
             try:
                 usage = await work(item)

@@ -85,6 +85,10 @@ class ChatEngine:
         """Requests allowed at once, now: the configured number, or fewer while the server is busy."""
         return self._limit.limit
 
+    async def room(self) -> None:
+        """Wait until a request could start at once; requests that wait for their turn come first."""
+        await self._limit.room()
+
     async def chat(
         self,
         messages: list[dict[str, str]],

@@ -29,6 +29,7 @@ class ConcurrencyLimit:
         self._successes = 0
         self._decreased_at = float("-inf")
         self._waiting: deque[asyncio.Future[None]] = deque()
+        self._freed = asyncio.Event()
 
     @property
     def limit(self) -> int:
@@ -53,6 +54,16 @@ class ConcurrencyLimit:
             yield
         finally:
             self._release()
+
+    async def room(self) -> None:
+        """Wait until a place is free and nobody waits for it, without taking it.
+
+        If rows await this before they begin, all places are used however long rows do something else between two
+        requests; and a row that has begun comes first.
+        """
+        while self._waiting or self._under_way >= self.limit:
+            self._freed.clear()
+            await self._freed.wait()
 
     def succeeded(self) -> None:
         """Count a success; every 25th makes room for one more request."""
@@ -80,6 +91,8 @@ class ConcurrencyLimit:
             if not place.done():
                 self._under_way += 1
                 place.set_result(None)
+        if self._under_way < self.limit:
+            self._freed.set()
 
 
 class Health:

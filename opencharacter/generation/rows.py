@@ -171,7 +171,9 @@ async def make_rows(
         async with _opened(engines[name]) as engine:
             done = report.outcomes.total()
             with progress(what, total=done + len(left), done=done) if what else nullcontext() as bar:
-                tally = await run_bounded(partial(make, engine), left, limit=engine.config.concurrency, bar=bar)
+                # More rows than requests: while some wait for the disk, others keep the server busy.
+                limit = 2 * engine.config.concurrency
+                tally = await run_bounded(partial(make, engine), left, limit=limit, room=engine.room, bar=bar)
         report.unanswered += tally.failed
         if tally.last_error:
             report.last_error = str(tally.last_error)

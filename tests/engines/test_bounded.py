@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from opencharacter.engines import ChatFailed, EngineDown, Tally, run_bounded
+from opencharacter.engines.limits import ConcurrencyLimit
 from opencharacter.progress import Progress
 from opencharacter.records.models import Usage
 
@@ -44,6 +45,38 @@ async def test_failed_calls_are_counted_and_the_rest_goes_on() -> None:
     assert (tally.done, tally.failed) == (6, 4)
     assert str(tally.last_error).startswith("row ")
     assert (bar.rows, bar.tokens, bar.errors) == (10, 60, 4)
+
+
+async def test_rows_that_wait_for_the_disk_leave_their_place_to_others() -> None:
+    places, disk = ConcurrencyLimit(2), asyncio.Event()
+    asked: list[int] = []
+
+    async def work(item: int) -> None:
+        async with places.slot():
+            asked.append(item)
+            await asyncio.sleep(0)
+        await disk.wait()
+
+    run = asyncio.create_task(run_bounded(work, range(9), limit=4, room=places.room))
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert asked == [0, 1, 2, 3], "two wait for the disk while two more are asked; more would be kept in memory"
+    disk.set()
+    assert (await run).done == len(asked) == 9
+
+
+async def test_a_row_that_has_begun_is_asked_before_a_new_one_begins() -> None:
+    places = ConcurrencyLimit(1)
+    asked: list[tuple[int, int]] = []
+
+    async def work(item: int) -> None:
+        for turn in range(3):
+            async with places.slot():
+                asked.append((item, turn))
+                await asyncio.sleep(0)
+
+    await run_bounded(work, range(3), limit=2, room=places.room)
+    assert asked == [(item, turn) for item in range(3) for turn in range(3)]
 
 
 class _Journal:
