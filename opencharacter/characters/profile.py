@@ -3,6 +3,7 @@
 from typing import Annotated, Any
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -14,14 +15,25 @@ from pydantic import (
 
 from opencharacter import html
 from opencharacter.hashing import digest
+from opencharacter.texts import text_fault
 
 
 def _number_to_text(value: Any) -> Any:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-_Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
-_Prose = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=20_000)]
+def _can_be_seen(text: str) -> str:
+    if fault := text_fault(text):
+        raise ValueError(f"the text {fault}")
+    return text
+
+
+_Line = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500), AfterValidator(_can_be_seen)
+]
+_Prose = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=20_000), AfterValidator(_can_be_seen)
+]
 
 ATTRIBUTES = ("name", "age", "gender", "race", "birth_place", "appearance", "experience", "personality")
 """The eight attributes, in the order in which the profile text lists them."""

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from opencharacter.characters.profile import ATTRIBUTES, CharacterProfile, Provenance
 from opencharacter.errors import UserError
+from opencharacter.texts import is_blank
 
 _LABELS = {
     "name": "Name",
@@ -52,8 +53,6 @@ def _label_pattern(label: str) -> re.Pattern[str]:
 _KNOWN = _label_pattern("|".join(re.escape(label).replace(r"\ ", "[ _]") for label in _ATTRIBUTE))
 _ANY = _label_pattern(r"[a-z][a-z /()'&_-]{0,40}")
 _SKIPPED = re.compile(r"\s*(?:#.*|-{3,}\s*|\*{3,}\s*)?")
-# What pydantic strips; Python's own idea of white space has four control characters more.
-_BLANK = re.compile(r"[^\S\x1c-\x1f]*")
 
 
 def render_profile(profile: CharacterProfile) -> str:
@@ -92,7 +91,7 @@ def parse_profile(text: str, *, persona: str | None = None, provenance: Provenan
     if unknown:
         values["experience"] = values.get("experience", []) + unknown
     texts = {name: "\n".join(lines) for name, lines in values.items()}
-    kept = {name: value for name, value in texts.items() if not _BLANK.fullmatch(value)}
+    kept = {name: value for name, value in texts.items() if not is_blank(value)}
     if "name" not in kept:
         raise UserError("not a character profile: the name is missing; expected a text that starts with 'Name:'")
     try:

@@ -20,6 +20,7 @@ from opencharacter.records.evaluation import ENGINE_FAILURE, AnswerRow, ScoreRow
 from opencharacter.records.models import HELD_OUT_CELLS, Turn, Usage
 from opencharacter.storage.rowstore import RowStore
 from opencharacter.templates import load_template
+from opencharacter.texts import is_blank
 
 _SPEAKERS = {"user": "User", "assistant": "Character"}
 
@@ -207,7 +208,7 @@ def _transcript(conversation: Sequence[Turn]) -> str:
 
 def _read_answer(reply: ChatReply) -> dict[str, Any]:
     text = reply.text.strip()
-    if not text:
+    if is_blank(text):
         return {"status": "empty_answer", "finish_reason": reply.finish_reason}
     return {"status": "ok", "answer": text, "finish_reason": reply.finish_reason}
 

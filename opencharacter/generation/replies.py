@@ -10,6 +10,7 @@ from opencharacter.generation.control_tokens import end_at_control_token
 from opencharacter.generation.errors import Unusable
 from opencharacter.generation.refusals import is_refusal
 from opencharacter.generation.sentences import whole_sentences
+from opencharacter.texts import text_fault
 
 _WORD = re.compile(r"\w+")
 _ECHO_WORDS = 8
@@ -37,8 +38,8 @@ def check_answer(answer: str, *, cut_off: bool, echo: PromptEcho, question: str)
     ended = end_at_control_token(answer.strip())
     # What the model ended itself is complete, even if it went on after that.
     cut_off = cut_off and ended == answer.strip()
-    if not ended:
-        raise Unusable("empty")
+    if fault := text_fault(ended):
+        raise Unusable("empty", f"the answer {fault}")
     if is_refusal(ended):
         raise Unusable("refusal")
     if ended in echo or ended == question.strip():

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from opencharacter.engines import EngineConfig
 from opencharacter.errors import OpenCharacterError, UserError
+from opencharacter.generation.errors import Unusable
 from opencharacter.generation.rows import OK, RowOutcome, RowPolicy, RowsReport, RowTask, make_rows, rejections
 from opencharacter.hashing import digest
 from opencharacter.records.models import Usage
@@ -117,7 +118,8 @@ def collect(
 ) -> None:
     """Write the rows of `items` (by row id, in this order) into the file of the kind `what`, and `rejected.jsonl`.
 
-    `build` makes the output row of an item's outcome, good or rejected. Raises `OpenCharacterError` if rows are
+    `build` makes the output row of an item's outcome, good or rejected; where it raises `Unusable`, a good outcome is
+    rejected after all. Raises `OpenCharacterError` if rows are
     missing, or too many were rejected.
     """
     started = time.monotonic()
@@ -136,9 +138,13 @@ def collect(
         nonlocal usage
         for row_id, item in items.items():
             outcome = RowOutcome.model_validate(store.read(row_id))
+            try:
+                row = build(row_id, item, outcome)
+            except Unusable as problem:  # an older version kept what is refused today
+                outcome = outcome.model_copy(update={"status": "rejected", "reason": problem.reason})
+                row = build(row_id, item, outcome)
             outcomes[outcome.reason or OK] += 1
             usage += outcome.usage
-            row = build(row_id, item, outcome)
             if outcome.status == OK:
                 yield row
             else:

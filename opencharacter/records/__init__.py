@@ -1,6 +1,6 @@
 """The rows that the steps pass to each other, and the reading of users' personas and sessions."""
 
-from opencharacter.records.file_formats import read_raw_rows
+from opencharacter.records.file_formats import RawRows, SourceFile, read_raw_rows
 from opencharacter.records.formats import FORMATS
 from opencharacter.records.models import (
     HELD_OUT_CELLS,
@@ -12,7 +12,7 @@ from opencharacter.records.models import (
     Turn,
     Usage,
 )
-from opencharacter.records.personas import read_personas
+from opencharacter.records.personas import PersonaReader, read_personas
 from opencharacter.records.rows import BadRow, RawRow
 from opencharacter.records.sessions import SessionReader, read_sessions
 
@@ -23,9 +23,12 @@ __all__ = [
     "Cell",
     "DialogueRow",
     "Persona",
+    "PersonaReader",
     "RawRow",
+    "RawRows",
     "Session",
     "SessionReader",
+    "SourceFile",
     "TrainingRow",
     "Turn",
     "Usage",

@@ -1,79 +1,136 @@
-"""Reading the rows of a file: JSON Lines, a JSON array, Parquet or plain text lines.
+"""Reading the rows of a file or folder. Its content decides how, and its name where the content leaves a choice.
 
-The format is detected from the content, not from the name. `.gz` and `.zst` files are read directly.
+Read are JSON Lines, JSON, CSV, Parquet, Arrow and plain text lines, also compressed and in UTF-16 or UTF-32, and the
+folder of a data set that `datasets` saved. `records.identify` tells them from each other.
 """
 
 import codecs
 import io
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from opencharacter.errors import UserError
-from opencharacter.records.compression import open_bytes
-from opencharacter.records.json_array import ArrayReader, refuse_constant
+from opencharacter.records.compression import OpenFile, open_bytes
+from opencharacter.records.folders import data_files
+from opencharacter.records.identify import HEAD, ROW_KEYS, Container, Identity, identify, is_turn
+from opencharacter.records.json_values import JsonReader, refuse_constant
 from opencharacter.records.rows import BadRow, RawRow
+from opencharacter.records.tables import read_columns, read_csv
 
-Container = Literal["lines", "text", "array", "parquet"]
-
-_SUFFIXES = (".json", ".jsonl", ".ndjson", ".parquet", ".txt")
-_COMPRESSED = (".gz", ".zst")
-_LINE_SUFFIXES = (".jsonl", ".ndjson")
+_SURROGATE = "holds half of a surrogate pair, which is no character"
 
 
-def read_raw_rows(path: Path, name: str, *, text: bool | None = None) -> Iterator[RawRow | BadRow]:
-    """The rows of a file, or of all data files below a folder in the order of their names.
+@dataclass
+class SourceFile:
+    """A file that is being read: what it is, and its rows so far."""
 
-    Messages call the file `name`. `text` says whether the file holds plain text lines; with `None`, a file is text if
-    it starts like neither JSON nor Parquet. A line that is not JSON is a `BadRow`. Raises `UserError` naming the file
-    if it is absent, damaged, or an invalid JSON array.
+    name: str
+    format: str = ""
+    rows: int = 0
+    bad: int = 0
+
+
+@dataclass
+class RawRows:
+    """The rows of a file, or of all data files below a folder in the order of their names. Iterate over it once.
+
+    `name` is what messages call the file. `text` says whether it holds plain text lines; with `None`, its content and
+    name decide. A line that is not JSON is a `BadRow`. `files` grows as files are opened. Raises `UserError` naming
+    the file if it is absent, damaged, invalid from some place on, or of a kind that is not read.
     """
-    if not path.is_dir():
-        yield from _read_file(path, name, text)
-        return
-    for file in data_files(path, name):
-        yield from _read_file(file, f"{name}/{file.relative_to(path).as_posix()}", text)
+
+    path: Path
+    name: str
+    text: bool | None = None
+    files: list[SourceFile] = field(default_factory=list)
+    others: list[str] = field(default_factory=list)
+    """Files of a folder that are not data by their names."""
+
+    def __iter__(self) -> Iterator[RawRow | BadRow]:
+        if not self.path.is_dir():
+            yield from self._read(self.path, self.name)
+            return
+        folder = data_files(self.path, self.name)
+        self.others += [path.relative_to(self.path).as_posix() for path in folder.others]
+        for file in folder.data:
+            yield from self._read(file, f"{self.name}/{file.relative_to(self.path).as_posix()}")
+
+    def _read(self, path: Path, name: str) -> Iterator[RawRow | BadRow]:
+        seen = SourceFile(name)
+        self.files.append(seen)
+        with open_bytes(path, name, head=HEAD) as file:
+            if not file.head:
+                seen.format = "empty"
+                return
+            identity = identify(file.head, name, text=self.text)
+            seen.format = ", ".join(filter(None, [identity.container, _encoding_name(identity), file.compression]))
+            try:
+                for row in _rows(file, path, name, identity):
+                    seen.rows += 1
+                    yield row
+            except UnicodeError as error:
+                raise UserError(
+                    f"{name}: not {identity.encoding.upper()} text: {error}", hint="save it as UTF-8"
+                ) from error
+
+    def count_bad(self, row: BadRow) -> None:
+        """Count a row as bad that its file's reader or format refused."""
+        next(file for file in reversed(self.files) if file.name == row.file).bad += 1
 
 
-def data_files(folder: Path, name: str) -> list[Path]:
-    """The data files below a folder, by name. Raises `UserError` if there is none."""
-    files = [path for path in sorted(folder.rglob("[!.]*")) if path.is_file() and _bare_suffix(path.name) in _SUFFIXES]
-    if not files:
-        raise UserError(f"{name}: the folder has no data file; expected names that end in {', '.join(_SUFFIXES)}")
-    return files
+def read_raw_rows(path: Path, name: str, *, text: bool | None = None) -> RawRows:
+    """The rows of a file or folder; see `RawRows`."""
+    return RawRows(path, name, text)
 
 
-def _bare_suffix(name: str) -> str:
-    path = Path(name.lower())
-    return Path(path.stem).suffix if path.suffix in _COMPRESSED else path.suffix
+def _encoding_name(identity: Identity) -> str:
+    return "" if identity.encoding in ("", "utf-8") else identity.encoding[:6].upper()
 
 
-def _read_file(path: Path, name: str, text: bool | None) -> Iterator[RawRow | BadRow]:
-    with open_bytes(path, name) as stream:
-        container = _detect(stream, name, text)
-        if container == "parquet":
-            rows: Iterator[RawRow | BadRow] = _read_parquet(path, name)
-        elif container == "array":
-            rows = _read_array(stream, name)
-        else:
-            rows = _read_lines(stream, name, is_text=container == "text")
-        yield from rows
+def _rows(file: OpenFile, path: Path, name: str, identity: Identity) -> Iterator[RawRow | BadRow]:
+    container = identity.container
+    if container in ("Parquet", "Arrow file", "Arrow stream"):
+        return read_columns(file, path, name, container)
+    file.stream.read(identity.bom)
+    stream = file.stream
+    if identity.encoding != "utf-8":
+        stream = io.BufferedReader(_Recoded(file.stream, identity.encoding))
+    if container == "CSV":
+        return read_csv(stream, name, file.head[identity.bom :].decode(identity.encoding, errors="replace"))
+    if container in ("JSON array", "JSON"):
+        return _read_json(stream, name, container)
+    return _read_lines(stream, name, is_text=container == "text")
 
 
-def _detect(stream: io.BufferedReader, name: str, text: bool | None) -> Container:
-    start = stream.peek(4096)[:4096]
-    if start.startswith(b"PAR1"):
-        return "parquet"
-    first = start.removeprefix(codecs.BOM_UTF8).lstrip()[:1]
-    if text or (text is None and first not in (b"{", b"[", b"")):
-        return "text"
-    return "array" if first == b"[" and _bare_suffix(name) not in _LINE_SUFFIXES else "lines"
+class _Recoded(io.RawIOBase):
+    """A text in another encoding, as UTF-8."""
+
+    def __init__(self, stream: io.BufferedReader, encoding: str) -> None:
+        self._stream = stream
+        self._decoder = codecs.getincrementaldecoder(encoding)()
+        self._output = memoryview(b"")
+        self._ended = False
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, target) -> int:  # type: ignore[no-untyped-def]
+        while not self._output and not self._ended:
+            chunk = self._stream.read(HEAD)
+            self._ended = not chunk
+            self._output = memoryview(self._decoder.decode(chunk, final=self._ended).encode())
+        count = min(len(target), len(self._output))
+        target[:count] = self._output[:count]
+        self._output = self._output[count:]
+        return count
 
 
 def _read_lines(stream: io.BufferedReader, name: str, *, is_text: bool) -> Iterator[RawRow | BadRow]:
     for number, raw in enumerate(stream, 1):
-        line = (raw.removeprefix(codecs.BOM_UTF8) if number == 1 else raw).strip(b" \t\r\n")
+        line = raw.strip(b" \t\r\n")
         if not line:
             continue
         row = RawRow(name, number, line.decode("utf-8", errors="replace"))
@@ -83,7 +140,7 @@ def _read_lines(stream: io.BufferedReader, name: str, *, is_text: bool) -> Itera
         except UnicodeDecodeError:
             yield row.bad("not UTF-8 text")
         except UnicodeEncodeError:
-            yield row.bad("holds half of a surrogate pair, which is no character")
+            yield row.bad(_SURROGATE)
         except (ValueError, RecursionError):
             yield row.bad("not valid JSON")
 
@@ -99,34 +156,28 @@ def _refuse_surrogates(value: Any) -> None:
     json.dumps(value, ensure_ascii=False).encode()
 
 
-def _read_array(stream: io.BufferedReader, name: str) -> Iterator[RawRow | BadRow]:
-    with io.TextIOWrapper(stream, encoding="utf-8-sig") as text:
-        try:
-            for line, value in ArrayReader(text, name):
-                row = RawRow(name, line, value)
-                try:
-                    _refuse_surrogates(value)
-                    yield row
-                except UnicodeEncodeError:
-                    yield RawRow(name, line, json.dumps(value)).bad(
-                        "holds half of a surrogate pair, which is no character"
-                    )
-        except UnicodeDecodeError as error:
-            raise UserError(f"{name}: not UTF-8 text: {error}") from error
+def _read_json(stream: io.BufferedReader, name: str, container: Container) -> Iterator[RawRow | BadRow]:
+    with io.TextIOWrapper(stream, encoding="utf-8") as text:
+        reader = JsonReader(text, name)
+        for line, value in reader.array() if container == "JSON array" else reader.objects(wraps=_wraps):
+            row = RawRow(name, line, value)
+            if container == "JSON" and _is_column_wise(value):
+                raise UserError(
+                    f"{name}:{line}: one JSON object of columns, not of rows",
+                    hint="write rows, with pandas: frame.to_json(path, orient='records', lines=True)",
+                )
+            try:
+                _refuse_surrogates(value)
+                yield row
+            except UnicodeEncodeError:
+                yield RawRow(name, line, json.dumps(value)).bad(_SURROGATE)
 
 
-def _read_parquet(path: Path, name: str) -> Iterator[RawRow]:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError as error:
-        raise UserError(f"{name}: reading Parquet needs pyarrow", hint="pip install 'opencharacter[inputs]'") from error
-    try:
-        with pyarrow.parquet.ParquetFile(path) as table:
-            number = 0
-            for batch in table.iter_batches(batch_size=1024):
-                for value in batch.to_pylist():
-                    number += 1
-                    yield RawRow(name, number, value)
-    except pyarrow.ArrowException as error:
-        raise UserError(f"{name}: not a valid Parquet file: {error}") from error
+def _is_column_wise(value: Any) -> bool:
+    """Whether this is what pandas' `to_json` writes unless asked for rows."""
+    return bool(value) and all(isinstance(column, dict) and "0" in column for column in value.values())
+
+
+def _wraps(before: set[str], key: str, first: Any) -> bool:
+    """Whether a list in a file's only object holds its rows: `{"data": [{…}, …]}`, also with other keys beside it."""
+    return isinstance(first, dict) and not is_turn(first) and key not in ROW_KEYS and not ROW_KEYS.intersection(before)

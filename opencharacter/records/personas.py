@@ -1,4 +1,4 @@
-"""Reading personas: Persona Hub's JSON, Parquet with a column `persona`, or plain text lines."""
+"""Reading personas: Persona Hub's JSON, tables with a column `persona`, or plain text lines."""
 
 import itertools
 import unicodedata
@@ -7,13 +7,37 @@ from pathlib import Path
 
 from opencharacter.errors import UserError
 from opencharacter.hashing import text_digest
-from opencharacter.records.file_formats import read_raw_rows
+from opencharacter.records.file_formats import RawRows, SourceFile
 from opencharacter.records.formats.fields import text_of
 from opencharacter.records.models import Persona
 from opencharacter.records.rows import BadRow, InvalidRow, RawRow
+from opencharacter.texts import text_fault
 
 _FORMATS: dict[str, bool | None] = {"auto": None, "persona_hub": False, "parquet": False, "text": True}
 _LONGEST = 20_000  # characters, as in CharacterProfile.persona
+
+
+class PersonaReader:
+    """The personas of a file or folder, and a `BadRow` for each row without a persona. Iterate over it once."""
+
+    def __init__(
+        self, path: Path, *, name: str, source: str, licence: str, text: bool | None, limit: int | None
+    ) -> None:
+        self._raw = RawRows(path, name, text)
+        self._rows = itertools.islice(self._raw, limit)
+        self._origin = {"source": source, "licence": licence}
+
+    @property
+    def files(self) -> list[SourceFile]:
+        """What has been read so far, by file."""
+        return self._raw.files
+
+    def __iter__(self) -> Iterator[Persona | BadRow]:
+        for row in self._rows:
+            persona = _persona(row, **self._origin)
+            if isinstance(persona, BadRow):
+                self._raw.count_bad(persona)
+            yield persona
 
 
 def read_personas(
@@ -24,7 +48,7 @@ def read_personas(
     format: str = "auto",
     limit: int | None = None,
     name: str | None = None,
-) -> Iterator[Persona | BadRow]:
+) -> PersonaReader:
     """The personas of a file or folder, and a `BadRow` for each row without a persona; compressed files included.
 
     A persona is one line: white space inside it becomes single spaces. `source` is the data set's name for the lineage
@@ -33,8 +57,14 @@ def read_personas(
     """
     if format not in _FORMATS:
         raise UserError(f"{name or path}: unknown format '{format}'; known: {', '.join(_FORMATS)}")
-    rows = itertools.islice(read_raw_rows(path, name or str(path), text=_FORMATS[format]), limit)
-    return (_persona(row, source or path.name, licence) for row in rows)
+    return PersonaReader(
+        path,
+        name=name or str(path),
+        source=source or path.name,
+        licence=licence,
+        text=_FORMATS[format],
+        limit=limit,
+    )
 
 
 def persona_id(text: str) -> str:
@@ -54,8 +84,8 @@ def _persona(row: RawRow | BadRow, source: str, licence: str) -> Persona | BadRo
         text = normalise(_text(row))
     except InvalidRow as problem:
         return row.bad(str(problem))
-    if not text:
-        return row.bad("the persona is empty")
+    if fault := text_fault(text):
+        return row.bad(f"the persona {fault}")
     if len(text) > _LONGEST:
         return row.bad(f"the persona is longer than {_LONGEST} characters")
     return Persona(id=persona_id(text), text=text, source=source, licence=licence)

@@ -7,10 +7,12 @@ from typing import Any
 
 from opencharacter.errors import UserError
 from opencharacter.hashing import digest
-from opencharacter.records.file_formats import read_raw_rows
+from opencharacter.records.file_formats import RawRows, SourceFile
 from opencharacter.records.formats import FORMATS, detect
+from opencharacter.records.formats.unread import is_preference, refuse_unread, system_prompt_of
 from opencharacter.records.models import Session, Turn
 from opencharacter.records.rows import BadRow, InvalidRow, RawRow
+from opencharacter.texts import text_fault
 
 _DETECT_ROWS = 50
 
@@ -18,29 +20,39 @@ _DETECT_ROWS = 50
 class SessionReader:
     """The sessions of a file or folder, and a `BadRow` for each row without a session. Iterate over it once.
 
-    A leading system turn is dropped and counted: in training and serving the system message is the character's.
+    A system prompt, a leading turn or a column of its own, is dropped and counted: in training and serving the system
+    message is the character's.
     Raises `UserError` at once if the file cannot be read or its format is unknown.
     """
 
     def __init__(
         self, path: Path, *, name: str, corpus: str, source: str, licence: str, format: str, limit: int | None
     ) -> None:
-        rows = itertools.islice(read_raw_rows(path, name, text=False), limit)
+        self._raw = RawRows(path, name, text=False)
+        rows = itertools.islice(self._raw, limit)
         head = list(itertools.islice(rows, _DETECT_ROWS))
         self.format = _resolve(format, head, name)
         self.system_turns_dropped = 0
         self._rows = itertools.chain(head, rows)
         self._origin = {"corpus": corpus, "source": source, "licence": licence}
 
+    @property
+    def files(self) -> list[SourceFile]:
+        """What has been read so far, by file."""
+        return self._raw.files
+
     def __iter__(self) -> Iterator[Session | BadRow]:
         for row in self._rows:
             if isinstance(row, BadRow):
+                self._raw.count_bad(row)
                 yield row
                 continue
             try:
-                conversations = [self._checked(turns) for turns in self._parse(row.value)]
+                conversations = [self._checked(turns, row.value) for turns in self._parse(row.value)]
             except InvalidRow as problem:
-                yield row.bad(str(problem))
+                bad = row.bad(str(problem))
+                self._raw.count_bad(bad)
+                yield bad
                 continue
             for turns in conversations:
                 yield Session(id=session_id(self._origin["corpus"], turns), turns=turns, **self._origin)
@@ -48,16 +60,17 @@ class SessionReader:
     def _parse(self, value: Any) -> list[list[Turn]]:
         if not isinstance(value, dict):
             raise InvalidRow("not a JSON object")
+        refuse_unread(value)
         return FORMATS[self.format].parse(value)
 
-    def _checked(self, turns: Sequence[Turn]) -> tuple[Turn, ...]:
-        if turns and turns[0].role == "system":
-            turns = turns[1:]
-            self.system_turns_dropped += 1
+    def _checked(self, turns: Sequence[Turn], row: dict[str, Any]) -> tuple[Turn, ...]:
+        has_system_turn = bool(turns) and turns[0].role == "system"
+        turns = turns[1:] if has_system_turn else turns
         if not turns:
             raise InvalidRow("no turns")
-        if any(not turn.content.strip() for turn in turns):
-            raise InvalidRow("a turn is empty")
+        for turn in turns:
+            if fault := text_fault(turn.content):
+                raise InvalidRow(f"a turn {fault}")
         if turns[0].role != "user":
             raise InvalidRow("the first turn is not the user's")
         for before, after in itertools.pairwise(turns):
@@ -65,6 +78,7 @@ class SessionReader:
                 raise InvalidRow("a system turn stands inside the conversation")
             if before.role == after.role:
                 raise InvalidRow(f"two {after.role} turns in a row")
+        self.system_turns_dropped += has_system_turn or bool(system_prompt_of(row))
         return tuple(turns)
 
 
@@ -83,7 +97,7 @@ def read_sessions(
     limit: int | None = None,
     name: str | None = None,
 ) -> SessionReader:
-    """Read the sessions of a file or folder: JSON Lines, JSON array or Parquet, also `.gz` and `.zst`.
+    """Read the sessions of a file or folder: JSON Lines, JSON, CSV, Parquet or Arrow, also compressed.
 
     `format` is one of `FORMATS`, or `auto` (or `parquet`) to detect it from the first rows. `limit` takes the first
     rows only. `source` is the data set's name for the lineage (default: the file's name). Messages call the file `name`
@@ -109,6 +123,11 @@ def _resolve(format: str, head: Sequence[RawRow | BadRow], name: str) -> str:
         raise UserError(f"{name}: unknown format '{format}'; known: auto, {', '.join(FORMATS)}")
     detected = detect(row.value for row in head if isinstance(row, RawRow))
     if detected is None:
+        if any(isinstance(row.value, dict) and is_preference(row.value) for row in head if isinstance(row, RawRow)):
+            raise UserError(
+                f"{name}: preference data (rows with 'chosen' and 'rejected' answers), which is not read",
+                hint=f"write one conversation a row, with the answers that you want: {FORMATS['messages'].form}",
+            )
         raise UserError(
             f"{name}: unknown format; {_describe(head[0])}",
             hint="expected rows of one of these forms:\n"

@@ -27,6 +27,7 @@ from opencharacter.storage.protocols import RowFiles
 from opencharacter.storage.workspace import Artifact, Workspace
 from opencharacter.synthesis.synthesis_config import ProfilesConfig
 from opencharacter.templates import Template, load_template
+from opencharacter.texts import text_fault
 
 _PROSE = ("appearance", "experience", "personality")
 _LINE_CHARS = {"name": 60, "age": 20, "gender": 30, "race": 60, "birth_place": 80}
@@ -203,7 +204,10 @@ def _profile(persona: Persona, outcome: RowOutcome, prompt: ProfilePrompt, model
         model=model,
         prompt_hash=prompt.hash,
     )
-    return CharacterProfile(**outcome.content, persona=persona.text, provenance=provenance)
+    try:
+        return CharacterProfile(**outcome.content, persona=persona.text, provenance=provenance)
+    except ValidationError as error:
+        raise Unusable("blank_attribute") from error
 
 
 async def _ask_profile(calls: RowCalls, *, persona: Persona, prompt: ProfilePrompt, attempts: int) -> dict[str, Any]:
@@ -241,7 +245,7 @@ def _check(reply: Reply, persona: Persona, prompt: ProfilePrompt) -> dict[str, A
     except ValidationError as error:
         if not all(isinstance(given[name], str | int if name == "age" else str) for name in ATTRIBUTES):
             raise Unusable("invalid_json", "a value is not a text") from error
-        blank = not all(str(given[name]).strip() for name in ATTRIBUTES)
+        blank = any(text_fault(str(given[name])) for name in ATTRIBUTES)
         raise Unusable("blank_attribute" if blank else "overlong_attribute") from error
     attributes = {name: str(getattr(profile, name)) for name in ATTRIBUTES}
     for name in _PROSE:

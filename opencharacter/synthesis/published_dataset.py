@@ -22,6 +22,7 @@ from opencharacter.storage.kinds import CHARACTERS, DATASET_CHARACTERS, DIALOGUE
 from opencharacter.storage.workspace import Artifact, ArtifactDraft, Workspace
 from opencharacter.synthesis.ingest import ingest_rows
 from opencharacter.synthesis.synthesis_config import PublishedDataset
+from opencharacter.texts import text_fault
 
 NOT_STATED = "not stated"
 """Stands for teacher and prompt of an imported dialogue."""
@@ -115,8 +116,8 @@ def _as_dialogue(row: RawRow | BadRow, ids: Mapping[str, str], source: str, lice
         question, answer = text_of(fields, "question"), text_of(fields, "character_answer")
         corpus = optional_text_of(fields, "question_source") or NOT_STATED
         character = ids.get(_release_id(fields))
-        if not question.strip() or not answer.strip():
-            raise InvalidRow("a turn is empty")
+        if fault := text_fault(question) or text_fault(answer):
+            raise InvalidRow(f"a turn {fault}")
         if character is None:
             raise InvalidRow("'character_id' names no character that was read")
     except InvalidRow as problem:

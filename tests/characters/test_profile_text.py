@@ -4,6 +4,7 @@ from hypothesis import strategies as st
 
 from opencharacter.characters import ATTRIBUTES, CharacterProfile, parse_profile, render_profile
 from opencharacter.errors import UserError
+from opencharacter.texts import text_fault
 
 PUBLISHED = """Name: Ilse Marten
 Age: 58
@@ -24,7 +25,7 @@ _label_like = st.sampled_from(
 _text = st.lists(_label_like | st.text(st.characters(codec="utf-8"), max_size=20), min_size=1, max_size=5).map(
     "\n".join
 )
-_value = _text.filter(lambda text: text.strip())  # blank values are refused by the model itself
+_value = _text.filter(lambda text: text_fault(text) is None)  # such values are refused by the model itself
 _profiles = st.builds(
     CharacterProfile,
     name=_value,
@@ -34,9 +35,20 @@ _profiles = st.builds(
 
 
 @given(_profiles)
-@example(CharacterProfile(name="\x1c", age="\x1f\nName: other"))
+@example(CharacterProfile(name="\x1cI", age="\x1f\nName: other"))
 def test_every_profile_is_read_back_as_it_was(profile: CharacterProfile) -> None:
     assert parse_profile(render_profile(profile), persona=profile.persona) == profile
+
+
+@pytest.mark.parametrize("text", ["\u200b", "\u2800 \u3164", "\ufeff\u00ad\u2060", "\u202e\ufe0f", "\x00"], ids=ascii)
+def test_an_attribute_that_nobody_sees_has_no_value(text: str) -> None:
+    assert parse_profile(f"Name: Ilse\nAge: {text}") == CharacterProfile(name="Ilse")
+    with pytest.raises(UserError, match="the name is missing"):
+        parse_profile(f"Name: {text}")
+    with pytest.raises(ValueError, match="the text is empty"):
+        CharacterProfile(name=text)
+    with pytest.raises(UserError, match="Name: .*the text holds a NUL character"):
+        parse_profile("Name: Il\0se")
 
 
 def test_the_published_form_is_read_and_written() -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from opencharacter.errors import UserError
 from opencharacter.records import BadRow, RawRow, read_raw_rows
-from opencharacter.records.json_array import ArrayReader
+from opencharacter.records.json_values import JsonReader
 
 ROWS = [{"persona": "a ferrywoman, \u2028 of Husum"}, {"persona": "a baker"}]
 LINES = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in ROWS).encode()
@@ -131,7 +131,7 @@ _json = st.recursive(
 @given(st.lists(_json, max_size=6), st.sampled_from([None, 1]), st.booleans())
 def test_an_array_read_in_pieces_equals_the_array(values: list[Any], indent: int | None, ascii_only: bool) -> None:
     text = json.dumps(values, indent=indent, ensure_ascii=ascii_only)
-    read = list(ArrayReader(_Trickle(text), "x"))
+    read = list(JsonReader(_Trickle(text), "x").array())
     assert [value for _, value in read] == values
     if indent:
         lines = text.split("\n")

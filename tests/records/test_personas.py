@@ -46,7 +46,10 @@ def test_the_id_depends_on_the_text_alone_and_spacing_is_no_text(tmp_path: Path)
 
 def test_rows_without_a_persona_are_set_aside(tmp_path: Path) -> None:
     path = tmp_path / "p.jsonl"
-    path.write_text('{"persona": " "}\n{"text": "x"}\n{"persona": 7}\n7\n{"persona": "%s"}\n' % ("x" * 20_001))
+    path.write_text(
+        '{"persona": " "}\n{"text": "x"}\n{"persona": 7}\n7\n{"persona": "%s"}\n' % ("x" * 20_001)
+        + '{"persona": "\\u200b\\u3164\\u00ad"}\n{"persona": "A\\u0000"}\n'
+    )
     rows = list(read_personas(path, licence="x", format="persona_hub"))
     assert [(row.line, row.reason) for row in rows if isinstance(row, BadRow)] == [
         (1, "the persona is empty"),
@@ -54,8 +57,10 @@ def test_rows_without_a_persona_are_set_aside(tmp_path: Path) -> None:
         (3, "'persona' is not text"),
         (4, "not a JSON object"),
         (5, "the persona is longer than 20000 characters"),
+        (6, "the persona is empty"),
+        (7, "the persona holds a NUL character"),
     ]
-    assert len(rows) == 5
+    assert len(rows) == 7
 
 
 def test_limit_and_an_unknown_format_name(tmp_path: Path) -> None:

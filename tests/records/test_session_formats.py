@@ -18,6 +18,18 @@ CASES: list[tuple[str, dict[str, Any], list[list[tuple[str, str]]]]] = [
         [[("user", "Translate.\n\nMeer"), ("assistant", "sea")]],
     ),
     ("alpaca", {"instruction": USER, "input": None, "output": " "}, [[("user", USER)]]),
+    (
+        "alpaca",
+        {
+            "instruction": "And rivers?",
+            "input": "",
+            "output": "No.",
+            "history": [[USER, ANSWER], ["And lakes?", "Few are."]],
+        },
+        [[*TWO, ("user", "And rivers?"), ("assistant", "No.")]],
+    ),
+    ("alpaca", {"instruction": USER, "output": ANSWER, "history": []}, [EXCHANGE]),
+    ("alpaca", {"instruction": USER, "output": ANSWER, "history": None, "tools": "[]", "images": []}, [EXCHANGE]),
     ("lima", {"conversations": [text for _, text in TWO], "source": "stack"}, [TWO]),
     ("lima", {"conversations": [USER]}, [[("user", USER)]]),
     (
@@ -33,6 +45,18 @@ CASES: list[tuple[str, dict[str, Any], list[list[tuple[str, str]]]]] = [
             ],
         },
         [TWO],
+    ),
+    (
+        "messages",
+        {
+            "messages": [
+                {"role": "user", "content": USER, "weight": 0},
+                {"role": "assistant", "content": ANSWER, "weight": 1, "tool_calls": None},
+            ],
+            "chosen": None,
+            "rejected": None,
+        },
+        [EXCHANGE],
     ),
     ("messages", {"messages": [{"role": role, "content": text} for role, text in TWO]}, [TWO]),
     ("messages", {"conversations": [{"role": role, "content": text} for role, text in EXCHANGE]}, [EXCHANGE]),
@@ -64,6 +88,10 @@ CASES: list[tuple[str, dict[str, Any], list[list[tuple[str, str]]]]] = [
         ],
     ),
 ]  # fmt: skip
+
+
+def _sharegpt(*turns: tuple[str, Any]) -> dict[str, Any]:
+    return {"conversations": [{"from": role, "value": text} for role, text in turns]}
 
 
 def _read(folder: Path, *rows: Any, **options: Any) -> SessionReader:
@@ -117,8 +145,80 @@ def test_leading_system_turns_are_dropped_and_counted(tmp_path: Path) -> None:
     assert reader.system_turns_dropped == 2
 
 
-def _sharegpt(*turns: tuple[str, Any]) -> dict[str, Any]:
-    return {"conversations": [{"from": role, "value": text} for role, text in turns]}
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"instruction": USER, "output": ANSWER, "system": "Be brief."},
+        {"instruction": USER, "output": ANSWER, "system_prompt": "Be brief."},
+        {"conversations": [{"from": "human", "value": USER}, {"from": "gpt", "value": ANSWER}], "system": "Be brief."},
+        {"conversations": [{"from": "system", "value": "x"}, {"from": "human", "value": USER},
+                           {"from": "gpt", "value": ANSWER}], "system": "Be brief."},
+        {"messages": [{"role": "user", "content": USER}, {"role": "assistant", "content": ANSWER}],
+         "system": "Be brief."},
+    ],
+)  # fmt: skip
+def test_a_system_prompt_in_a_column_is_counted_like_a_turn_and_changes_no_address(tmp_path: Path, row: Any) -> None:
+    reader = _read(tmp_path, row)
+    (session,) = reader
+    assert isinstance(session, Session)
+    assert reader.system_turns_dropped == 1
+    (plain,) = _read(tmp_path, {"instruction": USER, "output": ANSWER, "system": "", "system_prompt": None})
+    assert isinstance(plain, Session)
+    assert session.id == plain.id
+
+
+INVISIBLE = [
+    "\u200b",
+    "\u2060",
+    "\u00ad",
+    "\u2800",
+    "\u3164",
+    "\ufeff",
+    "\ufe0f",
+    "\u200e\u202e\u2066",
+    "\U000e0100",
+    " \x00",
+    "\x85",
+]
+
+
+@pytest.mark.parametrize("text", INVISIBLE, ids=ascii)
+def test_texts_that_nobody_sees_are_empty(tmp_path: Path, text: str) -> None:
+    rows = list(_read(tmp_path, _sharegpt(("human", text), ("gpt", "b")), _sharegpt(("human", "a"), ("gpt", text * 3))))
+    assert [row.reason for row in rows if isinstance(row, BadRow)] == ["a turn is empty"] * 2
+    (unanswered,) = _read(tmp_path, {"instruction": USER, "input": text, "output": text})
+    assert isinstance(unanswered, Session)
+    assert [turn.content for turn in unanswered.turns] == [USER]
+
+
+def test_a_nul_makes_a_turn_bad_and_invisible_marks_within_a_text_stay(tmp_path: Path) -> None:
+    (bad,) = _read(tmp_path, _sharegpt(("human", "a\0b"), ("gpt", "c")))
+    assert isinstance(bad, BadRow)
+    assert bad.reason == "a turn holds a NUL character"
+    kept = "\u200fשלום\u200f ❤\ufe0f 👩\u200d🚀"
+    (session,) = _read(tmp_path, _sharegpt(("human", kept), ("gpt", "c")))
+    assert isinstance(session, Session)
+    assert session.user_turns == [kept]
+
+
+def test_columns_without_a_value_do_not_decide_the_format(tmp_path: Path) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    rows = [{"instruction": None, "output": None, "synthesized text": None, "instances": None, "messages": None,
+             "conversations": [{"from": "human", "value": USER, "role": None, "content": None},
+                               {"from": "gpt", "value": ANSWER, "role": None, "content": None}],
+             "system": None, "history": None, "chosen": None, "rejected": None, "tools": None}] * 3  # fmt: skip
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "rows.parquet")
+    reader = read_sessions(tmp_path / "rows.parquet", corpus="sea", licence="x")
+    assert reader.format == "sharegpt"
+    assert _turns(reader) == [EXCHANGE] * 3
+
+
+def test_preference_data_are_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"rows\.jsonl: preference data .*'chosen' and 'rejected'") as refused:
+        _read(tmp_path, {"prompt": USER, "chosen": ANSWER, "rejected": "No idea."})
+    assert "messages" in str(refused.value.hint)
 
 
 @pytest.mark.parametrize(
@@ -160,6 +260,31 @@ def test_a_bad_row_is_named_by_file_line_and_reason(tmp_path: Path, row: Any, re
          "a message has the role 'tool'; only user, assistant and system are understood"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages",
          "'content' holds parts that are not text"),
+        ({"instruction": "a", "output": "b", "history": "x"}, "alpaca", "'history' is not a list"),
+        ({"instruction": "a", "output": "b", "history": [["x"]]}, "alpaca",
+         "'history' is not a list of pairs of question and answer"),
+        ({"instruction": "a", "output": "b", "history": [["x", " "]]}, "alpaca", "a turn is empty"),
+        ({"instruction": "a", "output": "b", "kto_tag": False}, "alpaca", "'kto_tag' marks the answer as a bad one"),
+        ({"instruction": "a", "chosen": "b", "rejected": "c", "output": "b"}, "alpaca",
+         "a preference row ('chosen' and 'rejected'), which is not read"),
+        ({**_sharegpt(("human", "a")), "chosen": {"from": "gpt", "value": "b"},
+          "rejected": {"from": "gpt", "value": "c"}}, "sharegpt",
+         "a preference row ('chosen' and 'rejected'), which is not read"),
+        ({**_sharegpt(("human", "a"), ("gpt", "b")), "tools": '[{"name": "search"}]'}, "sharegpt",
+         "the row has 'tools', which are not read"),
+        ({"instruction": "a", "output": "b", "images": ["x.png"]}, "alpaca",
+         "the row has 'images', which are not read"),
+        ({"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b", "weight": 0}]}, "sharegpt",
+         "an answer has weight 0: it is not to be trained on"),
+        ({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", "weight": 0}]},
+         "messages", "an answer has weight 0: it is not to be trained on"),
+        ({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", "train": False}]},
+         "messages", "an answer is marked as not to be trained on"),
+        ({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", "weight": 0.5}]},
+         "messages", "an answer has the weight 0.5; only 0 and 1 are understood"),
+        ({"messages": [{"role": "user", "content": "a"},
+                       {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "f"}}]}]},
+         "messages", "a turn has 'tool_calls', which are not read"),
         ({"synthesized text": ["a"]}, "persona_hub_instruction", "'synthesized text' is not text"),
     ],
 )  # fmt: skip

@@ -89,6 +89,7 @@ def test_a_rollback_is_the_same_with_the_older_version(kserve: KServeCluster) ->
     ("answer", "told"),
     [
         (completion("  "), "empty"),
+        (completion("\u200b"), "empty"),
         (completion("I am a clock", "length"), "was cut"),
         (completion("I am Odalys.<|im_end|>"), "'<|im_end|>'"),
         (completion("assistant\n\nI am Odalys."), "'assistant'"),

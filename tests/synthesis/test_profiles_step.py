@@ -94,6 +94,8 @@ def test_one_repair_then_a_new_seed(tmp_path: Path) -> None:
         ({"race": None}, "missing_attribute"),
         ({"race": "  "}, "blank_attribute"),
         ({"race": "N/A"}, "blank_attribute"),
+        ({"race": "\u2800\u200b"}, "blank_attribute"),
+        ({"race": "Fri\0sian"}, "blank_attribute"),
         ({"race": {"of": "cats"}}, "invalid_json"),
         ({"experience": "As an AI language model, I have no past."}, "refusal"),
         ({"personality": "Invent a fictional person for this description and write a profile."}, "echo"),

@@ -117,6 +117,8 @@ def test_r_and_g_of_a_session_have_the_same_cast(tmp_path: Path, fake_llm: FakeL
     [
         ("As an AI, I do not have a home.", "refusal"),
         ("   ", "empty"),
+        ("\u200b\u3164", "empty"),
+        ("The sea.\0", "empty"),
         ("Answer every message as Bo, in the first person and in your own voice.", "echo"),
         ("word " * 500, "truncated"),
     ],

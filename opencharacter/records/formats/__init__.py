@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from opencharacter.records.formats import alpaca, lima, messages, persona_hub, self_instruct, sharegpt
+from opencharacter.records.formats.fields import without_nulls
 from opencharacter.records.models import Turn
 
 Row = dict[str, Any]
@@ -28,6 +29,7 @@ FORMATS: dict[str, Format] = {
 
 
 def detect(rows: Iterable[Any]) -> str | None:
-    """The name of the most frequent format of the rows, if any row matches one."""
-    names = [name for row in rows if isinstance(row, dict) for name in FORMATS if FORMATS[name].matches(row)]
+    """The name of the most frequent format of the rows, if any row matches one. Keys without a value don't count."""
+    objects = [without_nulls(row) for row in rows if isinstance(row, dict)]
+    names = [name for row in objects for name in FORMATS if FORMATS[name].matches(row)]
     return max(FORMATS, key=names.count) if names else None

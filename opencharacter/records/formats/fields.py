@@ -1,5 +1,6 @@
 """Reading typed fields of a row."""
 
+import json
 from typing import Any
 
 from opencharacter.records.rows import InvalidRow
@@ -20,7 +21,7 @@ def optional_text_of(row: dict[str, Any], key: str) -> str:
 
 def list_of(row: dict[str, Any], key: str) -> list[Any]:
     """The list under `key`. Raises `InvalidRow` if there is none."""
-    value = row.get(key)
+    value = _decoded(row.get(key))
     if not isinstance(value, list):
         raise InvalidRow(f"'{key}' is missing" if value is None else f"'{key}' is not a list")
     return value
@@ -28,5 +29,22 @@ def list_of(row: dict[str, Any], key: str) -> list[Any]:
 
 def first_of(row: dict[str, Any], key: str) -> Any:
     """The first value of the list under `key`; `None` if there is no such list or it is empty."""
-    values = row.get(key)
+    values = _decoded(row.get(key))
     return values[0] if isinstance(values, list) and values else None
+
+
+def without_nulls(value: Any) -> Any:
+    """A row without its keys that have no value. A table has every key in every row."""
+    if isinstance(value, dict):
+        return {key: without_nulls(inner) for key, inner in value.items() if inner is not None}
+    return [without_nulls(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _decoded(value: Any) -> Any:
+    """A list that a table holds as JSON text."""
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        try:
+            return json.loads(value)
+        except (ValueError, RecursionError):
+            return value
+    return value

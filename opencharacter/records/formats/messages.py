@@ -3,6 +3,7 @@
 from typing import Any
 
 from opencharacter.records.formats.fields import first_of, list_of, text_of
+from opencharacter.records.formats.unread import refuse_unread_turn
 from opencharacter.records.models import Role, Turn
 from opencharacter.records.rows import InvalidRow
 
@@ -25,7 +26,13 @@ def parse(row: dict[str, Any]) -> list[list[Turn]]:
     messages = list_of(row, key)
     if not all(isinstance(message, dict) for message in messages):
         raise InvalidRow(f"'{key}' is not a list of 'role' and 'content'")
-    return [[Turn(role=_role(text_of(message, "role")), content=_content(message)) for message in messages]]
+    return [[_turn(message) for message in messages]]
+
+
+def _turn(message: dict[str, Any]) -> Turn:
+    role = _role(text_of(message, "role"))
+    refuse_unread_turn(message, is_answer=role == "assistant")
+    return Turn(role=role, content=_content(message))
 
 
 def _role(name: str) -> Role:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from opencharacter.records.formats.fields import first_of, list_of, text_of
+from opencharacter.records.formats.unread import refuse_unread_turn
 from opencharacter.records.models import Role, Turn
 from opencharacter.records.rows import InvalidRow
 
@@ -34,7 +35,13 @@ def parse(row: dict[str, Any]) -> list[list[Turn]]:
     turns = list_of(row, "conversations")
     if not all(isinstance(turn, dict) for turn in turns):
         raise InvalidRow("'conversations' is not a list of 'from' and 'value'")
-    return [[Turn(role=_role(text_of(turn, "from")), content=text_of(turn, "value")) for turn in turns]]
+    return [[_turn(turn) for turn in turns]]
+
+
+def _turn(turn: dict[str, Any]) -> Turn:
+    role = _role(text_of(turn, "from"))
+    refuse_unread_turn(turn, is_answer=role == "assistant")
+    return Turn(role=role, content=text_of(turn, "value"))
 
 
 def _role(name: str) -> Role:

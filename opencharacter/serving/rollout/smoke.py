@@ -11,6 +11,7 @@ from opencharacter.errors import UserError
 from opencharacter.kube import Cause, cause_of, in_pod, words_of
 from opencharacter.serving.rollout.api import Namespace
 from opencharacter.serving.rollout.outcome import Reason, RolloutFailed
+from opencharacter.texts import is_blank
 
 SMOKE_TAG = "smoke_question"
 """Tag of a registered model version with a `SmokeQuestion` as JSON: a character that training has not seen."""
@@ -93,7 +94,7 @@ def fault_of(answer: Any) -> str | None:
         text, end = choice["message"]["content"], choice["finish_reason"]
     except (KeyError, IndexError, TypeError):
         return f"the endpoint's answer is not a chat completion: {_shown(answer)}"
-    if not isinstance(text, str) or not text.strip():
+    if not isinstance(text, str) or is_blank(text):
         return "the answer is empty"
     if mark := _MARKS.search(text):
         return f"the answer holds a mark of the chat template, '{mark.group().strip()}': {_shown(text)}"

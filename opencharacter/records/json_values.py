@@ -1,8 +1,8 @@
-"""Reading a JSON array element by element, so that a large file needs little memory."""
+"""Reading JSON value by value, so that a large file needs little memory: an array, or objects over several lines."""
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NoReturn, TextIO
 
 from opencharacter.errors import UserError
@@ -18,10 +18,10 @@ def refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-class ArrayReader:
-    """The elements of the JSON array in `stream`, each with its line number.
+class JsonReader:
+    """The rows of the JSON text in `stream`, each with its line number.
 
-    Raises `UserError` naming file and line where the text is not a JSON array.
+    Raises `UserError` naming file and line where the text is not JSON.
     """
 
     def __init__(self, stream: TextIO, name: str) -> None:
@@ -31,9 +31,55 @@ class ArrayReader:
         self._position = 0
         self._line = 1
         self._ended = False
+        self._what = "valid JSON"
         self._decoder = json.JSONDecoder(parse_constant=refuse_constant)
 
-    def __iter__(self) -> Iterator[tuple[int, Any]]:
+    def array(self) -> Iterator[tuple[int, Any]]:
+        """The elements of an array."""
+        self._what = "a valid JSON array"
+        yield from self._elements()
+        if self._peek():
+            self._fail("more text after the end of the array", self._position)
+
+    def objects(self, *, wraps: Callable[[set[str], str, Any], bool]) -> Iterator[tuple[int, Any]]:
+        """Objects one after the other, each over as many lines as it takes; or the rows that the first one wraps.
+
+        `wraps` says whether a list holds the file's rows: by the names before it, its own name and its first element.
+        """
+        self._what = "valid JSON"
+        self._peek()
+        line, members = self._line, {}
+        self._expect("{")
+        wrapper = ""
+        while self._peek() != "}":
+            if members:
+                self._expect(",")
+                self._peek()
+            name = self._element()[1] if self._peek() == '"' else self._expect('"')
+            self._expect(":")
+            if self._peek() != "[":
+                members[name] = self._element()[1]
+                continue
+            elements = self._elements()
+            first = next(elements, None)
+            if first is not None and wraps(set(members), name, first[1]):
+                if wrapper:
+                    self._fail(f"'{wrapper}' and '{name}' are both lists of rows; expected one", self._position)
+                wrapper = name
+                yield first
+                yield from elements
+                members[name] = []
+            else:
+                members[name] = [] if first is None else [first[1], *(value for _, value in elements)]
+        self._expect("}")
+        if not wrapper:
+            yield line, members
+        while mark := self._peek():
+            if wrapper or mark != "{":
+                self._fail("more text after the end of the object", self._position)
+            yield self._element()
+
+    def _elements(self) -> Iterator[tuple[int, Any]]:
         self._expect("[")
         if self._peek() != "]":
             yield self._element()
@@ -41,8 +87,6 @@ class ArrayReader:
                 self._skip(self._position + 1)
                 yield self._element()
         self._expect("]")
-        if self._peek():
-            self._fail("more text after the end of the array", self._position)
 
     def _element(self) -> tuple[int, Any]:
         self._peek()
@@ -93,6 +137,6 @@ class ArrayReader:
     def _fail(self, problem: str, position: int) -> NoReturn:
         line = self._line + self._text.count("\n", self._position, position)
         raise UserError(
-            f"{self._name}:{line}: not a valid JSON array: {problem}",
+            f"{self._name}:{line}: not {self._what}: {problem}",
             hint="correct the file, or give one JSON object a line",
         )
