@@ -39,11 +39,19 @@ def show(
 def validate(
     source: RunSource = None, config: ConfigFile = None, preset: Preset = None, overrides: Overrides = None
 ) -> None:
-    """Check a configuration; exit code 2 and the line and key of each fault if it is wrong."""
+    """Check a configuration, its local data and models; exit code 2 and the place of each fault if something is wrong.
+
+    A line for each file says what it is and how many rows it has.
+    """
     from opencharacter.config.loading import load_run_config
+    from opencharacter.planning.sources import describe_sources, look_at_sources, require_readable
 
     config, preset = named_run(source, config, preset)
     loaded = load_run_config(config, preset=preset, overrides=overrides or ())
+    looks = look_at_sources(loaded)
+    for line in describe_sources(looks):
+        typer.echo(line)
+    require_readable(looks)
     typer.echo(f"{loaded.name}: valid")
 
 

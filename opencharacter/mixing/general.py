@@ -5,10 +5,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from opencharacter.hashing import file_digest, tree_digest
 from opencharacter.mixing.mix_config import GeneralSource
 from opencharacter.records import Session, SessionReader, read_sessions
-from opencharacter.sources.inputs import fetch, source_name
+from opencharacter.sources.inputs import fetch, input_digest, source_name
 from opencharacter.sources.quarantine import Quarantine
 
 
@@ -25,7 +24,7 @@ class GeneralSet(NamedTuple):
 
     def digest(self) -> str:
         """Digest of the set's content."""
-        return tree_digest(self.path) if self.path.is_dir() else file_digest(self.path)
+        return input_digest(self.path)
 
     def read(self) -> SessionReader:
         """The set's sessions and bad rows."""

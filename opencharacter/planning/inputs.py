@@ -1,22 +1,19 @@
 """How much a run reads: local files are counted, the sizes of others come from the table of known data sets."""
 
-from collections.abc import Iterable, Iterator
-from typing import Any, Literal
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from opencharacter.characters import CharacterProfile
 from opencharacter.config.run import RunConfig
 from opencharacter.errors import UserError
 from opencharacter.mixing.mix_config import GeneralSource
 from opencharacter.planning.figures import Assumptions, DataSet
+from opencharacter.planning.sources import SourceLook, What, describe_sources, look_at_sources, require_readable
 from opencharacter.planning.tokens import TextLengths
-from opencharacter.records import BadRow, Persona, RawRow, Session, read_personas, read_raw_rows, read_sessions
-from opencharacter.sources.inputs import fetch
+from opencharacter.records import DialogueRow, Persona, Session
 from opencharacter.synthesis.synthesis_config import Corpus, PersonaSource
-
-_ELSEWHERE = ("hf://", "s3://")
-
-What = Literal["personas", "sessions", "characters", "dialogues", "general"]
 
 
 class InputCount(BaseModel):
@@ -32,6 +29,7 @@ class InputCount(BaseModel):
     duplicates: int = 0
     read: bool = Field(description="whether the file was read; else the rows are an assumption")
     source: str = Field(description="where the numbers come from")
+    files: list[str] = Field(default=[], description="a line for each file: what it is, and its rows")
     turns: float = Field(default=0, description="user turns")
     earlier_turns: float = Field(default=0, description="for each turn, the turns before it: what G sends again")
     user_tokens: float = 0
@@ -43,17 +41,24 @@ class InputCount(BaseModel):
 def count_inputs(config: RunConfig, assumptions: Assumptions, lengths: TextLengths) -> list[InputCount]:
     """All sources of a run.
 
-    Raises `UserError` if a local file is absent or cannot be read, or if the size of a remote one is not known.
+    Raises `UserError` if the run would refuse a local source, or if the size of a remote one is not known.
     """
-    counter = _Counter(assumptions, lengths)
-    inputs = config.inputs
-    counts = [counter.personas(f"inputs.personas.{i}", source) for i, source in enumerate(inputs.personas)]
-    counts += [counter.sessions(f"inputs.corpora.{i}", corpus, "sessions") for i, corpus in enumerate(inputs.corpora)]
-    if dataset := inputs.dataset:
-        counts.append(counter.published("inputs.dataset.characters", dataset.characters, "characters", None))
-        counts.append(counter.published("inputs.dataset.dialogues", dataset.dialogues, "dialogues", dataset.limit))
-    counts += [counter.sessions(f"mix.general.{i}", source, "general") for i, source in enumerate(config.mix.general)]
-    return counts
+    tally = _Tally(assumptions, lengths)
+    looks = look_at_sources(config, tally.add)
+    require_readable(looks)
+    limits = _limits(config)
+    return [tally.count(look, limits[look.key]) for look in looks]
+
+
+def _limits(config: RunConfig) -> dict[str, int | None]:
+    inputs, dataset = config.inputs, config.inputs.dataset
+    listed: dict[str, Sequence[PersonaSource | Corpus | GeneralSource]] = {
+        "inputs.personas": inputs.personas,
+        "inputs.corpora": inputs.corpora,
+        "mix.general": config.mix.general,
+    }
+    limits = {f"{section}.{i}": source.limit for section, sources in listed.items() for i, source in enumerate(sources)}
+    return limits | {"inputs.dataset.characters": None, "inputs.dataset.dialogues": dataset.limit if dataset else None}
 
 
 def mean_persona_tokens(inputs: Iterable[InputCount]) -> float | None:
@@ -63,92 +68,59 @@ def mean_persona_tokens(inputs: Iterable[InputCount]) -> float | None:
     return sum(count.user_tokens for count in personas) / rows if rows else None
 
 
-class _Counter:
+class _Tally:
     def __init__(self, assumptions: Assumptions, lengths: TextLengths) -> None:
         self._assumptions = assumptions
         self._lengths = lengths
-        self._seen: set[tuple[str, str]] = set()
+        self._sums: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
 
-    def personas(self, key: str, source: PersonaSource) -> InputCount:
-        if source.uri.startswith(_ELSEWHERE):
-            count = self._assumed(key, source.uri, "personas", source.limit)
-            count.user_tokens = count.rows * self._assumptions("persona_tokens")
-            return count
-        count = self._read(key, source.uri, "personas")
-        rows = read_personas(
-            fetch(source.uri), name=source.uri, licence=source.license, format=source.format, limit=source.limit
-        )
-        persona: Persona
-        for persona in self._good(count, rows, "personas"):
-            count.user_tokens += self._lengths.count(persona.text)
-        return count
+    def add(self, look: SourceLook, row: Persona | Session | CharacterProfile | DialogueRow) -> None:
+        """Count the texts of a row."""
+        sums, count = self._sums[look.key], self._lengths.count
+        if isinstance(row, Persona):
+            sums["user_tokens"] += count(row.text)
+        elif isinstance(row, Session):
+            turns = len(row.user_turns)
+            sums["turns"] += turns
+            sums["earlier_pairs"] += turns * (turns - 1)
+            sums["user_tokens"] += sum(map(count, row.user_turns))
+            if row.has_answers:
+                sums["answered_rows"] += 1
+                sums["answered_turns"] += turns
+                sums["answer_tokens"] += sum(count(turn.content) for turn in row.turns if turn.role == "assistant")
+        else:
+            sums["answered_rows"] += 1
+            if isinstance(row, DialogueRow):
+                question, answer = row.turns
+                sums["turns"] += 1
+                sums["answered_turns"] += 1
+                sums["user_tokens"] += count(question.content)
+                sums["answer_tokens"] += count(answer.content)
 
-    def sessions(self, key: str, source: Corpus | GeneralSource, what: What) -> InputCount:
-        if source.uri.startswith(_ELSEWHERE):
-            return self._assumed(key, source.uri, what, source.limit)
-        count = self._read(key, source.uri, what)
-        count.answer_tokens = 0
-        rows = read_sessions(
-            fetch(source.uri),
-            name=source.uri,
-            corpus=source.name,
-            licence=source.license,
-            format=source.format,
-            limit=source.limit,
-        )
-        session: Session
-        for session in self._good(count, rows, what):
-            turns = len(session.user_turns)
-            count.turns += turns
-            count.earlier_turns += turns * (turns - 1) / 2
-            count.user_tokens += sum(map(self._lengths.count, session.user_turns))
-            if session.has_answers:
-                count.answered_rows += 1
-                count.answered_turns += turns
-                answers = [turn.content for turn in session.turns if turn.role == "assistant"]
-                count.answer_tokens += sum(map(self._lengths.count, answers))
-        return count
-
-    def published(self, key: str, uri: str, what: What, limit: int | None) -> InputCount:
-        if uri.startswith(_ELSEWHERE):
-            return self._assumed(key, uri, what, limit)
-        count = self._read(key, uri, what)
-        count.answer_tokens = 0
-        for row in read_raw_rows(fetch(uri), uri, text=False):
-            if limit is not None and count.rows + count.bad == limit:
-                break
-            if isinstance(row, BadRow) or not isinstance(row.value, dict):
-                count.bad += 1
-                continue
-            count.rows += 1
-            if what == "dialogues":
-                count.turns += 1
-                count.user_tokens += self._lengths.count(str(row.value.get("question", "")))
-                count.answer_tokens += self._lengths.count(str(row.value.get("character_answer", "")))
-        count.answered_rows, count.answered_turns = count.rows, count.turns
-        return self._not_empty(count)
-
-    def _good(self, count: InputCount, rows: Iterable[Any], kind: str) -> Iterator[Any]:
-        """The good rows, each identity once, as the ingest step takes them."""
-        for row in rows:
-            if isinstance(row, BadRow | RawRow):
-                count.bad += 1
-            elif (kind, row.id) in self._seen:
-                count.duplicates += 1
-            else:
-                self._seen.add((kind, row.id))
-                count.rows += 1
-                yield row
-        self._not_empty(count)
-
-    def _not_empty(self, count: InputCount) -> InputCount:
-        if not count.rows:
-            raise UserError(f"{count.uri}: no usable row for {count.key} ({count.bad} bad, {count.duplicates} double)")
-        return count
-
-    def _read(self, key: str, uri: str, what: What) -> InputCount:
+    def count(self, look: SourceLook, limit: int | None) -> InputCount:
+        """What a source holds, or is taken to hold where it is not read."""
+        if not look.read:
+            assumed = self._assumed(look.key, look.uri, look.what, limit)
+            if look.what == "personas":
+                assumed.user_tokens = assumed.rows * self._assumptions("persona_tokens")
+            return assumed
+        sums = self._sums[look.key]
         return InputCount(
-            key=key, uri=uri, what=what, rows=0, read=True, source=f"counted; lengths by {self._lengths.source}"
+            key=look.key,
+            uri=look.uri,
+            what=look.what,
+            rows=look.rows,
+            bad=look.bad,
+            duplicates=look.duplicates,
+            read=True,
+            source=f"counted; lengths by {self._lengths.source}",
+            files=list(describe_sources([look])),
+            turns=sums["turns"],
+            earlier_turns=sums["earlier_pairs"] / 2,
+            user_tokens=sums["user_tokens"],
+            answer_tokens=None if look.what == "personas" else sums["answer_tokens"],
+            answered_rows=int(sums["answered_rows"]),
+            answered_turns=sums["answered_turns"],
         )
 
     def _assumed(self, key: str, uri: str, what: What, limit: int | None) -> InputCount:

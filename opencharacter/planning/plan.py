@@ -89,7 +89,7 @@ def make_plan(config: RunConfig, cluster: Cluster | None, figures: Figures) -> P
         Rows, calls, tokens, hours, cost and storage of each step, and what is missing.
 
     Raises:
-        UserError: An input cannot be read, or the size of an input or model is not known.
+        UserError: The run would refuse an input, or the size of an input or model is not known.
     """
     steps = resolve_steps(config, cluster)
     assumptions = Assumptions(figures)
@@ -99,8 +99,7 @@ def make_plan(config: RunConfig, cluster: Cluster | None, figures: Figures) -> P
     time, costs = TimeEstimator(assumptions), CostEstimator(figures)
     stages = [_stage(step, workloads.get(name), time, costs, figures) for name, step in steps.items()]
     kept = storage(steps, workloads, assumptions)
-    bad_shares = {"mix": config.mix.max_bad_share, "inputs": config.inputs.max_bad_share}
-    issues = list(_data_issues(inputs, steps, workloads, bad_shares))
+    issues = list(_data_issues(workloads))
     if cluster:
         issues += check_compatibility(config, cluster, steps)
         issues += check_capacity(steps, {stage.step: stage.where for stage in stages}, kept, assumptions)
@@ -154,23 +153,7 @@ def _stage(
     )
 
 
-def _data_issues(
-    inputs: list[InputCount],
-    steps: Steps,
-    workloads: dict[StepName, StageWorkload],
-    bad_shares: dict[str, float],
-) -> Iterator[Issue]:
-    for count in inputs:
-        section = "mix" if count.what == "general" else "inputs"
-        read = count.rows + count.bad + count.duplicates
-        if count.bad > bad_shares[section] * read:
-            yield Issue(
-                step="mix" if section == "mix" else next(iter(steps)),
-                subject=f"run: {section}.max_bad_share",
-                state="fatal",
-                message=f"{count.bad} of {read} rows of {count.uri} are bad; the step stops above a share of"
-                f" {bad_shares[section]:g}",
-            )
+def _data_issues(workloads: dict[StepName, StageWorkload]) -> Iterator[Issue]:
     if not workloads["sft"].rows:
         message = "no row to train on; R makes rows of sessions with answers only"
         yield Issue(step="sft", subject="run: inputs", state="fatal", message=message)

@@ -125,6 +125,7 @@ def _inputs(inputs: list[InputCount]) -> Iterator[str]:
         marks = f" ({', '.join(faults)})" if faults else ""
         how = count.source if count.read else f"ASSUMED, {count.source}"
         yield f"{count.rows:,} {count.what}{marks}  {count.uri}  {how}"
+        yield from (f"  {line}" for line in count.files)
 
 
 def _storage(plan: Plan) -> Iterator[str]:

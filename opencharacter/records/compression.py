@@ -56,9 +56,9 @@ def _decompressed(raw: io.BufferedReader) -> tuple[io.BufferedReader, str]:
         case "gzip":
             return io.BufferedReader(gzip.GzipFile(fileobj=raw), _CHUNK), compression
         case "bzip2":
-            return io.BufferedReader(bz2.BZ2File(raw), _CHUNK), compression  # type: ignore[arg-type]
+            return io.BufferedReader(bz2.BZ2File(raw), _CHUNK), compression
         case "xz":
-            return io.BufferedReader(lzma.LZMAFile(raw), _CHUNK), compression  # type: ignore[arg-type]
+            return io.BufferedReader(lzma.LZMAFile(raw), _CHUNK), compression
     return raw, ""
 
 

@@ -8,7 +8,7 @@ import codecs
 import io
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from opencharacter.records.json_values import JsonReader, refuse_constant
 from opencharacter.records.rows import BadRow, RawRow
 from opencharacter.records.tables import read_columns, read_csv
 
+_SHOWN = 5
 _SURROGATE = "holds half of a surrogate pair, which is no character"
 
 
@@ -33,7 +34,6 @@ class SourceFile:
     bad: int = 0
 
 
-@dataclass
 class RawRows:
     """The rows of a file, or of all data files below a folder in the order of their names. Iterate over it once.
 
@@ -42,21 +42,24 @@ class RawRows:
     the file if it is absent, damaged, invalid from some place on, or of a kind that is not read.
     """
 
-    path: Path
-    name: str
-    text: bool | None = None
-    files: list[SourceFile] = field(default_factory=list)
-    others: list[str] = field(default_factory=list)
-    """Files of a folder that are not data by their names."""
+    def __init__(self, path: Path, name: str, text: bool | None = None, files: list[SourceFile] | None = None) -> None:
+        self.name = name
+        self.files = [] if files is None else files
+        self._path = path
+        self._text = text
 
     def __iter__(self) -> Iterator[RawRow | BadRow]:
-        if not self.path.is_dir():
-            yield from self._read(self.path, self.name)
+        if not self._path.is_dir():
+            yield from self._read(self._path, self.name)
             return
-        folder = data_files(self.path, self.name)
-        self.others += [path.relative_to(self.path).as_posix() for path in folder.others]
+        folder = data_files(self._path, self.name)
+        if folder.others:
+            shown = ", ".join(path.relative_to(self._path).as_posix() for path in folder.others[:_SHOWN])
+            more = len(folder.others) - _SHOWN
+            names = shown if more <= 0 else f"{shown} and {more} more"
+            self.files.append(SourceFile(self.name, f"not data by their names: {names}"))
         for file in folder.data:
-            yield from self._read(file, f"{self.name}/{file.relative_to(self.path).as_posix()}")
+            yield from self._read(file, f"{self.name}/{file.relative_to(self._path).as_posix()}")
 
     def _read(self, path: Path, name: str) -> Iterator[RawRow | BadRow]:
         seen = SourceFile(name)
@@ -65,7 +68,7 @@ class RawRows:
             if not file.head:
                 seen.format = "empty"
                 return
-            identity = identify(file.head, name, text=self.text)
+            identity = identify(file.head, name, text=self._text)
             seen.format = ", ".join(filter(None, [identity.container, _encoding_name(identity), file.compression]))
             try:
                 for row in _rows(file, path, name, identity):

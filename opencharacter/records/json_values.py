@@ -48,15 +48,15 @@ class JsonReader:
         """
         self._what = "valid JSON"
         self._peek()
-        line, members = self._line, {}
+        line = self._line
+        members: dict[str, Any] = {}
         self._expect("{")
         wrapper = ""
         while self._peek() != "}":
             if members:
                 self._expect(",")
                 self._peek()
-            name = self._element()[1] if self._peek() == '"' else self._expect('"')
-            self._expect(":")
+            name = self._name_of_member()
             if self._peek() != "[":
                 members[name] = self._element()[1]
                 continue
@@ -78,6 +78,13 @@ class JsonReader:
             if wrapper or mark != "{":
                 self._fail("more text after the end of the object", self._position)
             yield self._element()
+
+    def _name_of_member(self) -> str:
+        if self._peek() != '"':
+            self._fail("expected a name in quotation marks", self._position)
+        name = str(self._element()[1])
+        self._expect(":")
+        return name
 
     def _elements(self) -> Iterator[tuple[int, Any]]:
         self._expect("[")

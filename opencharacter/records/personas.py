@@ -20,17 +20,10 @@ _LONGEST = 20_000  # characters, as in CharacterProfile.persona
 class PersonaReader:
     """The personas of a file or folder, and a `BadRow` for each row without a persona. Iterate over it once."""
 
-    def __init__(
-        self, path: Path, *, name: str, source: str, licence: str, text: bool | None, limit: int | None
-    ) -> None:
-        self._raw = RawRows(path, name, text)
-        self._rows = itertools.islice(self._raw, limit)
+    def __init__(self, raw: RawRows, *, source: str, licence: str, limit: int | None) -> None:
+        self._raw = raw
+        self._rows = itertools.islice(raw, limit)
         self._origin = {"source": source, "licence": licence}
-
-    @property
-    def files(self) -> list[SourceFile]:
-        """What has been read so far, by file."""
-        return self._raw.files
 
     def __iter__(self) -> Iterator[Persona | BadRow]:
         for row in self._rows:
@@ -48,23 +41,19 @@ def read_personas(
     format: str = "auto",
     limit: int | None = None,
     name: str | None = None,
+    files: list[SourceFile] | None = None,
 ) -> PersonaReader:
     """The personas of a file or folder, and a `BadRow` for each row without a persona; compressed files included.
 
     A persona is one line: white space inside it becomes single spaces. `source` is the data set's name for the lineage
-    (default: the file's name). Messages call the file `name` (default: its path). Raises `UserError` for an unknown
-    format name, and during iteration if the file is absent or damaged.
+    (default: the file's name). Messages call the file `name` (default: its path). `files` is filled with what is
+    read of each file. Raises `UserError` for an unknown format name, and during iteration if the file is absent or
+    damaged.
     """
     if format not in _FORMATS:
         raise UserError(f"{name or path}: unknown format '{format}'; known: {', '.join(_FORMATS)}")
-    return PersonaReader(
-        path,
-        name=name or str(path),
-        source=source or path.name,
-        licence=licence,
-        text=_FORMATS[format],
-        limit=limit,
-    )
+    raw = RawRows(path, name or str(path), _FORMATS[format], files)
+    return PersonaReader(raw, source=source or path.name, licence=licence, limit=limit)
 
 
 def persona_id(text: str) -> str:

@@ -25,21 +25,14 @@ class SessionReader:
     Raises `UserError` at once if the file cannot be read or its format is unknown.
     """
 
-    def __init__(
-        self, path: Path, *, name: str, corpus: str, source: str, licence: str, format: str, limit: int | None
-    ) -> None:
-        self._raw = RawRows(path, name, text=False)
-        rows = itertools.islice(self._raw, limit)
+    def __init__(self, raw: RawRows, *, corpus: str, source: str, licence: str, format: str, limit: int | None) -> None:
+        self._raw = raw
+        rows = itertools.islice(raw, limit)
         head = list(itertools.islice(rows, _DETECT_ROWS))
-        self.format = _resolve(format, head, name)
+        self.format = _resolve(format, head, raw.name)
         self.system_turns_dropped = 0
         self._rows = itertools.chain(head, rows)
         self._origin = {"corpus": corpus, "source": source, "licence": licence}
-
-    @property
-    def files(self) -> list[SourceFile]:
-        """What has been read so far, by file."""
-        return self._raw.files
 
     def __iter__(self) -> Iterator[Session | BadRow]:
         for row in self._rows:
@@ -96,16 +89,16 @@ def read_sessions(
     format: str = "auto",
     limit: int | None = None,
     name: str | None = None,
+    files: list[SourceFile] | None = None,
 ) -> SessionReader:
     """Read the sessions of a file or folder: JSON Lines, JSON, CSV, Parquet or Arrow, also compressed.
 
     `format` is one of `FORMATS`, or `auto` (or `parquet`) to detect it from the first rows. `limit` takes the first
     rows only. `source` is the data set's name for the lineage (default: the file's name). Messages call the file `name`
-    (default: its path). Raises as `SessionReader` does.
+    (default: its path). `files` is filled with what is read of each file. Raises as `SessionReader` does.
     """
     return SessionReader(
-        path,
-        name=name or str(path),
+        RawRows(path, name or str(path), False, files),
         corpus=corpus,
         source=source or path.name,
         licence=licence,

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from opencharacter.errors import OpenCharacterError, UserError
 from opencharacter.hashing import digest
+from opencharacter.records.identify import DATA_SUFFIXES, bare_suffix
 from opencharacter.system.cache import cache_folder
 
 HUB_SCHEME = "hf://"
@@ -16,7 +17,6 @@ _URI = re.compile(
     r"hf://(?:datasets/)?(?P<repository>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w.-]+))?(?:/(?P<inner>[\w./ -]+))?",
     re.ASCII,
 )
-_FILE = re.compile(r".*\.(?:jsonl?|ndjson|parquet|txt)(?:\.gz|\.zst)?", re.IGNORECASE)
 
 
 class HubUri(NamedTuple):
@@ -29,7 +29,7 @@ class HubUri(NamedTuple):
     @property
     def names_a_file(self) -> bool:
         """Whether `inner` is a file of the repository."""
-        return self.inner is not None and _FILE.fullmatch(self.inner) is not None
+        return self.inner is not None and bare_suffix(self.inner) in DATA_SUFFIXES
 
 
 def parse_hub_uri(uri: str) -> HubUri:

@@ -5,7 +5,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from opencharacter.errors import UserError
-from opencharacter.hashing import file_digest, tree_digest
+from opencharacter.hashing import digest, file_digest
+from opencharacter.records.folders import data_files
 from opencharacter.sources.hub import HUB_SCHEME, fetch_dataset, parse_hub_uri
 from opencharacter.storage.s3.client import OBJECT_SCHEME
 from opencharacter.storage.s3.downloads import fetch_object
@@ -44,8 +45,11 @@ def source_name(uri: str) -> str:
 
 
 def input_digest(path: Path) -> str:
-    """Digest of a fetched input's content, file or folder."""
-    return tree_digest(path) if path.is_dir() else file_digest(path)
+    """Digest of a fetched input's content: of a file, or of the data files of a folder."""
+    if not path.is_dir():
+        return file_digest(path)
+    files = data_files(path, str(path)).data
+    return digest([[file.relative_to(path).as_posix(), file_digest(file)] for file in files])
 
 
 def _package_file(uri: str) -> Path:

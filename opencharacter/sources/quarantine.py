@@ -16,7 +16,8 @@ from opencharacter.records import BadRow
 OUTCOMES = ("ok", "bad", "duplicates")
 """The outcomes of reading a row."""
 
-_SHOWN = 5
+SHOWN_BAD_ROWS = 5
+"""Bad rows that a message shows."""
 
 
 Row = TypeVar("Row", bound=BaseModel)
@@ -56,7 +57,7 @@ class Quarantine(AbstractContextManager["Quarantine"]):
             if isinstance(row, BadRow):
                 self._write(row)
                 counts["bad"] += 1
-                if len(first_bad) < _SHOWN:
+                if len(first_bad) < SHOWN_BAD_ROWS:
                     first_bad.append(row)
             elif (key := identity(row)) in self._seen:
                 counts["duplicates"] += 1
@@ -75,16 +76,20 @@ class Quarantine(AbstractContextManager["Quarantine"]):
         self.reasons[row.reason] += 1
 
     def _check_share(self, name: str, counts: Counter[str], first_bad: list[BadRow]) -> None:
-        read = counts.total()
-        if not read:
-            raise UserError(f"{name}: the data set is empty")
-        if counts["bad"] <= self._max_bad_share * read and counts["bad"] < read:
-            return
-        self._file.close()
-        kept = self._keep(self._path)
-        shown = "".join(f"\n  {row.file}:{row.line}: {row.reason}" for row in first_bad)
-        raise UserError(
-            f"{name}: {counts['bad']} of {read} rows are bad (max_bad_share is {self._max_bad_share:g}); "
-            f"the first:{shown}\nall are in {kept}",
-            hint="name the right `format`, correct the rows, or raise max_bad_share",
-        )
+        if fault := source_fault(name, counts.total(), counts["bad"], self._max_bad_share, first_bad):
+            self._file.close()
+            kept = f"\nall are in {self._keep(self._path)}" if counts["bad"] else ""
+            raise UserError(f"{fault}{kept}", hint=fault.hint)
+
+
+def source_fault(name: str, read: int, bad: int, max_bad_share: float, first_bad: Iterable[BadRow]) -> UserError | None:
+    """Why a source of which all rows were read is refused: it has none, or too many are bad. None if it is not."""
+    if not read:
+        return UserError(f"{name}: the data set is empty")
+    if bad <= max_bad_share * read and bad < read:
+        return None
+    shown = "".join(f"\n  {row.file}:{row.line}: {row.reason}" for row in first_bad)
+    return UserError(
+        f"{name}: {bad} of {read} rows are bad (max_bad_share is {max_bad_share:g}); the first:{shown}",
+        hint="name the right `format` (`text` for personas as plain lines), correct the rows, or raise max_bad_share",
+    )

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from opencharacter.hashing import digest
 from opencharacter.library import fingerprint
-from opencharacter.records import BadRow, Persona, Session, SessionReader, read_personas, read_sessions
+from opencharacter.records import BadRow, Persona, PersonaReader, Session, SessionReader, read_personas, read_sessions
 from opencharacter.sources.inputs import fetch, input_digest, source_name
 from opencharacter.sources.quarantine import Quarantine
 from opencharacter.storage.kinds import PERSONAS, QUARANTINE, SESSIONS, RowsFile
@@ -52,7 +52,7 @@ def _persona_source(source: PersonaSource) -> _Source:
     path = fetch(source.uri)
     name = source.name or source_name(source.uri)
 
-    def read() -> Iterator[Persona | BadRow]:
+    def read() -> PersonaReader:
         return read_personas(
             path, name=source.uri, source=name, licence=source.license, format=source.format, limit=source.limit
         )

@@ -4,14 +4,14 @@ Both files are read row by row: the dialogues are 1.2 GB.
 """
 
 import itertools
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple, TypeVar
 
 from opencharacter.characters import CharacterProfile, Provenance, parse_profile
 from opencharacter.errors import UserError
 from opencharacter.hashing import digest
 from opencharacter.library import fingerprint
-from opencharacter.records import BadRow, DialogueRow, RawRow, Turn, read_raw_rows
+from opencharacter.records import BadRow, DialogueRow, RawRow, RawRows, SourceFile, Turn
 from opencharacter.records.formats.fields import optional_text_of, text_of
 from opencharacter.records.personas import normalise, persona_id
 from opencharacter.records.rows import InvalidRow
@@ -26,6 +26,8 @@ from opencharacter.texts import text_fault
 
 NOT_STATED = "not stated"
 """Stands for teacher and prompt of an imported dialogue."""
+
+Row = TypeVar("Row", CharacterProfile, DialogueRow)
 
 _KNOWN = {"character_id", "question", "question_source", "character_answer"}
 
@@ -49,13 +51,39 @@ def import_dataset(config: PublishedDataset, *, workspace: Workspace, max_bad_sh
     return ImportedDataset(characters, _import_dialogues(config, characters, workspace, max_bad_share))
 
 
+def read_dataset_characters(
+    config: PublishedDataset, ids: list[DatasetCharacter], files: list[SourceFile] | None = None
+) -> Iterator[CharacterProfile | BadRow]:
+    """The characters of the data set, and its bad rows. `ids` and `files` are filled while they are read."""
+    raw = RawRows(fetch(config.characters), config.characters, False, files)
+    source = source_name(config.characters)
+    return _counting_bad(raw, (_as_character(row, source, config.license, ids) for row in raw))
+
+
+def read_dataset_dialogues(
+    config: PublishedDataset, ids: Iterable[DatasetCharacter], files: list[SourceFile] | None = None
+) -> Iterator[DialogueRow | BadRow]:
+    """The dialogues of the data set's characters, and its bad rows. `files` is filled while they are read."""
+    known = {row.release_id: row.character_id for row in ids}
+    raw = RawRows(fetch(config.dialogues), config.dialogues, False, files)
+    source = source_name(config.dialogues)
+    first = itertools.islice(raw, config.limit)
+    return _counting_bad(raw, (_as_dialogue(row, known, source, config.license) for row in first))
+
+
+def _counting_bad(raw: RawRows, rows: Iterable[Row | BadRow]) -> Iterator[Row | BadRow]:
+    for row in rows:
+        if isinstance(row, BadRow):
+            raw.count_bad(row)
+        yield row
+
+
 def _import_characters(config: PublishedDataset, workspace: Workspace, max_bad_share: float) -> Artifact:
     path, source = fetch(config.characters), source_name(config.characters)
 
     def write(draft: ArtifactDraft, quarantine: Quarantine) -> None:
         ids: list[DatasetCharacter] = []
-        raw = read_raw_rows(path, config.characters, text=False)
-        rows = (_as_character(row, source, config.license, ids) for row in raw)
+        rows = read_dataset_characters(config, ids)
         CHARACTERS.write(draft.path, quarantine.filter_rows(rows, config.characters))
         # Equal characters are kept once, but their dialogues name each of their ids.
         DATASET_CHARACTERS.write(draft.path, ids)
@@ -70,9 +98,7 @@ def _import_dialogues(
     path, source = fetch(config.dialogues), source_name(config.dialogues)
 
     def write(draft: ArtifactDraft, quarantine: Quarantine) -> None:
-        ids = {row.release_id: row.character_id for row in DATASET_CHARACTERS.read(characters)}
-        raw = itertools.islice(read_raw_rows(path, config.dialogues, text=False), config.limit)
-        rows = (_as_dialogue(row, ids, source, config.license) for row in raw)
+        rows = read_dataset_dialogues(config, DATASET_CHARACTERS.read(characters))
         kept = quarantine.filter_rows(rows, config.dialogues, identity=lambda row: row.row_id)
         DIALOGUES.write(draft.path, kept)
 

@@ -47,7 +47,7 @@ def test_an_attribute_that_nobody_sees_has_no_value(text: str) -> None:
         parse_profile(f"Name: {text}")
     with pytest.raises(ValueError, match="the text is empty"):
         CharacterProfile(name=text)
-    with pytest.raises(UserError, match="Name: .*the text holds a NUL character"):
+    with pytest.raises(UserError, match=r"Name: .*the text holds a NUL character"):
         parse_profile("Name: Il\0se")
 
 

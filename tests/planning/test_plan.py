@@ -157,7 +157,7 @@ def test_weights_and_general_instructions_enter_training(tmp_path: Path) -> None
     base = ["mix.held_out={characters: 0, sessions: 0}", "sft.max_steps=null"]
     assert stages(plan("demo", *base))["sft"].rows == 104
     assert stages(plan("demo", *base, "mix.weights={R: 2, G: 0}"))["sft"].rows == 104
-    made = plan("demo", *base, source)
+    made = plan("demo", *base, source, "mix.max_bad_share=0.5")
     assert stages(made)["sft"].rows == 104 + 10
     assert [(count.rows, count.duplicates, count.bad) for count in made.inputs[2:]] == [(1, 2, 1)]
 
@@ -174,9 +174,13 @@ def test_a_release_is_counted_in_place_of_synthesis() -> None:
 def test_data_that_cannot_be_trained_on_are_told(tmp_path: Path) -> None:
     unanswered = tmp_path / "asked.jsonl"
     unanswered.write_text('{"messages": [{"role": "user", "content": "Who are you?"}]}\nno JSON\n')
-    made = plan("demo", f"inputs.corpora.0.uri={unanswered}", "inputs.corpora.0.strategies=[R]")
-    assert [issue.subject for issue in made.issues if issue.fatal] == ["run: inputs.max_bad_share", "run: inputs"]
-    assert "1 of 2 rows" in made.issues[0].message
+    source = [f"inputs.corpora.0.uri={unanswered}", "inputs.corpora.0.strategies=[R]"]
+    with pytest.raises(
+        UserError, match=r"inputs\.corpora\.0: .*1 of 2 rows are bad.*\n.*asked\.jsonl:2: not valid JSON"
+    ):
+        plan("demo", *source)
+    made = plan("demo", *source, "inputs.max_bad_share=0.5")
+    assert [issue.subject for issue in made.issues if issue.fatal] == ["run: inputs"]
     assert plan("demo").issues == []
 
 

@@ -20,7 +20,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from opencharacter.errors import UserError
-from opencharacter.records import BadRow, Persona, RawRow, RawRows, Session, read_personas, read_raw_rows, read_sessions
+from opencharacter.records import (
+    BadRow,
+    Persona,
+    RawRow,
+    RawRows,
+    Session,
+    SourceFile,
+    read_personas,
+    read_raw_rows,
+    read_sessions,
+)
 
 PEOPLE = [{"persona": "A ferrywoman, of Husum"}, {"persona": 'A "baker" in Köln\nand Bonn'}, {"persona": "潮水守望者"}]
 CHATS: list[dict[str, Any]] = [
@@ -248,7 +258,10 @@ def test_nothing_below_a_hidden_folder_is_data(tmp_path: Path) -> None:
     (tmp_path / "set" / "notes.md").write_text("# Notes")
     reader = RawRows(tmp_path / "set", "set")
     assert [row.value for row in reader if isinstance(row, RawRow)] == [{"persona": "data"}]
-    assert reader.others == ["notes.md"]
+    assert [(file.name, file.format) for file in reader.files] == [
+        ("set", "not data by their names: notes.md"),
+        ("set/data/people.jsonl", "JSON"),
+    ]
 
 
 def test_a_saved_data_set_is_read_as_it_is_saved(tmp_path: Path) -> None:
@@ -291,9 +304,10 @@ def test_files_and_their_rows_are_counted(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"persona": "a"}\n{"persona": "\\u200b"}\n{"perso\n')
     (tmp_path / "b.csv.gz").write_bytes(gzip.compress("persona\nb\nc\n".encode("utf-16")))
     (tmp_path / "c.txt").write_text("")
-    reader = read_personas(tmp_path, licence="x", name="set")
+    files: list[SourceFile] = []
+    reader = read_personas(tmp_path, licence="x", name="set", files=files)
     assert [type(row) for row in reader] == [Persona, BadRow, BadRow, Persona, Persona]
-    assert [(file.name, file.format, file.rows, file.bad) for file in reader.files] == [
+    assert [(file.name, file.format, file.rows, file.bad) for file in files] == [
         ("set/a.jsonl", "JSON Lines", 3, 2),
         ("set/b.csv.gz", "CSV, UTF-16, gzip", 2, 0),
         ("set/c.txt", "empty", 0, 0),
