@@ -1,10 +1,10 @@
 """A fake teacher for benchmarks: an OpenAI-compatible server that answers every chat call after a fixed time.
 
-    python benchmarks/teacher.py --latency 0.3
+    python benchmarks/teacher.py --latency 0.3 [--record requests.jsonl]
 
 It prints its base URL. It is a bare asyncio protocol, so that one core serves some thousand requests a second. As vLLM
-does, it closes a connection that was idle for 5 seconds. `POST /reset?in_flight=N` begins a measurement, and
-`GET /stats` returns it.
+does, it closes a connection that was idle for 5 seconds. `POST /reset?in_flight=N&prompts=M` begins a measurement, and
+`GET /stats` returns it; `prompts` is how many system prompts its prefix cache would keep.
 """
 
 import argparse
@@ -13,6 +13,8 @@ import json
 import random
 import re
 import time
+from collections import OrderedDict
+from pathlib import Path
 from typing import Any, cast
 from urllib.parse import parse_qs, urlsplit
 
@@ -23,13 +25,34 @@ _ANSWERS = 256
 _WORDS = ("the", "my", "old", "harbour", "lamp", "winter", "letter", "river", "bread", "and", "we", "keep", "walk")
 _NO_MESSAGES = b'"messages": []}'
 """How curator's probe for rate limits ends; it is no row."""
+_FIRST_MESSAGE = re.compile(rb'"content": ?"((?:[^"\\]|\\.)*)"')
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+
+
+class PrefixCache:
+    """The system prompts that were used last, and how many requests found theirs there."""
+
+    def __init__(self, prompts: int) -> None:
+        self.hits = 0
+        self._most = prompts
+        self._kept: OrderedDict[bytes, None] = OrderedDict()
+
+    def use(self, body: bytes) -> None:
+        """Count a request."""
+        found = _FIRST_MESSAGE.search(body)
+        prompt = found[1] if found else b""
+        self.hits += prompt in self._kept
+        self._kept[prompt] = None
+        self._kept.move_to_end(prompt)
+        if len(self._kept) > self._most:
+            self._kept.popitem(last=False)
 
 
 class Load:
     """The requests under way, since the last reset."""
 
-    def __init__(self, in_flight: int = 0) -> None:
+    def __init__(self, in_flight: int = 0, prompts: int = 0) -> None:
+        self.prefixes = PrefixCache(prompts) if prompts else None
         self.requests = self.answered = self.most_at_once = 0
         self.first_at: float | None = None
         self.last_at: float | None = None
@@ -68,6 +91,7 @@ class Load:
             "last_at": self.last_at,
             # From the moment that it was half full to the last request's arrival: filling and emptying do not count.
             "below_half": below_half / filled if filled else None,
+            "prefix_hits": self.prefixes.hits / self.requests if self.prefixes and self.requests else None,
         }
 
     def _pass_time(self) -> None:
@@ -82,11 +106,22 @@ class Load:
 class Teacher:
     """What all connections share."""
 
-    def __init__(self, latency: float) -> None:
+    def __init__(self, latency: float, record: Path | None) -> None:
         self.load = Load()
+        self._record = record.open("ab") if record else None
         self._draw = random.Random(0)
         self._latency = latency
         self._answers = [self._answer(number) for number in range(_ANSWERS)]
+
+    def arrived(self, body: bytes) -> Load:
+        """Count a chat call; returns where to count its end."""
+        if self._record:
+            self._record.write(body + b"\n")
+            self._record.flush()
+        if self.load.prefixes:
+            self.load.prefixes.use(body)
+        self.load.arrived()
+        return self.load
 
     def delay(self) -> float:
         """Seconds until the next answer."""
@@ -100,7 +135,7 @@ class Teacher:
         """The response to anything that is no chat call."""
         url = urlsplit(target)
         if url.path == "/reset":
-            self.load = Load(int(parse_qs(url.query)["in_flight"][0]))
+            self.load = Load(**{name: int(values[0]) for name, values in parse_qs(url.query).items()})
             return _response({})
         if url.path == "/stats":
             return _response(self.load.as_dict())
@@ -153,15 +188,14 @@ class Connection(asyncio.Protocol):
         if len(self._received) < whole:
             return
         method, target, _ = self._received[: self._received.index(b"\r\n")].decode().split(" ")
-        probe = self._received.endswith(_NO_MESSAGES)
+        body = bytes(self._received[end + 4 : whole])
         del self._received[:whole]
         if self._idle is not None:
             self._idle.cancel()
-        if probe:
+        if body.endswith(_NO_MESSAGES):
             self._send(_response({"error": {"message": "no messages", "code": 400}}, "400 Bad Request"))
         elif method == "POST" and target.endswith("/chat/completions"):
-            self._load = self._teacher.load
-            self._load.arrived()
+            self._load = self._teacher.arrived(body)
             self._answer = self._loop.call_later(self._teacher.delay(), self._send_answer)
         else:
             self._send(self._teacher.reply_at_once(target))
@@ -196,8 +230,8 @@ def _response(body: dict[str, Any], status: str = "200 OK") -> bytes:
     return head.encode() + content
 
 
-async def _serve(latency: float) -> None:
-    loop, teacher = asyncio.get_running_loop(), Teacher(latency)
+async def _serve(latency: float, record: Path | None) -> None:
+    loop, teacher = asyncio.get_running_loop(), Teacher(latency, record)
     server = await loop.create_server(lambda: Connection(teacher, loop), "127.0.0.1", 0, backlog=4096)
     print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", flush=True)
     await server.serve_forever()
@@ -206,10 +240,11 @@ async def _serve(latency: float) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--latency", type=float, required=True, help="seconds until an answer")
+    parser.add_argument("--record", type=Path, help="file to add the requests' bodies to, in order of arrival")
     arguments = parser.parse_args()
     import uvloop
 
-    uvloop.run(_serve(arguments.latency))
+    uvloop.run(_serve(arguments.latency, arguments.record))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,13 @@ ROWS_PER_CHARACTER = 15
 """As in the published release: 306,000 rows of 20,000 characters."""
 CHARACTERS_PER_SESSION = 5
 _LICENCE = "CC0-1.0"
+_WORDS = (
+    *("about", "after", "again", "answer", "ask", "boat", "book", "bread", "bridge", "city", "clock", "cold", "door"),
+    *("early", "evening", "father", "garden", "green", "harbour", "house", "island", "keep", "lamp", "letter", "light"),
+    *("market", "moon", "morning", "never", "night", "old", "paper", "quiet", "rain", "river", "salt", "sea", "ship"),
+    *("small", "song", "stone", "storm", "street", "table", "tide", "tree", "water", "window", "winter", "young"),
+)
+"""Words of one token each, so that a real model's prompts are as long as they look."""
 
 
 @dataclass(frozen=True)
@@ -27,30 +34,28 @@ class Workload:
     characters: Artifact
 
 
-def make_workload(folder: Path, rows: int, *, requests: bool = True) -> Workload:
-    """Rows for every client; `rows` is rounded down to whole sessions."""
-    sessions, characters = make_inputs(Workspace(folder / "inputs"), rows)
+def make_workload(folder: Path, rows: int, *, characters: int | None = None) -> Workload:
+    """Rows for every client; `rows` is rounded down to whole sessions. By default 15 rows have one character."""
+    sessions, cast = make_inputs(Workspace(folder / "inputs"), rows, characters or rows // ROWS_PER_CHARACTER)
     path = folder / "requests.jsonl"
-    if requests:
-        prompts = [system_prompt(profile) for profile in CHARACTERS.read(characters)]
-        with path.open("w", encoding="utf-8") as file:
-            for place, session in enumerate(SESSIONS.read(sessions)):
-                for drawn in range(CHARACTERS_PER_SESSION):
-                    prompt = prompts[(place * CHARACTERS_PER_SESSION + drawn) % len(prompts)]
-                    file.write(json.dumps({"system": prompt, "user": session.user_turns[0]}) + "\n")
-    artifacts = {"sessions": sessions, "characters": characters}
+    prompts = [system_prompt(profile) for profile in CHARACTERS.read(cast)]
+    with path.open("w", encoding="utf-8") as file:
+        for place, session in enumerate(SESSIONS.read(sessions)):
+            for drawn in range(CHARACTERS_PER_SESSION):
+                prompt = prompts[(place * CHARACTERS_PER_SESSION + drawn) % len(prompts)]
+                file.write(json.dumps({"system": prompt, "user": session.user_turns[0]}) + "\n")
+    artifacts = {"sessions": sessions, "characters": cast}
     described = {name: artifact.model_dump() for name, artifact in artifacts.items()} | {"n": CHARACTERS_PER_SESSION}
     path.with_suffix(".inputs.json").write_text(json.dumps(described))
-    return Workload(path, sessions, characters)
+    return Workload(path, sessions, cast)
 
 
-def make_inputs(workspace: Workspace, rows: int) -> tuple[Artifact, Artifact]:
+def make_inputs(workspace: Workspace, rows: int, characters: int) -> tuple[Artifact, Artifact]:
     """Sessions and characters of a run of `rows` rows."""
     draw = random.Random(rows)
-    vocabulary = ["".join(draw.choices("aeioubcdfglmnprst", k=draw.randint(2, 9))) for _ in range(20_000)]
 
     def text(words: int) -> str:
-        return " ".join(draw.choices(vocabulary, k=words)).capitalize() + "."
+        return " ".join(draw.choices(_WORDS, k=words)).capitalize() + "."
 
     profiles = (
         CharacterProfile(
@@ -61,7 +66,7 @@ def make_inputs(workspace: Workspace, rows: int) -> tuple[Artifact, Artifact]:
             persona=text(20),
             provenance=Provenance(source="made up", licence=_LICENCE),
         )
-        for number in range(max(CHARACTERS_PER_SESSION, rows // ROWS_PER_CHARACTER))
+        for number in range(max(CHARACTERS_PER_SESSION, characters))
     )
     sessions = (
         Session(

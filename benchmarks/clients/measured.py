@@ -8,7 +8,7 @@ import json
 import resource
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ class Job:
     """JSON Lines of `system` and `user`."""
     work: Path
     in_flight: int
+    settings: Mapping[str, str]
+    """Of one client alone."""
 
     def read(self) -> Iterator[dict[str, str]]:
         """The requests."""
@@ -50,14 +52,23 @@ def run(make: Callable[[Job], None]) -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--in-flight", type=int, required=True)
     parser.add_argument("--warm-up", type=Path, help="requests of the first job")
+    parser.add_argument("--prompts", type=int, default=0, help="system prompts that the teacher would keep")
+    parser.add_argument("--set", action="append", default=[], help="NAME=VALUE, a setting of this client")
     arguments = parser.parse_args()
+    settings = dict(setting.split("=") for setting in arguments.set)
+
+    def job(requests: Path, name: str) -> Job:
+        return Job(arguments.url, requests, arguments.work / name, arguments.in_flight, settings)
+
     if arguments.warm_up:
-        make(Job(arguments.url, arguments.warm_up, arguments.work / "warm-up", arguments.in_flight))
-    reset = f"{arguments.url.removesuffix('/v1')}/reset?in_flight={arguments.in_flight}"
+        make(job(arguments.warm_up, "warm-up"))
+    query = f"in_flight={arguments.in_flight}&prompts={arguments.prompts}"
+    reset = f"{arguments.url.removesuffix('/v1')}/reset?{query}"
     urllib.request.urlopen(urllib.request.Request(reset, method="POST")).close()
     started, cpu = time.monotonic(), time.process_time()
-    make(Job(arguments.url, arguments.requests, arguments.work / "job", arguments.in_flight))
+    make(job(arguments.requests, "job"))
     figures = {
+        "started_at": started,
         "seconds": time.monotonic() - started,
         "cpu_s": time.process_time() - cpu,
         "rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
