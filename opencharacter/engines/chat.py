@@ -114,6 +114,11 @@ class ChatEngine:
             self._raise_if_down()
             return await self._ask(await self._ready(), request, json_schema)
 
+    def start(self) -> None:
+        """Start the server, if it is one of ours, before the first call; its errors are those of the first call."""
+        if self._transport is None:
+            self._transport = asyncio.create_task(self._connected())
+
     async def close(self) -> None:
         """End the connections, and the start of a server that is still under way."""
         if self._transport is None:
@@ -124,8 +129,8 @@ class ChatEngine:
             await self._transport.result().close()
 
     async def _ready(self) -> Transport:
-        if self._transport is None:
-            self._transport = asyncio.create_task(self._connected())
+        self.start()
+        assert self._transport is not None
         return await asyncio.shield(self._transport)
 
     async def _connected(self) -> Transport:

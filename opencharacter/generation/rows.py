@@ -38,7 +38,7 @@ class StoredRow(NamedTuple):
     label: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RowTask:
     """A row to make unless the store holds it."""
 
@@ -49,6 +49,8 @@ class RowTask:
     make: Callable[[RowCalls], Awaitable[StoredRow]]
     on_failure: Callable[[ChatFailed], StoredRow] | None = None
     """The row to keep if a call fails for good; none: nothing is kept, a later run makes the row."""
+    group: str | None = None
+    """A digest that rows share whose prompts begin alike; they are made one after the other."""
 
 
 @dataclass
@@ -81,23 +83,28 @@ class RowPolicy:
     seed: int
 
     def task(
-        self, row_id: str, engine: str, sampling: Sampling, make: Callable[[RowCalls], Awaitable[dict[str, Any]]]
+        self,
+        row_id: str,
+        engine: str,
+        sampling: Sampling,
+        make: Callable[[RowCalls], Awaitable[dict[str, Any]]],
+        *,
+        group: str | None = None,
     ) -> RowTask:
         """The task of a row that holds a `RowOutcome`; `make` returns its content, or raises `Unusable`."""
-
-        async def make_outcome(calls: RowCalls) -> StoredRow:
-            try:
-                content = await make(calls)
-            except Unusable as error:
-                rejected = RowOutcome(status="rejected", reason=error.reason, usage=calls.usage)
-                return StoredRow(rejected.model_dump(), f"{error.reason}:{self.attempts}")
-            return StoredRow(RowOutcome(status="ok", usage=calls.usage, content=content).model_dump(), OK)
-
-        return RowTask(row_id, engine, sampling, make_outcome)
+        return RowTask(row_id, engine, sampling, partial(self._outcome, make), group=group)
 
     def is_final(self, label: str) -> bool:
         """Whether a row is done; a rejected row is made again once more attempts are allowed than it had."""
         return label == OK or int(label.rpartition(":")[2]) >= self.attempts
+
+    async def _outcome(self, make: Callable[[RowCalls], Awaitable[dict[str, Any]]], calls: RowCalls) -> StoredRow:
+        try:
+            content = await make(calls)
+        except Unusable as error:
+            rejected = RowOutcome(status="rejected", reason=error.reason, usage=calls.usage)
+            return StoredRow(rejected.model_dump(), f"{error.reason}:{self.attempts}")
+        return StoredRow(RowOutcome(status="ok", usage=calls.usage, content=content).model_dump(), OK)
 
     def check_early(self, what: str, outcomes: Counter[str]) -> None:
         """`check`, once there are enough rows to tell."""
@@ -156,27 +163,37 @@ async def make_rows(
         except ChatFailed as error:
             if task.on_failure is not None:
                 failed = task.on_failure(error)
-                await store.finish(task.row_id, failed.content, label=failed.label)
+                await store.finish(task.row_id, failed.content, label=failed.label, group=task.group)
             raise
         finally:
             report.made += calls.made
             report.reused_calls += calls.reused
-        await store.finish(task.row_id, row.content, label=row.label)
+        await store.finish(task.row_id, row.content, label=row.label, group=task.group)
         report.outcomes[_reason_of(row.label)] += 1
         if check is not None:
             check(report.outcomes)
         return calls.made
 
-    for name, left in _left_to_make(store, tasks, report).items():
-        async with _opened(engines[name]) as engine:
-            done = report.outcomes.total()
-            with progress(what, total=done + len(left), done=done) if what else nullcontext() as bar:
-                # More rows than requests: while some wait for the disk, others keep the server busy.
-                limit = 2 * engine.config.concurrency
-                tally = await run_bounded(partial(make, engine), left, limit=limit, room=engine.room, bar=bar)
+    async def make_all(engine: ChatEngine, left: list[RowTask]) -> None:
+        done = report.outcomes.total()
+        with progress(what, total=done + len(left), done=done) if what else nullcontext() as bar:
+            # More rows than requests: while some wait for the disk, others keep the server busy.
+            limit = 2 * engine.config.concurrency
+            tally = await run_bounded(partial(make, engine), left, limit=limit, room=engine.room, bar=bar)
         report.unanswered += tally.failed
         if tally.last_error:
             report.last_error = str(tally.last_error)
+
+    with _Search(store, tasks, report) as search:
+        first = await search.first_engine()
+        if first is not None:
+            async with _opened(engines[first]) as engine:
+                engine.start()
+                left = await search.left()
+                await make_all(engine, left.pop(first))
+    for name, others in (await search.left()).items():
+        async with _opened(engines[name]) as engine:
+            await make_all(engine, others)
     return report
 
 
@@ -223,19 +240,57 @@ def _bucket_lock(rows: RowFiles | Path, bucket: int) -> asyncio.Lock:
     return _locks.setdefault(asyncio.get_running_loop(), {}).setdefault((str(rows), bucket), asyncio.Lock())
 
 
-def _left_to_make(store: RowStore, tasks: Iterable[RowTask], report: RowsReport) -> dict[str, list[RowTask]]:
-    """The tasks that are left, by engine; rows that are there are counted in the report."""
-    seen: set[str] = set()
-    left: defaultdict[str, list[RowTask]] = defaultdict(list)
-    for task in tasks:
-        if not store.owns(task.row_id) or task.row_id in seen:
-            continue
-        seen.add(task.row_id)
-        if store.finished(task.row_id):
-            report.outcomes[_reason_of(store.label(task.row_id))] += 1
-        else:
+class _Search:
+    """Finds the tasks that are left, in a thread: the first of them tells which server to start meanwhile."""
+
+    def __init__(self, store: RowStore, tasks: Iterable[RowTask], report: RowsReport) -> None:
+        self._store = store
+        self._tasks = tasks
+        self._report = report
+        self._stopped = False
+
+    def __enter__(self) -> "_Search":
+        self._loop = asyncio.get_running_loop()
+        self._first: asyncio.Future[str] = self._loop.create_future()
+        self._search = self._loop.run_in_executor(None, self._run)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._stopped = True
+
+    async def first_engine(self) -> str | None:
+        """The engine that is asked for the first call that is left; none if there is no such call."""
+        either: set[asyncio.Future[Any]] = {self._first, self._search}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if self._search.done():
+            self._search.result()
+        return self._first.result() if self._first.done() else None
+
+    async def left(self) -> dict[str, list[RowTask]]:
+        """The tasks that are left, by engine, those of a group one after the other. Changes to it remain."""
+        return await asyncio.shield(self._search)
+
+    def _run(self) -> dict[str, list[RowTask]]:
+        """Find the tasks; rows that are there are counted in the report."""
+        seen: set[str] = set()
+        left: defaultdict[str, list[RowTask]] = defaultdict(list)
+        found = False
+        for task in self._tasks:
+            if self._stopped:
+                break
+            if task.row_id in seen or not self._store.owns(task.row_id, task.group):
+                continue
+            seen.add(task.row_id)
+            if self._store.finished(task.row_id):
+                self._report.outcomes[_reason_of(self._store.label(task.row_id))] += 1
+                continue
             left[task.engine].append(task)
-    return left
+            if not found and not self._store.calls(task.row_id):
+                found = True
+                self._loop.call_soon_threadsafe(self._first.set_result, task.engine)
+        for tasks in left.values():
+            tasks.sort(key=lambda task: task.group or "")
+        return left
 
 
 @asynccontextmanager

@@ -18,7 +18,7 @@ from opencharacter.records.models import Usage
 from opencharacter.storage.jsonl import write_jsonl
 from opencharacter.storage.kinds import KINDS, REJECTED
 from opencharacter.storage.protocols import RowFiles
-from opencharacter.storage.rowstore import BUCKETS, open_rows, read_rows
+from opencharacter.storage.rowstore import BUCKETS, bucket_of, open_rows, read_rows
 from opencharacter.storage.workspace import Artifact, ArtifactDraft, Workspace
 from opencharacter.system.event_loop import run_coroutine
 
@@ -41,6 +41,10 @@ class Shard:
                 '[{"shard": 0, "of": 2}, {"shard": 1, "of": 2}]',
             )
 
+    def owns(self, group: str) -> bool:
+        """Whether the rows of a group are this shard's, where shards are cut by group."""
+        return bucket_of(group) % self.of == self.index
+
 
 WHOLE = Shard()
 """The only shard of a stage that is not divided."""
@@ -54,8 +58,12 @@ def make_shard(
     engines: Mapping[str, EngineConfig],
     shard: Shard,
     policy: RowPolicy,
+    *,
+    grouped: bool = False,
 ) -> Artifact:
     """Make one shard's rows of the stage `what`; `key` is the digest of everything that decides the stage's rows.
+
+    `grouped` cuts shards by the tasks' group, else by row.
 
     Returns a manifest of kind `<what>_rows`, without files. It is made again where rows that it counts are gone.
     Raises `OpenCharacterError` if a server is down, answers are missing or nearly all rows are rejected; finished rows
@@ -64,10 +72,10 @@ def make_shard(
     kind, files = f"{what}_rows", workspace.rows(what)
     key = digest({"rows": key, "shard": shard.index, "shards": shard.of})
     ref = workspace.lookup(kind, key)
-    if ref and _count_rows(files, shard) >= ref.stats["stored_rows"]:
+    if ref and _count_rows(files, shard, grouped) >= ref.stats["stored_rows"]:
         return ref
     started = time.monotonic()
-    report = run_coroutine(_make_rows(files, what, tasks(), engines, shard, policy))
+    report = run_coroutine(_make_rows(files, what, tasks(), engines, shard, policy, grouped))
     wall_s = time.monotonic() - started
     if report.unanswered:
         raise OpenCharacterError(
@@ -76,7 +84,7 @@ def make_shard(
         )
     with workspace.create(kind, key) as draft:
         draft.counts = {OK: report.outcomes[OK], "rejected": report.outcomes.total() - report.outcomes[OK]}
-        draft.stats = _stats(report, wall_s) | {"stored_rows": _count_rows(files, shard)}
+        draft.stats = _stats(report, wall_s) | {"stored_rows": _count_rows(files, shard, grouped)}
     return draft.committed()
 
 
@@ -87,14 +95,15 @@ async def _make_rows(
     engines: Mapping[str, EngineConfig],
     shard: Shard,
     policy: RowPolicy,
+    grouped: bool,
 ) -> RowsReport:
-    async with open_rows(files, shard=shard.index, shards=shard.of, is_final=policy.is_final) as store:
+    async with open_rows(files, shard=shard.index, shards=shard.of, is_final=policy.is_final, grouped=grouped) as store:
         check = partial(policy.check_early, what)
         return await make_rows(store, tasks, engines, what=what, seed=policy.seed, check=check)
 
 
-def _count_rows(files: RowFiles, shard: Shard) -> int:
-    return len(read_rows(files, shard=shard.index, shards=shard.of))
+def _count_rows(files: RowFiles, shard: Shard, grouped: bool) -> int:
+    return len(read_rows(files, shard=shard.index, shards=shard.of, grouped=grouped))
 
 
 def _stats(report: RowsReport, wall_s: float) -> dict[str, Any]:

@@ -29,10 +29,15 @@ def write_jsonl(path: Path, rows: Iterable[BaseModel | dict[str, Any]]) -> int:
 
 def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
     """The rows of a JSONL file that this library wrote. Raises `UserError` naming file and line."""
+    return (row for _, row in read_lines(path))
+
+
+def read_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """`read_jsonl`, each row with the text of its line."""
     with _open_text(path, "r") as stream:
         for number, line in enumerate(stream, 1):
             try:
-                yield json.loads(line)
+                yield line, json.loads(line)
             except ValueError as error:
                 raise UserError(f"{path}:{number}: not a JSON object: {error}") from error
 

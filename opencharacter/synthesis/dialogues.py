@@ -14,13 +14,15 @@ from opencharacter.generation.shards import WHOLE, Shard, collect, make_shard
 from opencharacter.hashing import digest
 from opencharacter.library import fingerprint
 from opencharacter.records.models import DialogueRow, Session
-from opencharacter.storage.kinds import CHARACTERS, SESSIONS
 from opencharacter.storage.protocols import RowFiles
 from opencharacter.storage.workspace import Artifact, Workspace
-from opencharacter.synthesis.dialogue_tasks import DialogueMaker, DialogueStrategy, DialogueTask, TaskBuilder
+from opencharacter.synthesis.dialogue_plan import DialoguePlan, PlannedDialogue
+from opencharacter.synthesis.dialogue_tasks import DialogueMaker, DialogueStrategy, session_content
 from opencharacter.synthesis.synthesis_config import Corpus, ResponsesConfig
 
 _ROWS = "responses"
+CHARACTERS_PER_SHARD = 256
+"""With fewer, shards are cut by row: by character, one of eight would have more than a tenth more rows than others."""
 
 
 async def rewrite_session(
@@ -106,15 +108,14 @@ def synthesise_responses(
     teacher is down, leaves rows unanswered or gives nearly nothing usable; finished rows are kept.
     """
     maker = DialogueMaker(config, seed, system_prompt)
+    key = _key(maker, config, corpora, engines, sessions, characters)
+    grouped = _by_character(characters, shard)
 
     def tasks() -> Iterator[RowTask]:
-        builder = TaskBuilder(maker, corpora, engines, _characters(characters))
-        for session in _sessions(sessions):
-            for task in builder.tasks(session):
-                yield maker.row_task(task)
+        plan = DialoguePlan(maker, corpora, engines, sessions, characters)
+        yield from map(plan.task, plan.rows(shard.owns if grouped else None))
 
-    key = _key(maker, config, corpora, engines, sessions, characters)
-    return make_shard(workspace, _ROWS, key, tasks, engines, shard, maker.policy)
+    return make_shard(workspace, _ROWS, key, tasks, engines, shard, maker.policy, grouped=grouped)
 
 
 def collect_dialogues(
@@ -139,25 +140,22 @@ def collect_dialogues(
     key = digest({"step": "collect_dialogues", "rows": _key(maker, config, corpora, engines, sessions, characters)})
     if artifact := workspace.lookup("dialogues", key):
         return artifact
-    builder = TaskBuilder(maker, corpora, engines, _characters(characters))
-    tasks: dict[str, DialogueTask] = {}
+    plan = DialoguePlan(maker, corpora, engines, sessions, characters)
+    planned: dict[str, PlannedDialogue] = {}
+    for dialogue in plan.rows():
+        planned.setdefault(dialogue.row_id, dialogue)
     totals: Counter[str] = Counter()
-    skipped = 0
-    for session in _sessions(sessions):
-        skipped += builder.skipped(session)
-        for task in builder.tasks(session):
-            tasks.setdefault(task.row_id, task)
 
-    def build(row_id: str, task: DialogueTask, outcome: RowOutcome) -> DialogueRow:
-        row = maker.row(task, outcome)
+    def build(row_id: str, dialogue: PlannedDialogue, outcome: RowOutcome) -> DialogueRow:
+        row = plan.row(dialogue, outcome)
         totals["unchanged_answers"] += outcome.content.get("unchanged", 0)
         totals["cut_answers"] += outcome.content.get("cut", 0)
         totals["in_character_refusals"] += row.refusal == "in_character"
         return row
 
     with workspace.create("dialogues", key) as draft:
-        collect(draft, workspace.rows(_ROWS), "dialogues", tasks, build, maker.policy)
-        draft.counts["skipped_without_answers"] = skipped
+        collect(draft, workspace.rows(_ROWS), "dialogues", planned, build, maker.policy)
+        draft.counts["skipped_without_answers"] = plan.skipped
         draft.stats |= {name: totals[name] for name in ("unchanged_answers", "cut_answers", "in_character_refusals")}
     return draft.committed()
 
@@ -172,18 +170,20 @@ async def _make_dialogue(
     rows: RowFiles | Path | None,
     system_prompt: PromptName = DEFAULT_PROMPT,
 ) -> DialogueRow:
-    maker = DialogueMaker(config or ResponsesConfig(), seed, system_prompt)
-    [task] = maker.tasks(session, strategy, [character], engine="teacher", model=model_of(engine))
-    outcome = await make_row(maker.row_task(task), engine, maker.policy, rows=rows)
-    return maker.row(task, outcome)
+    maker, model = DialogueMaker(config or ResponsesConfig(), seed, system_prompt), model_of(engine)
+    content = session_content([turn.model_dump() for turn in session.turns])
+    row_id = maker.addresses(strategy, model)(content, character.id)
+    task = maker.row_task(row_id, strategy, "teacher", character.id, lambda: (session, character))
+    outcome = await make_row(task, engine, maker.policy, rows=rows)
+    return maker.row(row_id, strategy, session, character.id, model, outcome)
 
 
-def _characters(characters: Artifact) -> list[CharacterProfile]:
-    return list(CHARACTERS.read(characters))
+def _by_character(characters: Artifact, shard: Shard) -> bool:
+    """Whether a shard makes all rows of its characters; of few characters, some shards would have far more than others.
 
-
-def _sessions(sessions: Artifact) -> Iterator[Session]:
-    return SESSIONS.read(sessions)
+    Rows of one character share the beginning of their prompts, which a server that gets all of them keeps in its cache.
+    """
+    return characters.counts.get("ok", 0) >= CHARACTERS_PER_SHARD * shard.of
 
 
 def _key(

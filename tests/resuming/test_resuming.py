@@ -14,6 +14,7 @@ from support.fake_llm import FakeLLM
 
 from opencharacter.records import DialogueRow
 from opencharacter.storage import Workspace, read_models
+from opencharacter.synthesis import dialogues
 
 CALLS: dict[str, list[str]] = json.loads((FOLDER / "calls.json").read_text())
 ADDRESSES: dict[str, dict[str, str]] = json.loads((FOLDER / "addresses.json").read_text())
@@ -41,8 +42,12 @@ def calls_of(work: Callable[[str], Any]) -> list[str]:
         return sorted(asked(server))
 
 
-@pytest.mark.parametrize("shards", [2, 3])
-def test_responses_that_an_earlier_version_began_ask_for_what_is_missing(begun: Path, shards: int) -> None:
+@pytest.mark.parametrize(("shards", "by_character"), [(2, False), (3, False), (2, True), (3, True)])
+def test_responses_that_an_earlier_version_began_ask_for_what_is_missing(
+    begun: Path, shards: int, by_character: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if by_character:
+        monkeypatch.setattr(dialogues, "CHARACTERS_PER_SHARD", 0)
     before = parts(begun / "begun")
     assert list(begun.glob("begun/rows/responses/journal/*")), "rows under way are part of the fixture"
 

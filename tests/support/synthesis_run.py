@@ -29,6 +29,7 @@ from opencharacter.synthesis import (
     ResponsesConfig,
     collect_dialogues,
     collect_profiles,
+    dialogues,
     synthesise_profiles,
     synthesise_responses,
 )
@@ -71,6 +72,8 @@ class SmallRun:
     profile_max_tokens: int = 400
     concurrency: int = 4
     structured: bool = True
+    by_character: bool = False
+    """Shards of dialogues are cut by character, however few there are; only in a worker of a `WorkerForge`."""
     max_rejected_share: float = 0.9
     system_prompt: PromptName = DEFAULT_PROMPT
     rewrite_room: Literal["even", "session"] = "even"
@@ -219,6 +222,8 @@ def _work(run: SmallRun) -> None:
     rowstore._FLUSH_ROWS = 5
     # In an object store: a successor that need not wait long, and several flushes of a short run.
     lease.LEASE_S, s3_rows.FLUSH_S = 4.0, 0.1
+    if run.by_character:
+        dialogues.CHARACTERS_PER_SHARD = 0
     status = 1
     try:
         run.run()

@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from opencharacter.synthesis.dialogue_tasks import CharacterPool
+from opencharacter.synthesis.casting import CharacterPool
 
 SESSIONS = [f"session {number}" for number in range(200)]
 IDENTITIES = st.lists(st.text(min_size=1, max_size=8), min_size=1, max_size=30, unique=True)
@@ -13,7 +13,8 @@ IDENTITIES = st.lists(st.text(min_size=1, max_size=8), min_size=1, max_size=30, 
 
 def draws(identities: list[str], n: int, seed: int = 3) -> dict[str, list[str]]:
     pool = CharacterPool(identities, seed)
-    return {session: [identities[place] for place in pool.draw(session, n)] for session in SESSIONS}
+    drawn = pool.draw(SESSIONS, n)
+    return {session: [identities[place] for place in cast] for session, cast in zip(SESSIONS, drawn, strict=True)}
 
 
 @settings(max_examples=25)

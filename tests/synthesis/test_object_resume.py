@@ -42,7 +42,7 @@ def test_a_killed_run_equals_an_unbroken_local_one(tmp_path: Path, s3_root: str,
     with FakeLLM(delay_s=0.15) as server, worker_forge() as forge:
         unbroken = SmallRun(str(tmp_path / "unbroken"), server.base_url, **SMALLER).run()
         asked = Counter(call.digest for call in server.calls)
-        run = SmallRun(s3_root, server.base_url, **SMALLER)
+        run = SmallRun(s3_root, server.base_url, by_character=True, **SMALLER)
         server.calls.clear()
         durable: set[int] = set()
         for number in range(KILLS):

@@ -18,6 +18,7 @@ from opencharacter.errors import OpenCharacterError
 from opencharacter.hashing import fraction, seed64
 from opencharacter.storage import Artifact, read_jsonl, read_rows
 from opencharacter.storage.journal import decode_calls
+from opencharacter.synthesis import dialogues
 
 KILLS = 24
 _ATTEMPT_KEYS = [f"{n}{suffix}" for n in (1, 2) for suffix in ("", ".repair", ".1", ".2")] + ["3.1", "3.2"]
@@ -94,7 +95,7 @@ def test_killed_run_equals_unbroken_run(tmp_path: Path, server: FakeLLM, teacher
     assert set(asked.values()) == {1}
     server.calls.clear()
     rng = random.Random(5)
-    run = SmallRun(str(tmp_path / "killed"), server.base_url, n=8)
+    run = SmallRun(str(tmp_path / "killed"), server.base_url, n=8, by_character=True)
     durable: set[int] = set()
     for _ in range(KILLS):
         before = len(server.calls)
@@ -117,16 +118,38 @@ def test_killed_run_equals_unbroken_run(tmp_path: Path, server: FakeLLM, teacher
     assert len(server.calls) == again.total() <= asked.total() + KILLS * 2 * run.concurrency
 
 
-def test_any_shard_count_finds_the_same_rows(tmp_path: Path, server: FakeLLM) -> None:
+@pytest.mark.parametrize("by_character", [False, True])
+def test_any_shard_count_finds_the_same_rows(
+    tmp_path: Path, server: FakeLLM, by_character: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = SmallRun(str(tmp_path), server.base_url, shards=3)
+    monkeypatch.setattr(dialogues, "CHARACTERS_PER_SHARD", 0 if by_character else 256)
     first = contents(*run.run())
     asked = len(server.calls)
-    # A new root for the steps' outputs, the rows as they are: as after a change of the library.
-    (tmp_path / "outputs").rename(tmp_path / "old")
-    for shards in (1, 7):
-        run.shards = shards
+    # New roots for the steps' outputs, the rows as they are: as after a change of the library.
+    for number, (run.shards, cut) in enumerate([(1, by_character), (7, by_character), (2, not by_character)]):
+        (tmp_path / "outputs").rename(tmp_path / f"old-{number}")
+        monkeypatch.setattr(dialogues, "CHARACTERS_PER_SHARD", 0 if cut else 256)
         assert contents(*run.run()) == first
     assert len(server.calls) == asked
+
+
+def test_a_shard_by_character_makes_all_rows_of_its_characters(
+    tmp_path: Path, server: FakeLLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dialogues, "CHARACTERS_PER_SHARD", 0)
+    run = SmallRun(str(tmp_path), server.base_url, shards=3, strategies=("G",), n=4, concurrency=1)
+    for shard in range(3):
+        run.make_profiles(shard)
+    prompts: list[list[str]] = []
+    for shard in range(3):
+        server.calls.clear()
+        run.make_responses(shard)
+        prompts.append([call.request["messages"][0]["content"] for call in server.calls])
+    assert sum(len(set(shard)) for shard in prompts) == len({prompt for shard in prompts for prompt in shard})
+    # With one row at a time, a prompt that is left does not come again: its character's rows follow one another.
+    for shard in prompts:
+        assert len(set(shard)) == sum(before != after for before, after in zip([None, *shard], shard, strict=False))
 
 
 def test_a_changed_persona_is_asked_for_alone(tmp_path: Path, server: FakeLLM) -> None:
