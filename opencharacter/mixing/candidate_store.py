@@ -84,7 +84,7 @@ class CandidateStore(Buckets[Candidate]):
     def clean(
         self, config: MixConfig, row_builder: RowBuilder, counter: TokenCounter, dropped: Counter[str]
     ) -> Iterator[tuple[Candidate, TrainingRow, int]]:
-        """The candidates that are neither duplicates nor too long, each with its row and the row's tokens."""
+        """The candidates that are no duplicates, forge no turn and are not too long, each with its row and tokens."""
         with progress("mix", total=self.rows) as shown:
             for bucket in self.read():
                 groups = [[row for _, row in group] for _, group in groupby(bucket, key=itemgetter(0))]
@@ -92,7 +92,9 @@ class CandidateStore(Buckets[Candidate]):
                 rows = [row_builder.row(candidate) for candidate in kept]
                 lengths = counter.count([[turn.model_dump() for turn in row.messages] for row in rows])
                 for candidate, row, tokens in zip(kept, rows, lengths, strict=True):
-                    if tokens > config.max_tokens:
+                    if tokens is None:
+                        dropped["control_token"] += 1
+                    elif tokens > config.max_tokens:
                         dropped["too_long"] += 1
                     else:
                         yield candidate, row, tokens

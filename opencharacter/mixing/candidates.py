@@ -29,6 +29,7 @@ class Candidate(BaseModel):
     session_licence: str
     licence: str
     teacher: str | None
+    refusal: str | None = None
     weight: float
 
     @property
@@ -58,6 +59,8 @@ class CandidateFilter:
         weight = 1.0 if row.strategy == "general" else self._config.weights.get(row.strategy, 1.0)
         if weight == 0:
             return self._drop("weight_zero")
+        if row.refusal == "in_character" and not self._config.in_character_refusals:
+            return self._drop("in_character_refusal")
         if row.character_id in self._duplicate_personas:
             return self._drop("duplicate_persona")
         character = self._characters.get(row.character_id)
@@ -77,6 +80,7 @@ class CandidateFilter:
                 session_licence=row.licence,
                 licence=combine(row.licence, provenance.licence if provenance else UNKNOWN),
                 teacher=row.model,
+                refusal=row.refusal,
                 weight=weight,
             )
         )

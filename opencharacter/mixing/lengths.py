@@ -1,17 +1,16 @@
 """Row lengths in the student's tokens."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
+from opencharacter.chat_templates import give_chat_template
 from opencharacter.errors import UserError
 from opencharacter.hashing import digest, file_digest
+from opencharacter.tokenization import Messages, TurnMarks, render_chat
 
 _TOKENIZER_FILES = ("tokenizer*", "chat_template*", "special_tokens_map.json", "added_tokens.json", "vocab*", "merges*")
-_MARKS_PER_MESSAGE = 8
 _BATCH = 256
 """Texts encoded at once: enough for every core, at some 50 MB for long rows."""
-
-Message = Mapping[str, str]
 
 
 class TokenCounter:
@@ -29,39 +28,27 @@ class TokenCounter:
                 f"{model}: the tokenizer can't be loaded: {error}",
                 hint="a student is a model folder with a fast tokenizer (tokenizer.json)",
             ) from error
+        if not self._tokenizer.chat_template:
+            give_chat_template(self._tokenizer)  # as training does
+        self._marks = TurnMarks(self._tokenizer)
 
-    def count(self, conversations: Sequence[Sequence[Message]]) -> list[int]:
-        """Tokens of each conversation, rendered by the chat template; in batches, spread over the cores.
+    def count(self, conversations: Sequence[Messages]) -> list[int | None]:
+        """Tokens of each conversation, in batches, spread over the cores.
 
-        A base model without a chat template is given one when it is trained; here its marks are taken to be eight
-        tokens a message (Llama-3's and ChatML's are five or six). Raises `UserError` if the template refuses a
-        conversation.
+        None where a text holds marks of the template, and so ends its turn or forges another. Raises `UserError` if the
+        template refuses a conversation.
         """
-        if self._tokenizer.chat_template is None:
-            return [self._count_plain(conversation) for conversation in conversations]
-        return self._lengths([self._render(conversation) for conversation in conversations])
-
-    def _render(self, conversation: Sequence[Message]) -> str:
-        from jinja2 import TemplateError
-
-        try:
-            return str(self._tokenizer.apply_chat_template([dict(turn) for turn in conversation], tokenize=False))
-        except TemplateError as error:
-            roles = ", ".join(turn["role"] for turn in conversation)
-            raise UserError(f"the student's chat template refuses a conversation of [{roles}]: {error}") from error
-
-    def _count_plain(self, conversation: Sequence[Message]) -> int:
-        lengths = self._lengths([turn["content"] for turn in conversation])
-        return sum(lengths) + _MARKS_PER_MESSAGE * len(lengths)
-
-    def _lengths(self, texts: list[str]) -> list[int]:
-        lengths: list[int] = []
+        texts = [render_chat(self._tokenizer, conversation) for conversation in conversations]
+        lengths: list[int | None] = []
         for start in range(0, len(texts), _BATCH):
             # The trainer too adds no special tokens beyond those that the template writes.
             encoded = self._tokenizer(
                 texts[start : start + _BATCH], add_special_tokens=False, return_attention_mask=False, verbose=False
             )
-            lengths += map(len, encoded["input_ids"])
+            lengths += [
+                None if self._marks.are_forged(conversation, ids) else len(ids)
+                for conversation, ids in zip(conversations[start : start + _BATCH], encoded["input_ids"], strict=True)
+            ]
         return lengths
 
 

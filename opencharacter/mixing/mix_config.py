@@ -57,6 +57,9 @@ class MixConfig(_Settings):
     prompt_views: Annotated[dict[PromptView, _Amount], AfterValidator(_has_a_share)] = Field(
         default={"persona_and_profile": 1.0}, description="seeded shares of what the system message holds"
     )
+    in_character_refusals: bool = Field(
+        default=True, description="keep dialogues in which a character turns down a harmful request in character"
+    )
     commercial_only: bool = Field(
         default=False, description="keep only rows whose licences are all known to allow commercial use"
     )

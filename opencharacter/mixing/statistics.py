@@ -21,7 +21,7 @@ class CellFigures:
         self.characters: set[str] = set()
         self.sessions: set[str] = set()
         self._counts: dict[str, Counter[str]] = {
-            name: Counter() for name in ("strategies", "corpora", "licences", "prompt_views", "teachers")
+            name: Counter() for name in ("strategies", "corpora", "licences", "prompt_views", "teachers", "refusals")
         }
         self._tokens = array("I")
 
@@ -42,6 +42,8 @@ class CellFigures:
         self._counts["prompt_views"][row.prompt_view] += 1
         if candidate.teacher is not None:
             self._counts["teachers"][candidate.teacher] += 1
+        if candidate.refusal is not None:
+            self._counts["refusals"][candidate.refusal] += 1
 
     def dump(self) -> dict[str, Any]:
         """The figures as JSON."""

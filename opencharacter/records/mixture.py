@@ -32,6 +32,7 @@ class CellStatistics(BaseModel):
     licences: dict[str, int] = {}
     prompt_views: dict[str, int] = {}
     teachers: dict[str, int] = {}
+    refusals: dict[str, int] = Field(default={}, description="`in_character`: a harmful request is turned down")
     tokens: TokenStatistics
 
 

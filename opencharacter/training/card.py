@@ -37,7 +37,8 @@ def model_card(lineage: Lineage, config: SftConfig, result: Result) -> str:
             "",
             f"Mixture `{lineage.mixture_digest}`: {result.rows.rows} rows an epoch, {result.rows.tokens} tokens,"
             f" {result.rows.response_tokens} of them response tokens; {result.rows.cut} rows were cut at"
-            f" {config.max_length} tokens, {result.rows.without_response} left out because no response was left.",
+            f" {config.max_length} tokens, {result.rows.without_response} left out because no response was left,"
+            f" {result.rows.forged} because a text holds marks of the chat template.",
             "",
             "## Licences",
             "",

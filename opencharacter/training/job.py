@@ -115,6 +115,8 @@ class RowCounts(BaseModel):
     """Rows longer than `max_length`, cut there."""
     without_response: int = 0
     """Rows left out because nothing of an answer was within `max_length`."""
+    forged: int = 0
+    """Rows left out because a text holds marks of the chat template."""
     tokens: int = 0
     response_tokens: int = 0
     """Tokens that the loss is on."""

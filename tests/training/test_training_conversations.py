@@ -8,9 +8,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.tiny_llama import LLAMA3, byte_tokenizer
 
+from opencharacter.chat_templates import CHATML, give_chat_template
 from opencharacter.errors import UserError
 from opencharacter.tokenization import IGNORED, encode
-from opencharacter.training.worker.chat_template import CHATML, end_of_turn, give_chat_template
+from opencharacter.training.worker.chat_template import end_of_turn
 
 # Left out, since transformers' mask differs there: an answer that starts with white space may share a token with the
 # line feed of its prompt (the prompt's here, the answer's there); SmolLM2 has no token for some control characters and

@@ -2,9 +2,10 @@
 
 from typing import TYPE_CHECKING, Any
 
+from opencharacter.chat_templates import give_chat_template
 from opencharacter.errors import UserError
 from opencharacter.training.job import Event, Job
-from opencharacter.training.worker.chat_template import end_of_turn, give_chat_template
+from opencharacter.training.worker.chat_template import end_of_turn
 from opencharacter.training.worker.trainer_settings import Precision
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from opencharacter.errors import UserError
 from opencharacter.records.models import TrainingRow
 from opencharacter.storage.jsonl import read_models
-from opencharacter.tokenization import IGNORED, encode
+from opencharacter.tokenization import IGNORED, TurnMarks, encode
 from opencharacter.training.job import RowCounts
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def encode_rows(rows: Path, tokenizer: Any, folder: Path, *, max_length: int, pr
     workers = min(processes, 1 + len(messages) // _ROWS_PER_PROCESS)
     encoded = messages.map(
         _encode_row,
-        fn_kwargs={"tokenizer": tokenizer, "max_length": max_length},
+        fn_kwargs={"marks": TurnMarks(tokenizer), "max_length": max_length},
         remove_columns=messages.column_names,
         num_proc=workers if workers > 1 else None,
     )
@@ -45,10 +45,12 @@ def encode_rows(rows: Path, tokenizer: Any, folder: Path, *, max_length: int, pr
         raise UserError(
             f"{rows}: no row has an answer within {max_length} tokens", hint="raise the training's max_length"
         )
+    forged = sum(encoded["forged"])
     counts = RowCounts(
         rows=len(encoded),
         cut=sum(encoded["cut"]),
-        without_response=len(encoded) - len(kept),
+        without_response=len(encoded) - len(kept) - forged,
+        forged=forged,
         tokens=sum(kept["tokens"]),
         response_tokens=sum(kept["response_tokens"]),
     )
@@ -71,15 +73,17 @@ def _messages(path: Path) -> Iterator[dict[str, Any]]:
         yield {"row_id": row.row_id, "messages": [turn.model_dump() for turn in row.messages]}
 
 
-def _encode_row(row: dict[str, Any], tokenizer: Any, max_length: int) -> dict[str, Any]:
+def _encode_row(row: dict[str, Any], marks: TurnMarks, max_length: int) -> dict[str, Any]:
     try:
-        ids, labels = encode(tokenizer, row["messages"])
+        ids, labels = encode(marks.tokenizer, row["messages"])
     except UserError as error:
         raise UserError(f"row {row['row_id']}: {error}", hint=error.hint) from error
+    forged = marks.are_forged(row["messages"], ids)
     return {
         "input_ids": ids[:max_length],
         "labels": labels[:max_length],
         "cut": len(ids) > max_length,
         "tokens": min(len(ids), max_length),
-        "response_tokens": sum(label != IGNORED for label in labels[:max_length]),
+        "response_tokens": 0 if forged else sum(label != IGNORED for label in labels[:max_length]),
+        "forged": forged,
     }
