@@ -1,5 +1,7 @@
 """The pipeline: every stage from personas to a deployed champion, in one definition."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from opencharacter.cluster.spec import Cluster
@@ -11,7 +13,8 @@ from opencharacter.pipelines.placing import place_tasks
 def build_pipeline(config: RunConfig, cluster: Cluster | None = None) -> Any:
     """The KFP pipeline of a run; its parameters' defaults are the configuration, its pods are as `cluster` says.
 
-    With `inputs.dataset` the import of published data takes the place of the synthesis stages. The one parameter
+    With `inputs.dataset` the import of published data takes the place of the synthesis stages, with `inputs.characters`
+    the import of characters that of the profile stages. The one parameter
     without a default is `workspace`, the folder or prefix where data stay.
     """
     from kfp import dsl
@@ -28,7 +31,8 @@ def build_pipeline(config: RunConfig, cluster: Cluster | None = None) -> Any:
     from opencharacter.components.sft.component import sft as sft_step
 
     default = config.parameters()
-    add_data = _add_dataset if config.inputs.dataset else _add_synthesis
+    add_characters = _import_characters if config.inputs.characters else _make_characters
+    add_data = _add_dataset if config.inputs.dataset else partial(_add_synthesis, add_characters)
 
     @dsl.pipeline(name=f"opencharacter-{config.name}", description="Personas in, a registered role-play model out.")
     def opencharacter_run(
@@ -101,30 +105,24 @@ def build_pipeline(config: RunConfig, cluster: Cluster | None = None) -> Any:
 
 
 def _add_synthesis(
-    common: dict[str, Any], inputs: Any, engines: Any, profiles: Any, responses: Any, shards: Any
+    add_characters: Callable[..., dict[str, Any]],
+    common: dict[str, Any],
+    inputs: Any,
+    engines: Any,
+    profiles: Any,
+    responses: Any,
+    shards: Any,
 ) -> dict[str, Any]:
     from kfp import dsl
 
     from opencharacter.components.collect_dialogues.component import collect_dialogues
-    from opencharacter.components.collect_profiles.component import collect_profiles
     from opencharacter.components.generate_dialogues.component import generate_dialogues
-    from opencharacter.components.generate_profiles.component import generate_profiles
     from opencharacter.components.ingest.component import ingest as ingest_step
 
     source = ingest_step(**common, inputs=inputs)
-    personas, sessions = source.outputs["personas"], source.outputs["sessions"]
-    # The count travels with each item: KFP's driver hides the list that a loop iterates over from the loop's body.
-    with dsl.ParallelFor(shards, name="profile-shards") as item:
-        profile_rows = generate_profiles(
-            **common, profiles=profiles, engines=engines, shard=item.shard, of=item.of, personas=personas
-        )
-    characters = collect_profiles(
-        **common,
-        profiles=profiles,
-        engines=engines,
-        personas=personas,
-        rows=dsl.Collected(profile_rows.outputs["rows"]),
-    ).outputs["characters"]
+    sessions = source.outputs["sessions"]
+    made = add_characters(common, inputs, engines, profiles, shards, personas=source.outputs["personas"])
+    characters = made["characters"]
     with dsl.ParallelFor(shards, name="response-shards") as item:
         response_rows = generate_dialogues(
             **common,
@@ -146,13 +144,37 @@ def _add_synthesis(
         rows=dsl.Collected(response_rows.outputs["rows"]),
     ).outputs["dialogues"]
     return {
-        "personas": personas,
+        **made,
         "sessions": sessions,
-        "profile_rows": dsl.Collected(profile_rows.outputs["rows"]),
-        "characters": characters,
         "response_rows": dsl.Collected(response_rows.outputs["rows"]),
         "dialogues": dialogues,
     }
+
+
+def _make_characters(
+    common: dict[str, Any], inputs: Any, engines: Any, profiles: Any, shards: Any, *, personas: Any
+) -> dict[str, Any]:
+    from kfp import dsl
+
+    from opencharacter.components.collect_profiles.component import collect_profiles
+    from opencharacter.components.generate_profiles.component import generate_profiles
+
+    # The count travels with each item: KFP's driver hides the list that a loop iterates over from the loop's body.
+    with dsl.ParallelFor(shards, name="profile-shards") as item:
+        profile_rows = generate_profiles(
+            **common, profiles=profiles, engines=engines, shard=item.shard, of=item.of, personas=personas
+        )
+    rows = dsl.Collected(profile_rows.outputs["rows"])
+    collected = collect_profiles(**common, profiles=profiles, engines=engines, personas=personas, rows=rows)
+    return {"personas": personas, "profile_rows": rows, "characters": collected.outputs["characters"]}
+
+
+def _import_characters(
+    common: dict[str, Any], inputs: Any, engines: Any, profiles: Any, shards: Any, *, personas: Any
+) -> dict[str, Any]:
+    from opencharacter.components.import_characters.component import import_characters
+
+    return {"characters": import_characters(**common, inputs=inputs).outputs["characters"]}
 
 
 def _add_dataset(

@@ -181,6 +181,8 @@ def _local_files(config: RunConfig) -> Iterator[Issue]:
     named = {f"inputs.personas.{i}.uri": source.uri for i, source in enumerate(inputs.personas)}
     named |= {f"inputs.corpora.{i}.uri": corpus.uri for i, corpus in enumerate(inputs.corpora)}
     named |= {f"mix.general.{i}.uri": source.uri for i, source in enumerate(config.mix.general)}
+    if inputs.characters:
+        named["inputs.characters.uri"] = inputs.characters.uri
     if inputs.dataset:
         named |= {f"inputs.dataset.{key}": getattr(inputs.dataset, key) for key in ("characters", "dialogues")}
     named |= {"sft.base_model": config.sft.base_model}

@@ -9,6 +9,7 @@ ImageName = Literal["synthesis", "training", "tools", "serving"]
 StepName = Literal[
     "ingest",
     "import-dataset",
+    "import-characters",
     "generate-profiles",
     "collect-profiles",
     "generate-dialogues",
@@ -30,6 +31,7 @@ STEPS: tuple[StepName, ...] = get_args(StepName)
 STEP_IMAGES: dict[StepName, ImageName] = {
     "ingest": "synthesis",
     "import-dataset": "synthesis",
+    "import-characters": "synthesis",
     "generate-profiles": "synthesis",
     "collect-profiles": "synthesis",
     "generate-dialogues": "synthesis",

@@ -10,9 +10,8 @@ from opencharacter.config.run import RunConfig
 from opencharacter.engines.engine_config import EngineConfig
 from opencharacter.training.sft_config import SftConfig
 
-_SYNTHESIS: frozenset[StepName] = frozenset(
-    {"ingest", "generate-profiles", "collect-profiles", "generate-dialogues", "collect-dialogues"}
-)
+_PROFILES: frozenset[StepName] = frozenset({"generate-profiles", "collect-profiles"})
+_DIALOGUES: frozenset[StepName] = frozenset({"ingest", "generate-dialogues", "collect-dialogues"})
 _SHARDED: tuple[StepName, ...] = ("generate-profiles", "generate-dialogues")
 
 
@@ -112,7 +111,14 @@ def is_self_served(engine: EngineConfig) -> bool:
 
 
 def _is_part(name: StepName, config: RunConfig) -> bool:
-    return name not in _SYNTHESIS if config.inputs.dataset else name != "import-dataset"
+    inputs = config.inputs
+    if name == "import-dataset":
+        return inputs.dataset is not None
+    if name == "import-characters":
+        return inputs.characters is not None
+    if name in _PROFILES:
+        return bool(inputs.personas)
+    return name not in _DIALOGUES or inputs.dataset is None
 
 
 def _resolve(name: StepName, config: RunConfig | None, cluster: Cluster | None) -> Step:
@@ -160,7 +166,11 @@ def _downloads(
     hub_ids = {engine.weights or "" for engine in engines.values() if is_self_served(engine)}
     if base_model:
         hub_ids.add(base_model)
+    inputs, uris = config.inputs, []
     if name == "ingest":
-        uris = [source.uri for source in config.inputs.personas] + [corpus.uri for corpus in config.inputs.corpora]
+        uris = [source.uri for source in (*inputs.personas, *inputs.corpora)]
+    elif name == "import-characters" and inputs.characters:
+        uris = [inputs.characters.uri]
+    if uris:
         hub_ids |= {uri.removeprefix("hf://") for uri in uris if uri.startswith("hf://")}
     return tuple(sorted(hub_ids))

@@ -59,7 +59,7 @@ def _anchor_paths(data: dict[str, Any], folder: Path) -> None:
     inputs, mix = data.get("inputs"), data.get("mix")
     sources: list[Any] = []
     if isinstance(inputs, dict):
-        sources += [*(inputs.get("personas") or []), *(inputs.get("corpora") or [])]
+        sources += [*(inputs.get("personas") or []), *(inputs.get("corpora") or []), inputs.get("characters")]
         if isinstance(dataset := inputs.get("dataset"), dict):
             for key in ("characters", "dialogues"):
                 if isinstance(dataset.get(key), str):

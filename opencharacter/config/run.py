@@ -55,12 +55,16 @@ class RunConfig(BaseModel):
     deploy: DeployConfig = DeployConfig()
 
     @model_validator(mode="after")
-    def _inputs_are_one_of_two(self) -> "RunConfig":
+    def _inputs_belong_together(self) -> "RunConfig":
         inputs = self.inputs
-        if inputs.dataset and (inputs.personas or inputs.corpora):
-            raise ValueError("inputs: give either `dataset` or `personas` and `corpora`, not both")
-        if not inputs.dataset and not (inputs.personas and inputs.corpora):
-            raise ValueError("inputs: both `personas` and `corpora` are needed, or else `dataset`")
+        if inputs.dataset and (inputs.personas or inputs.characters or inputs.corpora):
+            raise ValueError(
+                "inputs: `dataset` holds characters and dialogues; give no `personas`, `characters` or `corpora` with it"
+            )
+        if inputs.personas and inputs.characters:
+            raise ValueError("inputs: give either `personas`, to make characters from, or `characters`, not both")
+        if not inputs.dataset and not ((inputs.personas or inputs.characters) and inputs.corpora):
+            raise ValueError("inputs: `corpora` are needed, and `personas` or `characters`; or else `dataset`")
         names = [corpus.name for corpus in inputs.corpora]
         if len(set(names)) < len(names):
             raise ValueError(f"inputs.corpora: names must differ, got {names}")
@@ -69,7 +73,7 @@ class RunConfig(BaseModel):
     @model_validator(mode="after")
     def _engines_are_declared(self) -> "RunConfig":
         wanted = {f"inputs.corpora.{i}.teacher": corpus.teacher for i, corpus in enumerate(self.inputs.corpora)}
-        if not self.inputs.dataset:
+        if self.inputs.personas:
             wanted["profiles.teacher"] = self.profiles.teacher
         if self.evaluate.judge:
             wanted["evaluate.judge.engine"] = self.evaluate.judge.engine

@@ -83,10 +83,9 @@ def stage_workloads(
     """What the stages that handle rows do, by step and in order."""
     limits: dict[str, float] = {}
     if not config.inputs.dataset:
-        limits = {
-            "longest_profile": config.profiles.sampling.max_tokens,
-            "longest_answer": config.responses.generate_sampling.max_tokens,
-        }
+        limits["longest_answer"] = config.responses.generate_sampling.max_tokens
+    if config.inputs.personas:
+        limits["longest_profile"] = config.profiles.sampling.max_tokens
     texts = TokenEstimates(
         assumptions, lengths, persona=mean_persona_tokens(inputs), system_prompt=config.system_prompt, **limits
     )
@@ -102,17 +101,8 @@ def _synthesis(
     """The stages up to the dialogues, and the dialogues."""
     if config.inputs.dataset:
         return _release(config, inputs, texts)
-    personas = sum(count.rows for count in inputs if count.what == "personas")
     corpora = [count for count in inputs if count.what == "sessions"]
-    ask = 2 * texts.template("profile.md") + texts.template("profile_example.md")
-    profiles = CallVolume(
-        calls=personas,
-        # Each attempt may be followed by a repair.
-        calls_at_most=personas * config.profiles.attempts * 2,
-        tokens_in=personas * (ask + texts.persona + 3 * texts.assumed("mark_tokens")),
-        tokens_out=personas * texts.profile,
-    )
-    characters = _kept(personas, texts)
+    stages, characters = _characters(config, inputs, texts)
     calls_by_engine: defaultdict[str, CallVolume] = defaultdict(CallVolume)
     made: list[Dialogues] = []
     for corpus, count in zip(config.inputs.corpora, corpora, strict=True):
@@ -133,21 +123,43 @@ def _synthesis(
         for group in made
     ]
     kept_rows = sum(group.rows for group in answered)
-    read = personas + sum(count.rows for count in corpora)
+    read = sum(count.rows for count in inputs if count.what in ("personas", "sessions"))
     read_tokens = sum(count.user_tokens + (count.answer_tokens or 0) for count in inputs)
-    profile_bytes, rows = texts.bytes(profiles.tokens_out, personas), sum(group.rows for group in made)
+    rows = sum(group.rows for group in made)
+    what = "sessions" if config.inputs.characters else "personas and sessions"
     stages = [
-        StageWorkload("ingest", read, "personas and sessions", stored_bytes=texts.bytes(read_tokens, read)),
-        StageWorkload(
-            "generate-profiles", personas, "profiles", {config.profiles.teacher: profiles}, stored_bytes=profile_bytes
-        ),
-        StageWorkload("collect-profiles", characters, "characters", stored_bytes=profile_bytes),
+        StageWorkload("ingest", read, what, stored_bytes=texts.bytes(read_tokens, read)),
+        *stages,
         StageWorkload(
             "generate-dialogues", rows, "dialogues", dict(calls_by_engine), stored_bytes=_stored(made, texts)
         ),
         StageWorkload("collect-dialogues", kept_rows, "dialogues", stored_bytes=_stored(answered, texts)),
     ]
     return stages, answered
+
+
+def _characters(config: RunConfig, inputs: list[InputCount], texts: TokenEstimates) -> tuple[list[StageWorkload], int]:
+    """The stages that make or import the characters, and the number of characters."""
+    if config.inputs.characters:
+        characters = sum(count.rows for count in inputs if count.what == "characters")
+        stored = texts.bytes(characters * texts.profile, characters)
+        return [StageWorkload("import-characters", characters, "characters", stored_bytes=stored)], characters
+    personas = sum(count.rows for count in inputs if count.what == "personas")
+    ask = 2 * texts.template("profile.md") + texts.template("profile_example.md")
+    profiles = CallVolume(
+        calls=personas,
+        # Each attempt may be followed by a repair.
+        calls_at_most=personas * config.profiles.attempts * 2,
+        tokens_in=personas * (ask + texts.persona + 3 * texts.assumed("mark_tokens")),
+        tokens_out=personas * texts.profile,
+    )
+    characters, stored = _kept(personas, texts), texts.bytes(profiles.tokens_out, personas)
+    calls = {config.profiles.teacher: profiles}
+    stages = [
+        StageWorkload("generate-profiles", personas, "profiles", calls, stored_bytes=stored),
+        StageWorkload("collect-profiles", characters, "characters", stored_bytes=stored),
+    ]
+    return stages, characters
 
 
 def _rewritten(

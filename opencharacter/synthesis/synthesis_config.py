@@ -42,6 +42,19 @@ class Corpus(_Settings):
     n: int = Field(default=3, ge=1, description="characters drawn for each session (paper: 3)")
 
 
+class CharacterSource(_Settings):
+    """Characters that exist already, in place of personas and profile synthesis."""
+
+    uri: str = Field(
+        description="the characters file of the published data set, or `characters.jsonl.zst` of a finished run, or the"
+        " folder of its output; local path, s3:// or hf:// id"
+    )
+    license: str | None = Field(
+        default=None, description="license of the characters; those of a finished run bring their own"
+    )
+    limit: int | None = Field(default=None, ge=1)
+
+
 class PublishedDataset(_Settings):
     """The published release (`synthetic_character.jsonl`, `synthetic_dialogue.jsonl`), in place of synthesis."""
 
@@ -52,9 +65,10 @@ class PublishedDataset(_Settings):
 
 
 class InputsConfig(_Settings):
-    """What a run reads. Either personas and corpora, or a published data set."""
+    """What a run reads. Either corpora, with personas or characters, or a published data set."""
 
     personas: list[PersonaSource] = []
+    characters: CharacterSource | None = None
     corpora: list[Corpus] = []
     dataset: PublishedDataset | None = None
     max_bad_share: float = Field(default=0.05, ge=0, le=1, description="stop if more rows of a file are bad")

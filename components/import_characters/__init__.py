@@ -1,0 +1,1 @@
+"""Import characters that exist already in place of profile synthesis."""
