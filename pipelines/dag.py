@@ -164,9 +164,19 @@ def _make_characters(
         profile_rows = generate_profiles(
             **common, profiles=profiles, engines=engines, shard=item.shard, of=item.of, personas=personas
         )
-    rows = dsl.Collected(profile_rows.outputs["rows"])
-    collected = collect_profiles(**common, profiles=profiles, engines=engines, personas=personas, rows=rows)
-    return {"personas": personas, "profile_rows": rows, "characters": collected.outputs["characters"]}
+    collected = collect_profiles(
+        **common,
+        profiles=profiles,
+        engines=engines,
+        personas=personas,
+        rows=dsl.Collected(profile_rows.outputs["rows"]),
+    )
+    return {
+        "personas": personas,
+        # KFP takes each `Collected` once.
+        "profile_rows": dsl.Collected(profile_rows.outputs["rows"]),
+        "characters": collected.outputs["characters"],
+    }
 
 
 def _import_characters(

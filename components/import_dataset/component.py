@@ -33,6 +33,6 @@ def import_dataset(
     with Step("import-dataset", workspace, run) as step:
         config = InputsConfig.model_validate(inputs)
         source = PublishedDataset.model_validate(config.dataset)
-        imported = import_dataset(source, workspace=step.workspace, max_bad_share=config.max_bad_share)
+        imported = import_dataset(source, workspace=step.workspace, max_bad_share=config.max_bad_share, seed=step.seed)
         step.publish(imported.characters, characters)
         step.publish(imported.dialogues, dialogues)

@@ -30,6 +30,6 @@ def ingest(
     from opencharacter.synthesis import InputsConfig, ingest
 
     with Step("ingest", workspace, run) as step:
-        ingested = ingest(InputsConfig.model_validate(inputs), workspace=step.workspace)
+        ingested = ingest(InputsConfig.model_validate(inputs), workspace=step.workspace, seed=step.seed)
         step.publish(ingested.personas, personas)
         step.publish(ingested.sessions, sessions)

@@ -59,7 +59,7 @@ class RunConfig(BaseModel):
         inputs = self.inputs
         if inputs.dataset and (inputs.personas or inputs.characters or inputs.corpora):
             raise ValueError(
-                "inputs: `dataset` holds characters and dialogues; give no `personas`, `characters` or `corpora` with it"
+                "inputs: `dataset` has characters and dialogues: give no `personas`, `characters` or `corpora` with it"
             )
         if inputs.personas and inputs.characters:
             raise ValueError("inputs: give either `personas`, to make characters from, or `characters`, not both")

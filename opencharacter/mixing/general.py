@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from opencharacter.mixing.mix_config import GeneralSource
 from opencharacter.records import Session, SessionReader, read_sessions
+from opencharacter.records.sampling import sample_seed
 from opencharacter.sources.inputs import fetch, input_digest, source_name
 from opencharacter.sources.quarantine import Quarantine
 
@@ -26,8 +27,8 @@ class GeneralSet(NamedTuple):
         """Digest of the set's content."""
         return input_digest(self.path)
 
-    def read(self) -> SessionReader:
-        """The set's sessions and bad rows."""
+    def read(self, seed: int) -> SessionReader:
+        """The set's sessions and bad rows; `seed` decides which rows its limit takes."""
         return read_sessions(
             self.path,
             name=self.source.uri,
@@ -36,6 +37,7 @@ class GeneralSet(NamedTuple):
             licence=self.source.license,
             format=self.source.format,
             limit=self.source.limit,
+            sample_seed=sample_seed(self.source.sample, self.source.limit, seed),
         )
 
 
@@ -45,6 +47,7 @@ def read_general(
     *,
     bad_rows: Path,
     max_bad_share: float,
+    seed: int,
     keep_file: Callable[[Path], str],
 ) -> Iterator[tuple[GeneralSource, Session]]:
     """The sessions of all sets; rows that can't be read go to the file `bad_rows`, and are counted like equal sessions.
@@ -55,7 +58,7 @@ def read_general(
         return
     with Quarantine(bad_rows, max_bad_share=max_bad_share, keep_file=keep_file) as quarantine:
         for general_set in sets:
-            for session in quarantine.filter_rows(general_set.read(), general_set.source.name):
+            for session in quarantine.filter_rows(general_set.read(seed), general_set.source.name):
                 yield general_set.source, session
         totals = quarantine.totals()
     dropped["bad_row"] += totals["bad"]

@@ -71,6 +71,7 @@ def mix(
             dropped,
             bad_rows=draft.path / QUARANTINE.name,
             max_bad_share=config.max_bad_share,
+            seed=seed,
             keep_file=functools.partial(workspace.quarantine, name=f"mixture-{key[:12]}.jsonl"),
         )
         counter = TokenCounter(student)

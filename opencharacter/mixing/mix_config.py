@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from opencharacter.characters import PromptView
+from opencharacter.records.sampling import Limit, Sampled
 
 
 def _has_a_share(shares: dict[PromptView, float]) -> dict[PromptView, float]:
@@ -28,7 +29,8 @@ class GeneralSource(_Settings):
     uri: str
     format: str = "auto"
     license: str
-    limit: int | None = Field(default=None, ge=1)
+    limit: Limit = None
+    sample: Sampled = None
     weight: float = Field(default=1.0, gt=0, lt=math.inf, description="copies of a row; the fraction is drawn by seed")
 
 

@@ -58,6 +58,8 @@ def _limits(config: RunConfig) -> dict[str, int | None]:
         "mix.general": config.mix.general,
     }
     limits = {f"{section}.{i}": source.limit for section, sources in listed.items() for i, source in enumerate(sources)}
+    if inputs.characters:
+        limits["inputs.characters"] = inputs.characters.limit
     return limits | {"inputs.dataset.characters": None, "inputs.dataset.dialogues": dataset.limit if dataset else None}
 
 

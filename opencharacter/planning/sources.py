@@ -9,11 +9,13 @@ from opencharacter.config.run import RunConfig
 from opencharacter.errors import UserError
 from opencharacter.mixing.mix_config import GeneralSource
 from opencharacter.records import BadRow, SessionReader, SourceFile, read_personas, read_sessions
+from opencharacter.records.sampling import sample_seed
 from opencharacter.sources.inputs import fetch
 from opencharacter.sources.quarantine import SHOWN_BAD_ROWS, source_fault
 from opencharacter.storage.kinds import DatasetCharacter
+from opencharacter.synthesis.imported_characters import read_characters
 from opencharacter.synthesis.published_dataset import read_dataset_characters, read_dataset_dialogues
-from opencharacter.synthesis.synthesis_config import Corpus, PersonaSource, PublishedDataset
+from opencharacter.synthesis.synthesis_config import CharacterSource, Corpus, PersonaSource, PublishedDataset
 
 _ELSEWHERE = ("hf://", "s3://")
 
@@ -60,12 +62,14 @@ def look_at_sources(config: RunConfig, on_row: OnRow = lambda look, row: None) -
     is refused: the look has the reason.
     """
     inputs = config.inputs
-    reading = _Reading(on_row)
+    reading = _Reading(on_row, config.seed)
     share = inputs.max_bad_share
     looks = [reading.personas(f"inputs.personas.{i}", source, share) for i, source in enumerate(inputs.personas)]
     looks += [
         reading.sessions(f"inputs.corpora.{i}", corpus, "sessions", share) for i, corpus in enumerate(inputs.corpora)
     ]
+    if inputs.characters:
+        looks.append(reading.characters(inputs.characters, share))
     if dataset := inputs.dataset:
         looks += reading.published(dataset, share)
     share = config.mix.max_bad_share
@@ -106,8 +110,9 @@ def _amount(number: int, noun: str) -> str:
 
 
 class _Reading:
-    def __init__(self, on_row: OnRow) -> None:
+    def __init__(self, on_row: OnRow, seed: int) -> None:
         self._on_row = on_row
+        self._seed = seed
         self._seen: set[tuple[str, str]] = set()
 
     def personas(self, key: str, source: PersonaSource, share: float) -> SourceLook:
@@ -118,6 +123,7 @@ class _Reading:
                 licence=source.license,
                 format=source.format,
                 limit=source.limit,
+                sample_seed=sample_seed(source.sample, source.limit, self._seed),
                 files=files,
             )
 
@@ -132,10 +138,20 @@ class _Reading:
                 licence=source.license,
                 format=source.format,
                 limit=source.limit,
+                sample_seed=sample_seed(source.sample, source.limit, self._seed),
                 files=files,
             )
 
         return self._look(key, source.uri, what, share, read, name=source.name)
+
+    def characters(self, source: CharacterSource, share: float) -> SourceLook:
+        return self._look(
+            "inputs.characters",
+            source.uri,
+            "characters",
+            share,
+            lambda files: read_characters(source, seed=self._seed, files=files),
+        )
 
     def published(self, dataset: PublishedDataset, share: float) -> Iterator[SourceLook]:
         ids: list[DatasetCharacter] = []
@@ -155,7 +171,7 @@ class _Reading:
             dataset.dialogues,
             "dialogues",
             share,
-            lambda files: read_dataset_dialogues(dataset, ids, files),
+            lambda files: read_dataset_dialogues(dataset, ids, files, seed=self._seed),
         )
 
     def _look(

@@ -79,6 +79,10 @@ class RawRows:
                     f"{name}: not {identity.encoding.upper()} text: {error}", hint="save it as UTF-8"
                 ) from error
 
+    def unrecorded(self) -> "RawRows":
+        """The same rows, to iterate over without a trace in `files`."""
+        return RawRows(self._path, self.name, self._text)
+
     def count_bad(self, row: BadRow) -> None:
         """Count a row as bad that its file's reader or format refused."""
         next(file for file in reversed(self.files) if file.name == row.file).bad += 1

@@ -1,6 +1,5 @@
 """Reading personas: Persona Hub's JSON, tables with a column `persona`, or plain text lines."""
 
-import itertools
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ from opencharacter.records.file_formats import RawRows, SourceFile
 from opencharacter.records.formats.fields import text_of
 from opencharacter.records.models import Persona
 from opencharacter.records.rows import BadRow, InvalidRow, RawRow
+from opencharacter.records.sampling import take_rows
 from opencharacter.texts import text_fault
 
 _FORMATS: dict[str, bool | None] = {"auto": None, "persona_hub": False, "parquet": False, "text": True}
@@ -20,9 +20,9 @@ _LONGEST = 20_000  # characters, as in CharacterProfile.persona
 class PersonaReader:
     """The personas of a file or folder, and a `BadRow` for each row without a persona. Iterate over it once."""
 
-    def __init__(self, raw: RawRows, *, source: str, licence: str, limit: int | None) -> None:
+    def __init__(self, raw: RawRows, *, source: str, licence: str, limit: int | None, sample_seed: int | None) -> None:
         self._raw = raw
-        self._rows = itertools.islice(raw, limit)
+        self._rows = take_rows(raw, limit, sample_seed)
         self._origin = {"source": source, "licence": licence}
 
     def __iter__(self) -> Iterator[Persona | BadRow]:
@@ -40,20 +40,22 @@ def read_personas(
     source: str | None = None,
     format: str = "auto",
     limit: int | None = None,
+    sample_seed: int | None = None,
     name: str | None = None,
     files: list[SourceFile] | None = None,
 ) -> PersonaReader:
     """The personas of a file or folder, and a `BadRow` for each row without a persona; compressed files included.
 
     A persona is one line: white space inside it becomes single spaces. `source` is the data set's name for the lineage
-    (default: the file's name). Messages call the file `name` (default: its path). `files` is filled with what is
+    (default: the file's name). `limit` takes the first rows only or, with `sample_seed`, a sample of all rows (see
+    `take_rows`). Messages call the file `name` (default: its path). `files` is filled with what is
     read of each file. Raises `UserError` for an unknown format name, and during iteration if the file is absent or
     damaged.
     """
     if format not in _FORMATS:
         raise UserError(f"{name or path}: unknown format '{format}'; known: {', '.join(_FORMATS)}")
     raw = RawRows(path, name or str(path), _FORMATS[format], files)
-    return PersonaReader(raw, source=source or path.name, licence=licence, limit=limit)
+    return PersonaReader(raw, source=source or path.name, licence=licence, limit=limit, sample_seed=sample_seed)
 
 
 def persona_id(text: str) -> str:

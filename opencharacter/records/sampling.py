@@ -5,13 +5,25 @@ import itertools
 import json
 from collections.abc import Iterable, Iterator
 from hashlib import blake2b
-from typing import Literal
+from typing import Annotated, Literal
 
+from pydantic import Field
+
+from opencharacter.records.file_formats import RawRows
 from opencharacter.records.rows import BadRow, RawRow
 
 _CANONICAL = json.JSONEncoder(sort_keys=True, default=str)
 
 Sample = Literal["random", "first"]
+
+Limit = Annotated[int | None, Field(ge=1, description="rows that are taken; none: all")]
+Sampled = Annotated[
+    Sample | None,
+    Field(
+        description="which rows `limit` takes: `random`, the default, is a sample by the run's seed and the rows'"
+        " content; `first` are the first rows of the file"
+    ),
+]
 
 
 def sample_seed(sample: Sample | None, limit: int | None, seed: int) -> int | None:
@@ -19,7 +31,7 @@ def sample_seed(sample: Sample | None, limit: int | None, seed: int) -> int | No
     return None if limit is None or sample == "first" else seed
 
 
-def take_rows(rows: Iterable[RawRow | BadRow], limit: int | None, seed: int | None) -> Iterator[RawRow | BadRow]:
+def take_rows(rows: RawRows, limit: int | None, seed: int | None) -> Iterator[RawRow | BadRow]:
     """`limit` of the rows, in their order.
 
     With `seed` they are a sample that depends on seed and content only: neither on the rows' order nor on their files.
@@ -29,7 +41,7 @@ def take_rows(rows: Iterable[RawRow | BadRow], limit: int | None, seed: int | No
     if limit is None or seed is None:
         yield from itertools.islice(rows, limit)
         return
-    smallest = _smallest((_place(row, seed) for row in rows), limit)
+    smallest = _smallest((_place(row, seed) for row in rows.unrecorded()), limit)
     yield from (row for row in rows if _place(row, seed) in smallest)
 
 

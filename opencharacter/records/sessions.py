@@ -12,6 +12,7 @@ from opencharacter.records.formats import FORMATS, detect
 from opencharacter.records.formats.unread import is_preference, refuse_unread, system_prompt_of
 from opencharacter.records.models import Session, Turn
 from opencharacter.records.rows import BadRow, InvalidRow, RawRow
+from opencharacter.records.sampling import take_rows
 from opencharacter.texts import text_fault
 
 _DETECT_ROWS = 50
@@ -25,9 +26,19 @@ class SessionReader:
     Raises `UserError` at once if the file cannot be read or its format is unknown.
     """
 
-    def __init__(self, raw: RawRows, *, corpus: str, source: str, licence: str, format: str, limit: int | None) -> None:
+    def __init__(
+        self,
+        raw: RawRows,
+        *,
+        corpus: str,
+        source: str,
+        licence: str,
+        format: str,
+        limit: int | None,
+        sample_seed: int | None,
+    ) -> None:
         self._raw = raw
-        rows = itertools.islice(raw, limit)
+        rows = take_rows(raw, limit, sample_seed)
         head = list(itertools.islice(rows, _DETECT_ROWS))
         self.format = _resolve(format, head, raw.name)
         self.system_turns_dropped = 0
@@ -88,14 +99,16 @@ def read_sessions(
     source: str | None = None,
     format: str = "auto",
     limit: int | None = None,
+    sample_seed: int | None = None,
     name: str | None = None,
     files: list[SourceFile] | None = None,
 ) -> SessionReader:
     """Read the sessions of a file or folder: JSON Lines, JSON, CSV, Parquet or Arrow, also compressed.
 
     `format` is one of `FORMATS`, or `auto` (or `parquet`) to detect it from the first rows. `limit` takes the first
-    rows only. `source` is the data set's name for the lineage (default: the file's name). Messages call the file `name`
-    (default: its path). `files` is filled with what is read of each file. Raises as `SessionReader` does.
+    rows only or, with `sample_seed`, a sample of all rows (see `take_rows`). `source` is the data set's name for the
+    lineage (default: the file's name). Messages call the file `name` (default: its path). `files` is filled with what
+    is read of each file. Raises as `SessionReader` does.
     """
     return SessionReader(
         RawRows(path, name or str(path), False, files),
@@ -104,6 +117,7 @@ def read_sessions(
         licence=licence,
         format=format,
         limit=limit,
+        sample_seed=sample_seed,
     )
 
 

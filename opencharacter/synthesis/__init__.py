@@ -1,10 +1,12 @@
 """Synthesis: personas become character profiles, sessions become in-character dialogues (R and G)."""
 
 from opencharacter.synthesis.dialogues import collect_dialogues, generate_session, rewrite_session, synthesise_responses
+from opencharacter.synthesis.imported_characters import import_characters
 from opencharacter.synthesis.ingest import Ingested, ingest
 from opencharacter.synthesis.profiles import collect_profiles, make_profile, synthesise_profiles
 from opencharacter.synthesis.published_dataset import ImportedDataset, import_dataset
 from opencharacter.synthesis.synthesis_config import (
+    CharacterSource,
     Corpus,
     InputsConfig,
     PersonaSource,
@@ -14,6 +16,7 @@ from opencharacter.synthesis.synthesis_config import (
 )
 
 __all__ = [
+    "CharacterSource",
     "Corpus",
     "ImportedDataset",
     "Ingested",
@@ -25,6 +28,7 @@ __all__ = [
     "collect_dialogues",
     "collect_profiles",
     "generate_session",
+    "import_characters",
     "import_dataset",
     "ingest",
     "make_profile",

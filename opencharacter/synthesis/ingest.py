@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from opencharacter.errors import UserError
 from opencharacter.hashing import digest
 from opencharacter.library import fingerprint
 from opencharacter.records import BadRow, Persona, PersonaReader, Session, SessionReader, read_personas, read_sessions
+from opencharacter.records.sampling import sample_seed
 from opencharacter.sources.inputs import fetch, input_digest, source_name
 from opencharacter.sources.quarantine import Quarantine
 from opencharacter.storage.kinds import PERSONAS, QUARANTINE, SESSIONS, RowsFile
@@ -28,40 +30,49 @@ class _Source(NamedTuple):
     path: Path
     settings: dict[str, Any]  # everything that decides what is read from the file
     read: Callable[[], Iterable[Persona | Session | BadRow]]
+    origin: PersonaSource | Corpus
 
 
-def ingest(config: InputsConfig, *, workspace: Workspace) -> Ingested:
+def ingest(config: InputsConfig, *, workspace: Workspace, seed: int = 0) -> Ingested:
     """Read all persona sources and corpora; unchanged sources are not read again.
 
     Returns artifacts of kind `personas` (`personas.jsonl.zst`, Persona) and `sessions` (`sessions.jsonl.zst`,
     Session), each with `quarantine.jsonl` (BadRow). Counts are rows by outcome; `stats["sources"]` has them
-    by source. A persona that comes twice is kept once, and so is a session that comes twice in its corpus.
+    by source. A persona that comes twice is kept once, and so is a session that comes twice in its corpus. `seed`
+    decides which rows a source's `limit` takes.
 
     Raises `UserError` naming file and line if a source is absent, empty, of unknown format, or has more bad rows than
-    `max_bad_share`.
+    `max_bad_share`; or if the workspace was begun with the first rows of a source that would now be sampled.
     """
-    personas = [_persona_source(source) for source in config.personas]
-    sessions = [_session_source(corpus) for corpus in config.corpora]
+    personas = [_persona_source(source, seed) for source in config.personas]
+    sessions = [_session_source(corpus, seed) for corpus in config.corpora]
     return Ingested(
         _read_into(workspace, "personas", PERSONAS, personas, config.max_bad_share),
         _read_into(workspace, "sessions", SESSIONS, sessions, config.max_bad_share),
     )
 
 
-def _persona_source(source: PersonaSource) -> _Source:
+def _persona_source(source: PersonaSource, seed: int) -> _Source:
     path = fetch(source.uri)
     name = source.name or source_name(source.uri)
 
     def read() -> PersonaReader:
         return read_personas(
-            path, name=source.uri, source=name, licence=source.license, format=source.format, limit=source.limit
+            path,
+            name=source.uri,
+            source=name,
+            licence=source.license,
+            format=source.format,
+            limit=source.limit,
+            sample_seed=sample,
         )
 
-    settings = source.model_dump(include={"format", "license", "limit"}) | {"name": name}
-    return _Source(source.uri, path, settings, read)
+    sample = sample_seed(source.sample, source.limit, seed)
+    settings = source.model_dump(include={"format", "license", "limit"}) | {"name": name, "sample_seed": sample}
+    return _Source(source.uri, path, settings, read, source)
 
 
-def _session_source(corpus: Corpus) -> _Source:
+def _session_source(corpus: Corpus, seed: int) -> _Source:
     path = fetch(corpus.uri)
     name = source_name(corpus.uri)
 
@@ -74,11 +85,13 @@ def _session_source(corpus: Corpus) -> _Source:
             licence=corpus.license,
             format=corpus.format,
             limit=corpus.limit,
+            sample_seed=sample,
         )
 
+    sample = sample_seed(corpus.sample, corpus.limit, seed)
     # Strategies, teacher and n do not change what is read.
-    settings = corpus.model_dump(include={"name", "format", "license", "limit"}) | {"source": name}
-    return _Source(corpus.name, path, settings, read)
+    settings = corpus.model_dump(include={"name", "format", "license", "limit"})
+    return _Source(corpus.name, path, settings | {"source": name, "sample_seed": sample}, read, corpus)
 
 
 def _read_into(
@@ -94,9 +107,29 @@ def _read_into(
     )
 
     def write(draft: ArtifactDraft, quarantine: Quarantine) -> None:
+        _refuse_to_change_rows(workspace, kind, sources)
         file.write(draft.path, _rows(sources, draft, quarantine))
+        draft.stats["sampled"] = [source.name for source in sources if source.settings["sample_seed"] is not None]
 
     return ingest_rows(workspace, kind, key, write, max_bad_share=max_bad_share)
+
+
+def _refuse_to_change_rows(workspace: Workspace, kind: str, sources: Sequence[_Source]) -> None:
+    """Raise `UserError` where an earlier version took the first rows of a source that would now be sampled.
+
+    Other rows would be made, and paid for, than those that the workspace holds.
+    """
+    unsettled = [source for source in sources if source.origin.limit is not None and source.origin.sample is None]
+    if not unsettled:
+        return
+    earlier = [output.stats.get("sources", {}) for output in workspace.list(kind) if "sampled" not in output.stats]
+    for source in unsettled:
+        if any(sum(read.get(source.name, {}).values()) == source.origin.limit for read in earlier):
+            raise UserError(
+                f"{source.name}: the workspace holds the first {source.origin.limit} rows, which is what `limit` took"
+                " before; now it takes a sample of all rows",
+                hint="set `sample: first` beside `limit` to continue that run, or `sample: random` to make other rows",
+            )
 
 
 def _rows(sources: Sequence[_Source], draft: ArtifactDraft, quarantine: Quarantine) -> Iterator[Persona | Session]:

@@ -3,7 +3,6 @@
 Both files are read row by row: the dialogues are 1.2 GB.
 """
 
-import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
 
@@ -15,6 +14,7 @@ from opencharacter.records import BadRow, DialogueRow, RawRow, RawRows, SourceFi
 from opencharacter.records.formats.fields import optional_text_of, text_of
 from opencharacter.records.personas import normalise, persona_id
 from opencharacter.records.rows import InvalidRow
+from opencharacter.records.sampling import sample_seed, take_rows
 from opencharacter.records.sessions import session_id
 from opencharacter.sources.inputs import fetch, input_digest, source_name
 from opencharacter.sources.quarantine import Quarantine
@@ -39,16 +39,18 @@ class ImportedDataset(NamedTuple):
     dialogues: Artifact
 
 
-def import_dataset(config: PublishedDataset, *, workspace: Workspace, max_bad_share: float) -> ImportedDataset:
+def import_dataset(
+    config: PublishedDataset, *, workspace: Workspace, max_bad_share: float, seed: int = 0
+) -> ImportedDataset:
     """Read the release into what `collect_profiles` and `collect_dialogues` would have made.
 
     Returns references of kind `characters` (`characters.jsonl.zst`, CharacterProfile) and `dialogues`
     (`dialogues.jsonl.zst`, DialogueRow), each with `rejected.jsonl` (BadRow) beside it. A character's own id of the
-    release is kept as `release_id` of its provenance. `config.limit` takes the first dialogues only. Raises `UserError`
-    naming file and line if a file is absent, empty, or has more bad rows than `max_bad_share`.
+    release is kept as `release_id` of its provenance. `config.limit` takes a part of the dialogues, by `seed`. Raises
+    `UserError` naming file and line if a file is absent, empty, or has more bad rows than `max_bad_share`.
     """
     characters = _import_characters(config, workspace, max_bad_share)
-    return ImportedDataset(characters, _import_dialogues(config, characters, workspace, max_bad_share))
+    return ImportedDataset(characters, _import_dialogues(config, characters, workspace, max_bad_share, seed))
 
 
 def read_dataset_characters(
@@ -57,18 +59,22 @@ def read_dataset_characters(
     """The characters of the data set, and its bad rows. `ids` and `files` are filled while they are read."""
     raw = RawRows(fetch(config.characters), config.characters, False, files)
     source = source_name(config.characters)
-    return _counting_bad(raw, (_as_character(row, source, config.license, ids) for row in raw))
+    return _counting_bad(raw, (as_character(row, source, config.license, ids) for row in raw))
 
 
 def read_dataset_dialogues(
-    config: PublishedDataset, ids: Iterable[DatasetCharacter], files: list[SourceFile] | None = None
+    config: PublishedDataset,
+    ids: Iterable[DatasetCharacter],
+    files: list[SourceFile] | None = None,
+    *,
+    seed: int = 0,
 ) -> Iterator[DialogueRow | BadRow]:
     """The dialogues of the data set's characters, and its bad rows. `files` is filled while they are read."""
     known = {row.release_id: row.character_id for row in ids}
     raw = RawRows(fetch(config.dialogues), config.dialogues, False, files)
     source = source_name(config.dialogues)
-    first = itertools.islice(raw, config.limit)
-    return _counting_bad(raw, (_as_dialogue(row, known, source, config.license) for row in first))
+    taken = take_rows(raw, config.limit, sample_seed(config.sample, config.limit, seed))
+    return _counting_bad(raw, (_as_dialogue(row, known, source, config.license) for row in taken))
 
 
 def _counting_bad(raw: RawRows, rows: Iterable[Row | BadRow]) -> Iterator[Row | BadRow]:
@@ -93,16 +99,17 @@ def _import_characters(config: PublishedDataset, workspace: Workspace, max_bad_s
 
 
 def _import_dialogues(
-    config: PublishedDataset, characters: Artifact, workspace: Workspace, max_bad_share: float
+    config: PublishedDataset, characters: Artifact, workspace: Workspace, max_bad_share: float, seed: int
 ) -> Artifact:
     path, source = fetch(config.dialogues), source_name(config.dialogues)
 
     def write(draft: ArtifactDraft, quarantine: Quarantine) -> None:
-        rows = read_dataset_dialogues(config, DATASET_CHARACTERS.read(characters))
+        rows = read_dataset_dialogues(config, DATASET_CHARACTERS.read(characters), seed=seed)
         kept = quarantine.filter_rows(rows, config.dialogues, identity=lambda row: row.row_id)
         DIALOGUES.write(draft.path, kept)
 
-    key = _key("dialogues", config.license, source, input_digest(path), max_bad_share, characters.digest, config.limit)
+    sample = [config.limit, sample_seed(config.sample, config.limit, seed)]
+    key = _key("dialogues", config.license, source, input_digest(path), max_bad_share, characters.digest, sample)
     return ingest_rows(workspace, "dialogues", key, write, max_bad_share=max_bad_share, bad_rows=REJECTED)
 
 
@@ -110,9 +117,10 @@ def _key(what: str, *deciding: Any) -> str:
     return digest({"step": f"import_dataset.{what}", "deciding": deciding, "library": fingerprint()})
 
 
-def _as_character(
+def as_character(
     row: RawRow | BadRow, source: str, licence: str, ids: list[DatasetCharacter]
 ) -> CharacterProfile | BadRow:
+    """A character of the release; its ids are added to `ids`."""
     if isinstance(row, BadRow):
         return row
     try:

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from opencharacter.engines.engine_config import Sampling
+from opencharacter.records.sampling import Limit, Sampled
 
 PersonaFormat = Literal["auto", "persona_hub", "text", "parquet"]
 SessionFormat = Literal[
@@ -26,7 +27,8 @@ class PersonaSource(_Settings):
         default=None, description="data set name for the license lineage; default: the file's name"
     )
     license: str = Field(description="SPDX id or name of the license")
-    limit: int | None = Field(default=None, ge=1, description="take the first rows only")
+    limit: Limit = None
+    sample: Sampled = None
 
 
 class Corpus(_Settings):
@@ -36,7 +38,8 @@ class Corpus(_Settings):
     uri: str = Field(description="local path, s3:// or hf:// id")
     format: SessionFormat = "auto"
     license: str
-    limit: int | None = Field(default=None, ge=1)
+    limit: Limit = None
+    sample: Sampled = None
     strategies: Annotated[list[Literal["R", "G"]], Field(min_length=1)]
     teacher: str = Field(default="teacher", description="key of the run's `engines`")
     n: int = Field(default=3, ge=1, description="characters drawn for each session (paper: 3)")
@@ -52,7 +55,8 @@ class CharacterSource(_Settings):
     license: str | None = Field(
         default=None, description="license of the characters; those of a finished run bring their own"
     )
-    limit: int | None = Field(default=None, ge=1)
+    limit: Limit = None
+    sample: Sampled = None
 
 
 class PublishedDataset(_Settings):
@@ -61,7 +65,8 @@ class PublishedDataset(_Settings):
     characters: str
     dialogues: str
     license: str = "apache-2.0"
-    limit: int | None = Field(default=None, ge=1)
+    limit: Limit = None
+    sample: Sampled = None
 
 
 class InputsConfig(_Settings):

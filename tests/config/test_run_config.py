@@ -50,6 +50,40 @@ def test_the_system_prompt_is_part_of_the_run_s_identity_where_it_is_chosen(run_
         load_run_config(run_yaml, overrides=["system_prompt=own"])
 
 
+CHARACTERS = "inputs.characters={uri: cast.jsonl, license: MIT}"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        ([CHARACTERS], "give either `personas`, to make characters from, or `characters`, not both"),
+        ([CHARACTERS, "inputs.personas=[]", "inputs.corpora=[]"], "`corpora` are needed"),
+        (["inputs.personas=[]"], "and `personas` or `characters`; or else `dataset`"),
+        (
+            [CHARACTERS, "inputs.personas=[]", "inputs.dataset={characters: c.jsonl, dialogues: d.jsonl}"],
+            "give no `personas`, `characters` or `corpora` with it",
+        ),
+    ],
+)
+def test_inputs_belong_together(run_yaml: Path, overrides: list[str], told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        load_run_config(run_yaml, overrides=overrides)
+
+
+def test_a_run_with_characters_needs_no_profile_teacher(run_yaml: Path) -> None:
+    overrides = [CHARACTERS, "inputs.personas=[]", "profiles.teacher=nobody"]
+    config = load_run_config(run_yaml, overrides=overrides)
+    assert config.inputs.characters is not None
+    assert load_run_config(run_yaml).inputs.characters is None
+    text = MINIMAL.replace(
+        "  personas:\n    - uri: personas.jsonl\n      license: CC0-1.0\n", "  characters: {uri: c.zst}\n"
+    )
+    run_yaml.write_text(text)
+    source = load_run_config(run_yaml).inputs.characters
+    assert source is not None
+    assert source.uri == str(run_yaml.parent / "c.zst")
+
+
 def test_relative_inputs_are_taken_from_the_file_s_folder(run_yaml: Path) -> None:
     config = load_run_config(run_yaml)
     assert config.inputs.personas[0].uri == str(run_yaml.parent / "personas.jsonl")

@@ -62,6 +62,31 @@ def test_nothing_is_read_again_unless_it_decides_the_result(tmp_path: Path) -> N
     assert ingest(config, workspace=workspace).personas.counts["ok"] == 1
 
 
+def test_a_limit_draws_by_the_seed_and_counts_what_it_took(tmp_path: Path) -> None:
+    def texts(seed: int, **options: Any) -> list[str]:
+        sessions = ingest(_config(tmp_path, **options), workspace=Workspace(tmp_path / "work"), seed=seed).sessions
+        return [row.turns[0].content for row in read_models(sessions.path / "sessions.jsonl.zst", Session)]
+
+    one, again, other = texts(1, limit=5), texts(1, limit=5), texts(2, limit=5)
+    assert one == again != other
+    first = [row["instruction"] for row in EXCHANGES[:5]]
+    assert first not in (one, other)
+    assert texts(1, limit=5, sample="first") == texts(2, limit=5, sample="first") == first
+
+
+def test_a_workspace_that_began_with_the_first_rows_is_continued_or_changed_by_a_word(tmp_path: Path) -> None:
+    """Version 0.1 took the first rows: other rows would be paid for again."""
+    workspace = Workspace(tmp_path / "work")
+    with workspace.create("sessions", "made-by-0.1") as draft:
+        draft.stats = {"sources": {"sea": {"ok": 4, "bad": 0, "duplicates": 1}}}
+    with pytest.raises(UserError, match="sea: the workspace holds the first 5 rows") as told:
+        ingest(_config(tmp_path, limit=5), workspace=workspace)
+    assert "`sample: first`" in (told.value.hint or "")
+    assert workspace.list("sessions") == [workspace.lookup("sessions", "made-by-0.1")]
+    for options in ({"limit": 6}, {"limit": 5, "sample": "first"}, {"limit": 5, "sample": "random"}, {"limit": 5}):
+        assert ingest(_config(tmp_path, **options), workspace=workspace).sessions.counts["ok"] == options["limit"]
+
+
 def test_too_many_bad_rows_stop_the_run_and_are_kept(tmp_path: Path) -> None:
     config = _config(tmp_path).model_copy(update={"max_bad_share": 0.04})
     workspace = Workspace(tmp_path / "work")

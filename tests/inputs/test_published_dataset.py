@@ -86,9 +86,14 @@ def test_bad_rows_are_set_aside_by_reason(tmp_path: Path) -> None:
         _import(tmp_path, CHARACTERS + bad_characters, DIALOGUES)
 
 
-def test_limit_takes_the_first_dialogues_and_all_characters(tmp_path: Path) -> None:
+def test_limit_takes_some_dialogues_and_all_characters(tmp_path: Path) -> None:
     whole = _import(tmp_path, CHARACTERS, DIALOGUES)
     part = _import(tmp_path, CHARACTERS, DIALOGUES, limit=2)
     assert part.characters == whole.characters
     assert part.dialogues.counts["ok"] == 2
+    first = _import(tmp_path, CHARACTERS, DIALOGUES, limit=2, sample="first")
+    whole_rows, first_rows = (
+        list(read_models(each.dialogues.path / "dialogues.jsonl.zst", DialogueRow)) for each in (whole, first)
+    )
+    assert first_rows == whole_rows[:2]
     assert _import(tmp_path, CHARACTERS, DIALOGUES) == whole

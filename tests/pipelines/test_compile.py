@@ -73,6 +73,22 @@ def test_a_release_stands_in_place_of_synthesis(tmp_path: Path) -> None:
     assert not tasks & SYNTHESIS
 
 
+CAST = "inputs={characters: {uri: cast.jsonl}, corpora: [{name: own, uri: s.jsonl, license: MIT, strategies: [G]}]}"
+
+
+def test_imported_characters_stand_in_place_of_profile_synthesis(tmp_path: Path) -> None:
+    spec = compiled(tmp_path, "demo", CAST)
+    tasks = spec["root"]["dag"]["tasks"]
+    assert {"ingest", "import-characters", "collect-dialogues"} <= set(tasks)
+    steps = {name.removeprefix("exec-") for name in spec["deploymentSpec"]["executors"]}
+    assert not steps & {"generate-profiles", "collect-profiles", "import-dataset"}
+    made_by = {
+        name: task["taskOutputArtifact"]["producerTask"] for name, task in tasks["mix"]["inputs"]["artifacts"].items()
+    }
+    assert made_by["characters"] == "import-characters"
+    assert "personas" not in tasks["report"]["inputs"]["artifacts"]
+
+
 def test_steps_carry_images_of_one_place_and_no_shell_of_their_own(tmp_path: Path) -> None:
     spec = compiled(tmp_path, "demo")
     for name, executor in spec["deploymentSpec"]["executors"].items():

@@ -71,6 +71,14 @@ def test_a_release_runs_as_the_driver_walks_it(tmp_path: Path) -> None:
     assert {ran.step for ran in walk.run(workspace=WORKSPACE)} == ALL - SYNTHESIS | {"import-dataset"}
 
 
+def test_imported_characters_run_as_the_driver_walks_it(tmp_path: Path) -> None:
+    corpora = "[{name: own, uri: s.jsonl, license: MIT, strategies: [G]}]"
+    inputs = f"inputs={{characters: {{uri: c.jsonl}}, corpora: {corpora}}}"
+    walk = Walk(compile_recipe(tmp_path, "demo", None, inputs), tmp_path / "run")
+    profiles = {"generate-profiles", "collect-profiles"}
+    assert {ran.step for ran in walk.run(workspace=WORKSPACE)} == ALL - profiles | {"import-characters"}
+
+
 def test_a_gate_that_says_no_ends_the_run_with_its_report(tmp_path: Path) -> None:
     def refuse(step: str, executor_input: dict[str, Any]) -> dict[str, Any]:
         return {"parameterValues": {"Output": False, "decision": {}}} if step == "gate" else {}

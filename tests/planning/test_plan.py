@@ -1,5 +1,6 @@
 """The plan's counts: those of a real run, those of the paper, and how they hang together."""
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,7 @@ def synthesise(config: RunConfig, url: str, root: Path) -> list[DialogueRow]:
     engines = {
         name: EngineConfig(model=engine.model, base_url=url, max_retries=0) for name, engine in config.engines.items()
     }
-    read = ingest(config.inputs, workspace=workspace)
+    read = ingest(config.inputs, workspace=workspace, seed=config.seed)
     teacher, common = engines[config.profiles.teacher], {"workspace": workspace, "seed": config.seed}
     synthesise_profiles(config.profiles, teacher, read.personas, **common)
     characters = collect_profiles(config.profiles, teacher, read.personas, **common)
@@ -169,6 +170,25 @@ def test_a_release_is_counted_in_place_of_synthesis() -> None:
     assert stages(made)["import-dataset"].rows == 306_140
     assert "generate-dialogues" not in stages(made)
     assert not any(count.read for count in made.inputs)
+
+
+def test_characters_are_counted_in_place_of_profile_synthesis(tmp_path: Path) -> None:
+    config = load_run_config(preset="final")
+    corpora = [corpus.model_dump(mode="json", exclude_none=True) for corpus in config.inputs.corpora]
+    hub = "hf://xywang1/OpenCharacter/synthetic_character.jsonl"
+    made = stages(plan("final", f"inputs={json.dumps({'characters': {'uri': hub}, 'corpora': corpora})}"))
+    usual = stages(plan("final"))
+    assert made["import-characters"].rows == 20_000
+    assert not made.keys() & {"generate-profiles", "collect-profiles"}
+    assert made["ingest"].rows == usual["ingest"].rows - 20_000
+    assert made["generate-dialogues"].calls == usual["generate-dialogues"].calls
+    cast = tmp_path / "cast.jsonl"
+    cast.write_text('{"name": "Ada", "personality": "Dry."}\n{"name": "Bo", "age": 40}\n{"hobby": "chess"}\n')
+    own = {"uri": str(cast), "license": "MIT"}
+    found = plan("final", f"inputs={json.dumps({'characters': own, 'corpora': corpora, 'max_bad_share': 0.5})}")
+    assert [(count.key, count.rows, count.bad) for count in found.inputs if count.what == "characters"] == [
+        ("inputs.characters", 2, 1)
+    ]
 
 
 def test_data_that_cannot_be_trained_on_are_told(tmp_path: Path) -> None:
