@@ -166,9 +166,10 @@ def _downloads(
     hub_ids = {engine.weights or "" for engine in engines.values() if is_self_served(engine)}
     if base_model:
         hub_ids.add(base_model)
-    inputs, uris = config.inputs, []
+    inputs = config.inputs
+    uris: list[str] = []
     if name == "ingest":
-        uris = [source.uri for source in (*inputs.personas, *inputs.corpora)]
+        uris = [source.uri for source in inputs.personas] + [corpus.uri for corpus in inputs.corpora]
     elif name == "import-characters" and inputs.characters:
         uris = [inputs.characters.uri]
     if uris:
