@@ -172,6 +172,5 @@ def _downloads(
         uris = [source.uri for source in inputs.personas] + [corpus.uri for corpus in inputs.corpora]
     elif name == "import-characters" and inputs.characters:
         uris = [inputs.characters.uri]
-    if uris:
-        hub_ids |= {uri.removeprefix("hf://") for uri in uris if uri.startswith("hf://")}
+    hub_ids |= {uri.removeprefix("hf://") for uri in uris if uri.startswith("hf://")}
     return tuple(sorted(hub_ids))
