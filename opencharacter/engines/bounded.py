@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from opencharacter.engines.chat import ChatFailed
+from opencharacter.engines.chat import ChatFailed, EngineDown
 from opencharacter.progress import Progress
 from opencharacter.records.models import Usage
 
@@ -33,8 +33,8 @@ async def run_bounded(
 
     With `room`, that is awaited before an item is taken: `ChatEngine.room` for work that calls an engine.
     `work` does its own journalling and returns what it used, for the bar. An item whose work raises `ChatFailed` is
-    counted as failed and the rest goes on; any other error (`EngineDown` first of all), and a cancellation, cancels
-    the work under way, waits until it has ended, and is raised.
+    counted as failed and the rest goes on; any other error, and a cancellation, cancels the work under way, waits
+    until it has ended, and is raised. `EngineDown` of a server that still answers waits for the answers under way.
     """
     stream = iter(items)
     tally = Tally()
@@ -65,7 +65,9 @@ async def run_bounded(
 
     workers = [asyncio.create_task(worker()) for _ in range(limit)]
     try:
-        await asyncio.wait(workers, return_when=asyncio.FIRST_EXCEPTION)
+        ended, going_on = await asyncio.wait(workers, return_when=asyncio.FIRST_EXCEPTION)
+        if going_on and any(_still_answers(task.exception()) for task in ended):
+            await asyncio.wait(going_on)
     finally:
         for task in workers:
             task.cancel()
@@ -74,3 +76,7 @@ async def run_bounded(
         if not task.cancelled() and (error := task.exception()) is not None:
             raise error
     return tally
+
+
+def _still_answers(error: BaseException | None) -> bool:
+    return isinstance(error, EngineDown) and error.answers

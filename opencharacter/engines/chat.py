@@ -10,15 +10,20 @@ from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 from opencharacter.engines.engine_config import EngineConfig, Sampling
-from opencharacter.engines.faults import Fault, FaultKind, classify_answer, classify_exception
+from opencharacter.engines.faults import Fault, FaultKind, classify_answer, classify_exception, remedy
 from opencharacter.engines.limits import ConcurrencyLimit, Health
-from opencharacter.engines.transport import HttpAnswer, Transport, TransportError
+from opencharacter.engines.replies import ChatReply, read_reply
+from opencharacter.engines.requests import build_request, with_schema
+from opencharacter.engines.server_standing import ServerStanding, Shape
+from opencharacter.engines.transport import Transport, TransportError
 from opencharacter.errors import OpenCharacterError
 from opencharacter.records.models import Usage
+from opencharacter.system.redaction import redact
 
 _FIRST_BACKOFF_S = 0.5
 _LONGEST_BACKOFF_S = 10.0
-_SEED_RANGE = 2**31
+_LONGEST_BUSY_BACKOFF_S = 60.0
+_LONGEST_WAIT_S = 120.0
 _PATH = "/chat/completions"
 _DOWN_HINT = (
     "check the server and the engine's base_url, model and api_key_env; what is finished is kept, "
@@ -27,29 +32,31 @@ _DOWN_HINT = (
 
 
 class EngineDown(OpenCharacterError):
-    """The model server is gone or fails nearly every request."""
+    """The model server is gone, refuses every request, or fails nearly every one.
+
+    `answers`: it still answers the requests that are under way.
+    """
+
+    def __init__(self, message: str, *, hint: str | None = None, answers: bool = False) -> None:
+        super().__init__(message, hint=hint)
+        self.answers = answers
+
+    def again(self) -> "EngineDown":
+        """The same error, to be raised in another call."""
+        return EngineDown(str(self), hint=self.hint, answers=self.answers)
 
 
 class ChatFailed(OpenCharacterError):
     """One call failed for good; others may succeed.
 
-    `refused`: the server rejected the request itself (too long, for example), so a retry would not help.
+    `refused`: the server rejected the request itself (too long, for example), so a retry would not help. `reason`: the
+    name under which the row is rejected; none: a later run may ask again.
     """
 
-    def __init__(self, message: str, *, refused: bool = False) -> None:
+    def __init__(self, message: str, *, refused: bool = False, reason: str | None = None) -> None:
         super().__init__(message)
         self.refused = refused
-
-
-@dataclass(frozen=True)
-class ChatReply:
-    """What the model said."""
-
-    text: str
-    finish_reason: str | None
-    usage: Usage
-    structured: bool
-    """Whether the server was asked to follow the JSON schema; otherwise the text may not be valid JSON."""
+        self.reason = reason
 
 
 @dataclass
@@ -75,9 +82,9 @@ class ChatEngine:
         self._transport: asyncio.Task[Transport] | None = None
         self._limit = ConcurrencyLimit(config.concurrency)
         self._health = Health()
-        self._structured = config.structured_output
+        self._standing = ServerStanding(structured=config.structured_output)
         self._base_url = config.base_url or "the model server"
-        self._down: str | None = None
+        self._down: EngineDown | None = None
         self._stopped = asyncio.Event()
 
     @property
@@ -103,16 +110,14 @@ class ChatEngine:
         `seed` may be any integer; it is folded to 31 bits, which every server takes. Raises `ChatFailed` if this call
         failed for good, `EngineDown` if the server counts as down.
         """
-        request: dict[str, Any] = {
-            "model": self.config.model,
-            "messages": messages,
-            "seed": seed % _SEED_RANGE,
-            **sampling.model_dump(),
-            **(extra or {}),
-        }
+        form = self.config.request
+        request = build_request(form, self.config.model, messages, sampling, seed=seed, extra=extra)
+        shape = (sampling, messages[0]["role"] if messages else None, json_schema is None)
         async with self._limit.slot():
             self._raise_if_down()
-            return await self._ask(await self._ready(), request, json_schema)
+            transport = await self._ready()
+            with self._standing.asking():
+                return await self._ask(transport, request, shape, json_schema)
 
     def start(self) -> None:
         """Start the server, if it is one of ours, before the first call; its errors are those of the first call."""
@@ -137,55 +142,52 @@ class ChatEngine:
         self._base_url = await self._connect()
         return Transport(self._base_url, api_key=self._api_key, timeout_s=self.config.timeout_s)
 
-    async def _ask(self, transport: Transport, request: dict[str, Any], schema: dict[str, Any] | None) -> ChatReply:
+    async def _ask(
+        self, transport: Transport, request: dict[str, Any], shape: Shape, schema: dict[str, Any] | None
+    ) -> ChatReply:
         attempts = counted = 0
         while True:
-            structured = schema is not None and self._structured
+            sent = schema if self._standing.takes(schema) else None
             started = time.monotonic()
-            outcome = await self._attempt(transport, request | _response_format(schema) if structured else request)
+            outcome = await self._attempt(transport, with_schema(request, sent) if sent else request)
             if not isinstance(outcome, Fault):
-                return self._succeed(outcome, structured=structured)
-            if outcome.kind is FaultKind.UNSUPPORTED_FORMAT and structured:
-                self._structured = False
+                self._succeed(outcome, shape)
+                return replace(outcome, structured=sent is not None)
+            if sent and outcome.kind in {FaultKind.FORMAT, FaultKind.SCHEMA}:
+                self._standing.refuse(outcome, sent)
                 continue
-            self._note(outcome, started)
-            counted += outcome.kind is not FaultKind.UNREACHABLE
-            if not outcome.retryable or counted > self.config.max_retries:
-                self._give_up(outcome)
-            await self._pause(outcome.retry_after_s, attempts)
+            fault = await self._standing.judge(outcome, shape)
+            self._note(fault, started)
+            counted += fault.kind not in {FaultKind.UNREACHABLE, FaultKind.BUSY}
+            if not fault.retryable or counted > self.config.max_retries:
+                self._give_up(fault)
+            await self._pause(fault, attempts)
             self.traffic.retries += 1
             attempts += 1
 
-    async def _attempt(self, transport: Transport, request: dict[str, Any]) -> dict[str, Any] | Fault:
+    async def _attempt(self, transport: Transport, request: dict[str, Any]) -> ChatReply | Fault:
         self.traffic.requests += 1
         try:
             answer = await transport.post(_PATH, _encode(request))
         except TransportError as error:
-            outcome: dict[str, Any] | Fault = classify_exception(error)
-        else:
-            outcome = _read(answer) if answer.status == 200 else classify_answer(answer)
-        if isinstance(outcome, Fault):
-            return replace(outcome, message=self._redact(outcome.message))
-        return outcome
+            return classify_exception(error)
+        return read_reply(answer.body) if answer.status == 200 else classify_answer(answer)
 
-    def _succeed(self, completion: dict[str, Any], *, structured: bool) -> ChatReply:
-        choice, counts = completion["choices"][0], completion.get("usage") or {}
-        usage = Usage(
-            calls=1,
-            prompt_tokens=counts.get("prompt_tokens") or 0,
-            completion_tokens=counts.get("completion_tokens") or 0,
-        )
-        self.usage += usage
+    def _succeed(self, reply: ChatReply, shape: Shape) -> None:
+        self.usage += reply.usage
         self._limit.succeeded()
         self._health.succeeded()
-        return ChatReply(choice["message"].get("content") or "", choice.get("finish_reason"), usage, structured)
+        self._standing.answered(shape)
 
     def _note(self, fault: Fault, started: float) -> None:
         """Apply a fault to the engine as a whole: fewer requests, or stop."""
         if fault.kind is FaultKind.BUSY:
             self._limit.refused(started)
-        elif fault.kind is FaultKind.FATAL:
-            self._stop(f"{self._base_url} refuses every request: {fault.message}")
+        elif fault.kind is FaultKind.ACCOUNT:
+            self._stop(f"{self._base_url} refuses every request: {fault.message}", answers=True)
+        elif fault.kind is FaultKind.PARAMETER:
+            hint = f"in the engine of model '{self.config.model}' set {remedy(fault)}"
+            self._stop(f"{self._base_url} does not take '{fault.parameter}': {fault.message}", hint=hint, answers=True)
         elif fault.retryable:
             self._health.failed()
             if self._health.is_down:
@@ -193,47 +195,35 @@ class ChatEngine:
 
     def _give_up(self, fault: Fault) -> NoReturn:
         self.traffic.failed_calls += 1
-        self._health.gave_up()
-        if self._health.is_down:
-            self._stop(f"{self._base_url} fails nearly every request: {fault.message}")
-        raise ChatFailed(f"{self._base_url}: {fault.message}", refused=fault.kind is FaultKind.BAD_REQUEST)
+        if fault.kind is not FaultKind.SPOILED:
+            self._health.gave_up()
+            if self._health.is_down:
+                self._stop(f"{self._base_url} fails nearly every request: {fault.message}")
+        refused = not fault.retryable and fault.kind is not FaultKind.SPOILED
+        reason = fault.reason or ("refused_by_server" if refused else None)
+        raise ChatFailed(redact(f"{self._base_url}: {fault.message}"), refused=refused, reason=reason)
 
-    def _stop(self, message: str) -> NoReturn:
-        self._down = self._down or message
+    def _stop(self, message: str, *, hint: str = _DOWN_HINT, answers: bool = False) -> NoReturn:
+        self._down = self._down or EngineDown(redact(message), hint=hint, answers=answers)
         self._stopped.set()
-        raise EngineDown(self._down, hint=_DOWN_HINT)
+        raise self._down.again()
 
     def _raise_if_down(self) -> None:
         if self._down is not None:
-            raise EngineDown(self._down, hint=_DOWN_HINT)
+            raise self._down.again()
 
-    async def _pause(self, asked_s: float | None, attempts: int) -> None:
+    async def _pause(self, fault: Fault, attempts: int) -> None:
         """Wait as long as the server asked, or by exponential backoff with jitter; cut short when the engine stops."""
-        backoff = min(_FIRST_BACKOFF_S * 2**attempts, _LONGEST_BACKOFF_S) * random.uniform(0.5, 1.0)
+        longest = _LONGEST_BUSY_BACKOFF_S if fault.kind is FaultKind.BUSY else _LONGEST_BACKOFF_S
+        wait = min(_FIRST_BACKOFF_S * 2 ** min(attempts, 20), longest) * random.uniform(0.5, 1.0)
+        if fault.retry_after_s is not None:
+            wait = fault.retry_after_s if fault.kind is FaultKind.BUSY else min(fault.retry_after_s, _LONGEST_WAIT_S)
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._stopped.wait(), backoff if asked_s is None else asked_s)
+            await asyncio.wait_for(self._stopped.wait(), wait)
         self._raise_if_down()
-
-    def _redact(self, message: str) -> str:
-        return message.replace(self._api_key, "***") if self._api_key else message
 
 
 def _encode(request: dict[str, Any]) -> bytes:
     text = json.dumps(request, ensure_ascii=False, separators=(",", ":"))
     # Half of a surrogate pair has no UTF-8; Python's escape of it is JSON's as well.
     return text.encode("utf-8", "backslashreplace")
-
-
-def _read(answer: HttpAnswer) -> dict[str, Any] | Fault:
-    try:
-        completion = json.loads(answer.body)
-    except ValueError:
-        completion = None
-    # A proxy's HTML page or a bare error object comes under status 200 as well.
-    if not isinstance(completion, dict) or not completion.get("choices"):
-        return Fault(FaultKind.BROKEN, "the answer is not a chat completion")
-    return completion
-
-
-def _response_format(schema: dict[str, Any] | None) -> dict[str, Any]:
-    return {"response_format": {"type": "json_schema", "json_schema": {"name": "reply", "schema": schema}}}

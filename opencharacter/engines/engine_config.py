@@ -1,6 +1,10 @@
 """How to reach a language model over the OpenAI chat API, and how to sample from it."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+RequestField = Literal["seed", "temperature", "top_p", "max_tokens"]
 
 
 class Sampling(BaseModel):
@@ -13,10 +17,45 @@ class Sampling(BaseModel):
     max_tokens: int = Field(default=1024, ge=1)
 
 
+class RequestConfig(BaseModel):
+    """Where a server takes other requests than OpenAI's chat API describes.
+
+    What changes the text (`add`, a sampling field in `omit`, a system message under another role) counts as part of
+    the row's content address; `rename`, `seed` and `developer` do not.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    omit: tuple[RequestField, ...] = Field(default=(), description="fields that are not sent")
+    rename: dict[RequestField, str] = Field(default={}, description="e.g. max_tokens: max_completion_tokens")
+    system_role: Literal["system", "developer", "user", "merge"] = Field(
+        default="system", description="role of the system message; merge: it begins the first user message"
+    )
+    add: dict[str, Any] = Field(default={}, description="further fields of every request, e.g. reasoning_effort: low")
+
+    @field_validator("add")
+    @classmethod
+    def _leaves_the_rows_own_fields(cls, add: dict[str, Any]) -> dict[str, Any]:
+        if taken := sorted(add.keys() & {"model", "messages", "seed", "response_format", "stream", "n"}):
+            raise ValueError(f"{', '.join(taken)} cannot be set here; the engine decides it")
+        return add
+
+    @property
+    def deciding(self) -> dict[str, Any]:
+        """What of it changes the model's text; empty by default."""
+        parts = {
+            "add": self.add,
+            "omit": sorted(set(self.omit) - {"seed"}),
+            "system_role": self.system_role if self.system_role in {"user", "merge"} else None,
+        }
+        return {name: value for name, value in parts.items() if value}
+
+
 class EngineConfig(BaseModel):
     """A chat model: a server that runs (`base_url`), or weights that this step serves with vLLM (`weights`).
 
-    Only `model` is part of what decides a result; the rest may change between runs without a call being repeated.
+    Only `model`, and what of `request` changes the text, decide a result; the rest may change between runs without a
+    call being repeated.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -33,3 +72,4 @@ class EngineConfig(BaseModel):
     max_model_len: int | None = Field(default=None, ge=128, description="context length given to vLLM, tokens")
     tensor_parallel: int = Field(default=1, ge=1, description="GPUs that hold one copy of the model under vLLM")
     structured_output: bool = Field(default=True, description="send response_format json_schema; off: parse the text")
+    request: RequestConfig = Field(default=RequestConfig(), description="for servers that take other requests")

@@ -6,6 +6,7 @@ import threading
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from opencharacter.engines.chat import ChatEngine
 from opencharacter.engines.engine_config import EngineConfig
@@ -14,6 +15,7 @@ from opencharacter.engines.vllm_server import serve_vllm
 from opencharacter.engines.weights import localize_model
 from opencharacter.errors import UserError
 from opencharacter.system.open_files import room_for_connections
+from opencharacter.system.redaction import protect
 
 
 @asynccontextmanager
@@ -26,6 +28,7 @@ async def open_engine(config: EngineConfig) -> AsyncIterator[ChatEngine]:
     connections as `concurrency` asks for.
     """
     api_key = _api_key(config)
+    protect(_password(config.base_url))
     if config.base_url is None and config.weights is None:
         raise UserError(f"the engine of model '{config.model}' has neither base_url nor weights; set one of them")
     with ExitStack() as servers:
@@ -46,13 +49,29 @@ async def open_engine(config: EngineConfig) -> AsyncIterator[ChatEngine]:
 def _api_key(config: EngineConfig) -> str | None:
     if config.api_key_env is None:
         return None
-    key = os.environ.get(config.api_key_env)
+    variable, value = config.api_key_env, os.environ.get(config.api_key_env, "")
+    key = value.strip()
     if not key:
         raise UserError(
-            f"the environment variable {config.api_key_env} is empty; expected the API key for model '{config.model}'",
-            hint=f"export {config.api_key_env}=... (never put the key itself into a file)",
+            f"the environment variable {variable} is empty; expected the API key for model '{config.model}'",
+            hint=f"export {variable}=... (never put the key itself into a file)",
+        )
+    protect(key)
+    position = next((position for position, letter in enumerate(key, 1) if not " " <= letter <= "~"), None)
+    if position is not None:
+        raise UserError(
+            f"the environment variable {variable} holds a character that no HTTP header can hold (number {position} of "
+            f"{len(key)}); expected an API key: letters, digits and signs in one line",
+            hint=f"copy the key again: export {variable}=...",
         )
     return key
+
+
+def _password(url: str | None) -> str:
+    try:
+        return urlsplit(url or "").password or ""
+    except ValueError:
+        return ""
 
 
 async def _start_in_thread(config: EngineConfig, servers: ExitStack) -> str:

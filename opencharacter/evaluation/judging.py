@@ -208,7 +208,7 @@ def _transcript(conversation: Sequence[Turn]) -> str:
 
 def _read_answer(reply: ChatReply) -> dict[str, Any]:
     text = reply.text.strip()
-    if is_blank(text):
+    if is_blank(text) or reply.problem:
         return {"status": "empty_answer", "finish_reason": reply.finish_reason}
     return {"status": "ok", "answer": text, "finish_reason": reply.finish_reason}
 
@@ -217,6 +217,7 @@ def _read_judgement(reply: ChatReply) -> dict[str, Any]:
     try:
         judgement = _Judgement.model_validate(read_object(reply.text))
     except (Unusable, ValidationError) as error:
-        refused = isinstance(error, Unusable) and error.reason == "refusal"
-        return {"status": "refusal" if refused else "parse_failure", "note": reply.text}
+        refused = reply.problem == "refusal" or (isinstance(error, Unusable) and error.reason == "refusal")
+        note = reply.text or reply.detail or reply.problem or ""
+        return {"status": "refusal" if refused else "parse_failure", "note": note}
     return {"status": "ok", "score": judgement.score, "note": judgement.reason}

@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from opencharacter.engines import ChatEngine, ChatFailed, ChatReply, Sampling
+from opencharacter.engines.replies import Problem, clean_text
 from opencharacter.generation.errors import Unusable
 from opencharacter.hashing import seed64
 from opencharacter.records.models import Usage
@@ -22,6 +23,8 @@ class Reply(BaseModel):
     usage: Usage
     structured: bool = True
     """Whether the server was held to the call's JSON schema. Journals of version 0.1 do not say."""
+    problem: Problem | None = None
+    detail: str = ""
 
     @property
     def cut_off(self) -> bool:
@@ -57,19 +60,23 @@ class RowCalls:
         """The reply to the call `key` of this row; the sampling seed depends on run seed, row and key.
 
         `max_tokens` takes the place of the sampling's.
-        Raises `Unusable("refused_by_server")` if the server refuses the request itself (too long for the model, say);
-        `ChatFailed` and `EngineDown` leave the row to a later run.
+        Raises `Unusable` if the reply holds no answer, or the server rejects the request itself (too long for the
+        model, for example); `ChatFailed` and `EngineDown` leave the row to a later run.
         """
         seed = seed64(self._seed, self._row_id, key)
         try:
             payload = await self.record(key, messages, seed=seed, schema=schema, max_tokens=max_tokens, read=_as_reply)
             reply = Reply.model_validate(payload)
         except ChatFailed as error:
-            if error.refused:
-                raise Unusable("refused_by_server", str(error)) from error
+            if error.reason is not None:
+                raise Unusable(error.reason, str(error), final=error.refused) from error
             raise
         self.usage += reply.usage
-        return reply
+        # An earlier version kept thoughts in the text.
+        text, problem = clean_text(reply.text, reply.finish_reason)
+        if problem := reply.problem or problem:
+            raise Unusable(problem, reply.detail)
+        return reply.model_copy(update={"text": text})
 
     async def record(
         self,
@@ -98,6 +105,7 @@ class RowCalls:
 
 
 def _as_reply(reply: ChatReply) -> dict[str, Any]:
-    return Reply(
+    payload = Reply(
         text=reply.text, finish_reason=reply.finish_reason, usage=reply.usage, structured=reply.structured
-    ).model_dump()
+    ).model_dump(exclude={"problem", "detail"})
+    return payload | ({"problem": reply.problem, "detail": reply.detail} if reply.problem else {})

@@ -2,8 +2,14 @@
 
 
 class Unusable(Exception):
-    """A reply that cannot become a row. `reason` is one of a few short stable words, for counting."""
+    """A reply that cannot become a row.
 
-    def __init__(self, reason: str, detail: str = "") -> None:
+    `reason` is one of a few short stable words, for counting; `detail` says more. `final`: another attempt would end in
+    the same way.
+    """
+
+    def __init__(self, reason: str, detail: str = "", *, final: bool = False) -> None:
         super().__init__(detail or reason)
         self.reason = reason
+        self.detail = detail
+        self.final = final

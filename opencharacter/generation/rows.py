@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 from weakref import WeakKeyDictionary
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from opencharacter.engines import ChatEngine, ChatFailed, EngineConfig, Sampling, open_engine, run_bounded
 from opencharacter.errors import OpenCharacterError
@@ -70,6 +70,8 @@ class RowOutcome(BaseModel):
 
     status: Literal["ok", "rejected"]
     reason: str | None = None
+    detail: str | None = Field(default=None, exclude_if=lambda detail: detail is None)
+    """Why, in words: those of the server where it rejected the row."""
     usage: Usage
     content: dict[str, Any] = {}
 
@@ -102,7 +104,9 @@ class RowPolicy:
         try:
             content = await make(calls)
         except Unusable as error:
-            rejected = RowOutcome(status="rejected", reason=error.reason, usage=calls.usage)
+            rejected = RowOutcome(
+                status="rejected", reason=error.reason, detail=error.detail or None, usage=calls.usage
+            )
             return StoredRow(rejected.model_dump(), f"{error.reason}:{self.attempts}")
         return StoredRow(RowOutcome(status="ok", usage=calls.usage, content=content).model_dump(), OK)
 
@@ -313,6 +317,6 @@ async def first_usable(attempts: int, attempt: Callable[[int], Awaitable[Any]]) 
         try:
             return await attempt(number)
         except Unusable as error:
-            if error.reason == "refused_by_server":
+            if error.final:
                 raise
     return await attempt(attempts)

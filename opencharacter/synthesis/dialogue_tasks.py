@@ -82,6 +82,7 @@ class DialogueMaker:
             strategy=strategy,
             status=outcome.status,
             reason=outcome.reason,
+            detail=outcome.detail,
             turns=turns,
             refusal="in_character" if _is_refused(turns) else None,
             source=session.source,

@@ -169,7 +169,7 @@ def collect_profiles(
     """Collect the profiles of all shards, in the personas' order.
 
     Returns an artifact of kind `characters`: `characters.jsonl.zst` (CharacterProfile) and `rejected.jsonl` (row id,
-    reason, persona). Raises `OpenCharacterError` if rows are missing or too many were rejected.
+    reason, detail, persona). Raises `OpenCharacterError` if rows are missing or too many were rejected.
     """
     prompt = ProfilePrompt.load(config.sampling)
     key = digest({"step": "collect_profiles", "rows": _key(config, engine, personas, prompt, seed)})
@@ -178,7 +178,8 @@ def collect_profiles(
 
     def build(row_id: str, persona: Persona, outcome: RowOutcome) -> CharacterProfile | dict[str, Any]:
         if outcome.reason:
-            return {"row_id": row_id, "reason": outcome.reason, "persona": persona.model_dump()}
+            detail = {"detail": outcome.detail} if outcome.detail else {}
+            return {"row_id": row_id, "reason": outcome.reason, **detail, "persona": persona.model_dump()}
         return _profile(persona, outcome, prompt, engine.model)
 
     with workspace.create("characters", key) as draft:

@@ -1,0 +1,155 @@
+"""Reads what a server answers to a chat request: one reading, before anybody uses a reply."""
+
+import json
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from opencharacter.engines.faults import Fault, FaultKind, classify_error
+from opencharacter.engines.thoughts import cut_thoughts
+from opencharacter.records.models import Usage
+
+Problem = Literal["truncated", "only_reasoning", "refusal", "content_filter", "tool_call"]
+"""Why a reply holds no answer: cut off inside the thoughts, thoughts alone, the server's refusal, its filter, or a call
+of a tool that nobody offered."""
+
+_LENGTH = {"length", "max_tokens", "max_output_tokens", "model_length"}
+_FILTERED = {
+    "content_filter", "content_filtered", "safety", "prohibited_content", "blocklist", "spii", "recitation", "sensitive"
+}  # fmt: skip
+_FAILED = {
+    "error", "abort", "aborted", "cancelled", "canceled", "network_error", "insufficient_system_resource", "other",
+    "malformed_function_call", "server_error",
+}  # fmt: skip
+_MOST_TOKENS = 2**53
+
+
+@dataclass(frozen=True)
+class ChatReply:
+    """What the model said."""
+
+    text: str
+    """Without thoughts."""
+    finish_reason: str | None
+    """`length` where the reply ended at a limit, `stop` where the model ended it."""
+    usage: Usage
+    structured: bool = False
+    """Whether the server was asked to follow the JSON schema; otherwise the text may not be valid JSON."""
+    problem: Problem | None = None
+    detail: str = ""
+    """The server's own words about the problem."""
+
+
+def read_reply(body: bytes) -> ChatReply | Fault:
+    """The reply in the body of an answer with status 200, or the fault that came in its place."""
+    try:
+        completion = json.loads(body)
+    except (ValueError, RecursionError):
+        return _no_completion("it is not JSON")
+    if isinstance(completion, list) and completion:
+        completion = completion[0]
+    if not isinstance(completion, dict):
+        return _no_completion("it is not a JSON object")
+    choices = completion.get("choices")
+    choice = choices[0] if isinstance(choices, list) and choices else None
+    for holder in (choice, completion):
+        if isinstance(holder, dict) and holder.get("error"):
+            return classify_error(holder["error"])
+    if not isinstance(choice, dict):
+        if choices is None and completion.keys() & {"message", "detail", "error_msg", "msg"}:
+            return classify_error(completion)
+        return _no_completion("it has no choices")
+    message = choice.get("message")
+    if not isinstance(message, dict):
+        return _no_completion("its choice has no message")
+    finish_reason = _finish_reason(choice.get("finish_reason"))
+    if finish_reason == "error":
+        return Fault(FaultKind.BROKEN, f"the answer ended with an error: {choice['finish_reason']}")
+    content = _text(message.get("content"))
+    if content is None:
+        return _no_completion("its content is not text")
+    reply = ChatReply(content, finish_reason, _usage(completion.get("usage")))
+    return _checked(reply, message)
+
+
+def clean_text(text: str, finish_reason: str | None) -> tuple[str, Problem | None]:
+    """The answer in a text of the model, and why it holds none."""
+    answer = cut_thoughts(text)
+    if not answer.cut or answer.text.strip():
+        return answer.text, None
+    return "", "truncated" if answer.ends_in_thoughts and finish_reason == "length" else "only_reasoning"
+
+
+def _checked(reply: ChatReply, message: dict[str, Any]) -> ChatReply:
+    text, problem = clean_text(reply.text, reply.finish_reason)
+    reply = replace(reply, text=text, problem=problem)
+    if reply.finish_reason == "content_filter":
+        return replace(reply, problem="content_filter")
+    if text.strip():
+        return reply
+    refusal = _text(message.get("refusal")) or _refusal_part(message.get("content"))
+    if refusal:
+        return replace(reply, problem="refusal", detail=refusal)
+    if message.get("tool_calls") or message.get("function_call"):
+        return replace(reply, problem="tool_call")
+    if problem is None and any(_text(message.get(name)) for name in ("reasoning_content", "reasoning")):
+        return replace(reply, problem="truncated" if reply.finish_reason == "length" else "only_reasoning")
+    return reply
+
+
+def _text(content: Any) -> str | None:
+    """A message's content as text; None for what is none. Of parts the texts are joined; thoughts are not among them."""
+    if content is None:
+        return ""
+    if isinstance(content, str):
+        # Half a surrogate pair is valid in JSON, and can be written nowhere.
+        return content.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(content, list):
+        parts = [_part(part) for part in content]
+        return None if None in parts else "".join(part for part in parts if part)
+    # Some servers send the object that a schema asks for as it is.
+    return json.dumps(content, ensure_ascii=False) if isinstance(content, dict) and content else None
+
+
+def _part(part: Any) -> str | None:
+    if isinstance(part, str) or part is None:
+        return _text(part)
+    if not isinstance(part, dict):
+        return None
+    if part.get("type", "text") not in {"text", "output_text"}:
+        return ""
+    text = part.get("text")
+    return _text(text.get("value") if isinstance(text, dict) else text)
+
+
+def _refusal_part(content: Any) -> str | None:
+    parts = content if isinstance(content, list) else []
+    return next((text for part in parts if isinstance(part, dict) and (text := _text(part.get("refusal")))), None)
+
+
+def _finish_reason(value: Any) -> str | None:
+    if not isinstance(value, str):
+        return None
+    reason = value.lower()
+    for name, family in (("length", _LENGTH), ("content_filter", _FILTERED), ("error", _FAILED)):
+        if reason in family:
+            return name
+    return "stop" if reason in {"end_turn", "eos", "eos_token", "stop_sequence", "complete", "finish"} else reason
+
+
+def _usage(counts: Any) -> Usage:
+    if not isinstance(counts, dict):
+        counts = {}
+    return Usage(
+        calls=1,
+        prompt_tokens=_count(counts.get("prompt_tokens")),
+        completion_tokens=_count(counts.get("completion_tokens")),
+    )
+
+
+def _count(value: Any) -> int:
+    """A number of tokens; 0 for what is none."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _MOST_TOKENS else 0
+
+
+def _no_completion(why: str) -> Fault:
+    return Fault(FaultKind.BROKEN, f"the answer is not a chat completion: {why}")

@@ -1,0 +1,107 @@
+"""What an engine has learnt of its server: whether it has answered, and what it does not take."""
+
+import asyncio
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from opencharacter.engines.faults import Fault, FaultKind
+
+BUSY_PATIENCE_S = 3600.0
+"""Seconds of "too many requests" without one answer after which the engine stops."""
+
+_MOST_FORBIDDEN = 10
+
+Shape = tuple[Any, ...]
+"""Which fields a request has, and their values where all rows share them."""
+
+
+class ServerStanding:
+    """Decides how far a fault reaches from what the server answered to other requests."""
+
+    def __init__(self, *, structured: bool) -> None:
+        self._structured = structured
+        self._refused_schemas: set[str] = set()
+        self._answered: set[Shape] = set()
+        self._asking = 0
+        self._undecided: dict[asyncio.Future[None], None] = {}
+        self._forbidden_in_a_row = 0
+        self._busy_since: float | None = None
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """Count a call as under way."""
+        self._asking += 1
+        try:
+            yield
+        finally:
+            self._asking -= 1
+            self._settle()
+
+    def takes(self, schema: dict[str, Any] | None) -> bool:
+        """Whether to send a JSON schema."""
+        return schema is not None and self._structured and not (
+            self._refused_schemas and json.dumps(schema) in self._refused_schemas
+        )  # fmt: skip
+
+    def refuse(self, fault: Fault, schema: dict[str, Any] | None) -> None:
+        """Note that the server does not take this schema, or no schema at all."""
+        if fault.kind is FaultKind.FORMAT:
+            self._structured = False
+        else:
+            self._refused_schemas.add(json.dumps(schema))
+
+    def answered(self, shape: Shape) -> None:
+        """Note an answer to a request of this shape."""
+        self._answered.add(shape)
+        self._forbidden_in_a_row = 0
+        self._busy_since = None
+        if self._undecided:
+            self._settle()
+
+    async def judge(self, fault: Fault, shape: Shape) -> Fault:
+        """The fault with its scope decided: of this row, or of every request.
+
+        A 403 and a parameter that is not taken concern one row if the server answers requests like it. Until it has,
+        the fault waits for the other calls that are under way.
+        """
+        if fault.kind is FaultKind.BUSY:
+            return self._busy(fault)
+        if fault.kind not in {FaultKind.FORBIDDEN, FaultKind.PARAMETER}:
+            return fault
+        if not self._has_answered(fault, shape):
+            await self._others()
+        if not self._has_answered(fault, shape):
+            return fault if fault.kind is FaultKind.PARAMETER else replace(fault, kind=FaultKind.ACCOUNT)
+        if fault.kind is FaultKind.FORBIDDEN:
+            self._forbidden_in_a_row += 1
+            if self._forbidden_in_a_row > _MOST_FORBIDDEN:
+                return replace(fault, kind=FaultKind.ACCOUNT)
+        return replace(fault, kind=FaultKind.REJECTED)
+
+    def _busy(self, fault: Fault) -> Fault:
+        now = time.monotonic()
+        self._busy_since = self._busy_since if self._busy_since is not None else now
+        return replace(fault, kind=FaultKind.ACCOUNT) if now - self._busy_since > BUSY_PATIENCE_S else fault
+
+    def _has_answered(self, fault: Fault, shape: Shape) -> bool:
+        return shape in self._answered if fault.kind is FaultKind.PARAMETER else bool(self._answered)
+
+    async def _others(self) -> None:
+        """Wait until the server answers a request, or none is under way that could be answered."""
+        decided = asyncio.get_running_loop().create_future()
+        self._undecided[decided] = None
+        try:
+            self._settle()
+            await decided
+        finally:
+            self._undecided.pop(decided, None)
+
+    def _settle(self) -> None:
+        if self._answered or self._asking <= len(self._undecided):
+            for decided in self._undecided:
+                if not decided.done():
+                    decided.set_result(None)
