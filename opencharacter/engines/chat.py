@@ -22,7 +22,7 @@ from opencharacter.system.redaction import redact
 
 _FIRST_BACKOFF_S = 0.5
 _LONGEST_BACKOFF_S = 10.0
-_LONGEST_BUSY_BACKOFF_S = 60.0
+_LONGEST_BUSY_BACKOFF_S = 30.0
 _LONGEST_WAIT_S = 120.0
 _PATH = "/chat/completions"
 _DOWN_HINT = (
@@ -186,8 +186,8 @@ class ChatEngine:
         elif fault.kind is FaultKind.ACCOUNT:
             self._stop(f"{self._base_url} refuses every request: {fault.message}", answers=True)
         elif fault.kind is FaultKind.PARAMETER:
-            hint = f"in the engine of model '{self.config.model}' set {remedy(fault)}"
-            self._stop(f"{self._base_url} does not take '{fault.parameter}': {fault.message}", hint=hint, answers=True)
+            message = f"{self._base_url} does not take '{fault.parameter}': {fault.message}"
+            self._stop(message, hint=remedy(fault, self.config.model), answers=True)
         elif fault.retryable:
             self._health.failed()
             if self._health.is_down:

@@ -4,7 +4,7 @@
 |---|---|---|
 | chance | the same request, or the row's next attempt, may succeed | unreachable, busy, broken, spoiled |
 | row | the row is rejected with the server's words | rejected; forbidden, once the server has answered others |
-| parameter | the request is sent without it (a JSON schema), or the run stops and names it | format, schema, parameter |
+| parameter | sent without it (a JSON schema), or the run stops and names it | format, schema, parameter |
 | account | the run stops; no row is rejected | account; forbidden, before the server has answered anything |
 """
 
@@ -78,13 +78,15 @@ class Fault:
 def classify_answer(answer: HttpAnswer) -> Fault:
     """The fault of an answer whose status is not 200."""
     words = read_words(answer.body)
-    return _classify(answer.status, words, _retry_after(answer.headers) or words.retry_after_s)
+    asked = _retry_after(answer.headers)
+    return _classify(answer.status, words, words.retry_after_s if asked is None else asked)
 
 
 def classify_error(error: Any) -> Fault:
     """The fault of an error object under status 200: by its own code and words."""
     words = read_error(error)
-    return _classify(words.status or _status_of(words), words, words.retry_after_s, prefix="200 with error ")
+    shown = f"200 with error {words.status}" if words.status else "200 with an error"
+    return _classify(words.status or _status_of(words), words, words.retry_after_s, shown=shown)
 
 
 def classify_exception(error: TransportError) -> Fault:
@@ -92,13 +94,16 @@ def classify_exception(error: TransportError) -> Fault:
     return Fault(FaultKind.UNREACHABLE if isinstance(error, Unreachable) else FaultKind.BROKEN, str(error))
 
 
-def remedy(fault: Fault) -> str:
-    """The engine's setting that keeps a parameter away from the server."""
+def remedy(fault: Fault, model: str) -> str:
+    """What to set so that the server takes the request."""
+    engine = f"in the engine of model '{model}' set request:"
     if fault.parameter == SYSTEM_ROLE:
-        return "request: {system_role: merge}"
+        return f"{engine} {{system_role: merge}}"
     if (other := _USE_OTHER.search(fault.message)) and other["name"] != fault.parameter:
-        return f"request: {{rename: {{{fault.parameter}: {other['name']}}}}}"
-    return f"request: {{omit: [{fault.parameter}]}}"
+        return f"{engine} {{rename: {{{fault.parameter}: {other['name']}}}}}"
+    if fault.parameter == "max_tokens" and _TOO_MUCH.search(fault.message):
+        return f"lower the sampling's max_tokens, or {engine} {{omit: [max_tokens]}}"
+    return f"{engine} {{omit: [{fault.parameter}]}}"
 
 
 def _any_of(*words: str) -> re.Pattern[str]:
@@ -106,6 +111,7 @@ def _any_of(*words: str) -> re.Pattern[str]:
 
 
 _USE_OTHER = _any_of(r"\buse ['\"`]?(?P<name>max_\w+)['\"`]?")
+_TOO_MUCH = _any_of(r"too (?:large|high|big)", r"at most", r"maximum", r"exceeds?\b", r"less than", r"range", r"[<>]")
 _NO_CREDIT = _any_of(
     r"insufficient[ _](?:quota|credit|balance|fund)", r"(?:not|n't have) enough (?:credit|balance|quota)",
     r"credit balance is too low", r"out of credits?\b", r"requires more credits", r"payment[ _]required", r"arrear",
@@ -154,8 +160,8 @@ _NO_SYSTEM = _any_of(
 _UNWANTED = _any_of(
     r"not? (?:\w+ )?(?:support|permit|allow|recogni[sz]|accept|a valid|valid|known|enabled|available)", r"n't support",
     r"\bun(?:supported|known|recogni[sz]ed|expected)", r"\bextra", r"\binvalid", r"deprecated", r"can(?:not|'t)",
-    r"\b(?:must|should|only|range|maximum|minimum|between|exceeds?|at most|at least)\b", r"too (?:large|high|small|low)",
-    r"(?:less|greater) than", r"[<>]", r"cannot find field",
+    r"\b(?:must|should|only|range|maximum|minimum|between|exceeds?|at most|at least)\b",
+    r"too (?:large|high|small|low)", r"(?:less|greater) than", r"[<>]", r"cannot find field",
 )  # fmt: skip
 _FIELD = re.compile(
     r"(?:['\"`\[{(:/.]\s*|\b(?:parameter|argument|field|property|name|key|option|supplied|of|support|for)s?\b[\s:(]*|^)"
@@ -173,11 +179,13 @@ _STATUSES = {
 """What an error object's codes stand for, where no status is among them."""
 
 
-def _classify(status: int, words: ServerWords, retry_after_s: float | None, prefix: str = "") -> Fault:
+def _classify(status: int, words: ServerWords, retry_after_s: float | None, *, shown: str = "") -> Fault:
     """What the words say goes before what the status says."""
     said = f"{words.text} {' '.join(words.codes)}"
     kind, parameter, reason = _kind(status, words, said, retry_after_s)
-    message = f"{prefix}{status}: {words.text}" if words.text else f"{prefix}{status}"
+    message = ": ".join(filter(None, (shown or str(status), words.text)))
+    if retry_after_s is not None and retry_after_s > LONGEST_WAIT_S:
+        message += f" (it asks to wait {retry_after_s / 3600:.1f} hours)"
     return Fault(kind, message, retry_after_s if kind in _WAITED_FOR else None, parameter, reason)
 
 
@@ -242,7 +250,10 @@ def _by_status(status: int) -> FaultKind:
 
 def _status_of(words: ServerWords) -> int:
     codes = " ".join(words.codes)
-    return next((status for status, pattern in _STATUSES.items() if pattern.search(codes)), 500)
+    if (status := next((status for status, pattern in _STATUSES.items() if pattern.search(codes)), None)) is not None:
+        return status
+    rules = {404: _NO_ACCESS, 429: _TOO_MANY, 400: _TOO_LONG}
+    return next((status for status, pattern in rules.items() if pattern.search(words.text)), 500)
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:

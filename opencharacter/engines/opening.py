@@ -50,7 +50,7 @@ def _api_key(config: EngineConfig) -> str | None:
     if config.api_key_env is None:
         return None
     variable, value = config.api_key_env, os.environ.get(config.api_key_env, "")
-    key = value.strip()
+    key = value.strip().strip("\ufeff").strip()
     if not key:
         raise UserError(
             f"the environment variable {variable} is empty; expected the API key for model '{config.model}'",

@@ -97,7 +97,7 @@ def _checked(reply: ChatReply, message: dict[str, Any]) -> ChatReply:
 
 
 def _text(content: Any) -> str | None:
-    """A message's content as text; None for what is none. Of parts the texts are joined; thoughts are not among them."""
+    """A message's content as text; None for what is none. The texts of its parts are joined, without thoughts."""
     if content is None:
         return ""
     if isinstance(content, str):

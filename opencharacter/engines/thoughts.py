@@ -7,7 +7,10 @@ from typing import NamedTuple
 _NAME = r"(?:[a-z]{1,8}[:|])?(?:think(?:ing|_fast(?:er)?)?|thoughts?|reason(?:ing)?|reflection|scratchpad|antthinking)"
 _DIALECTS = (
     # DeepSeek, Qwen and most others; with a prefix Seed, MiniMax and IFM; with a suffix Hunyuan.
-    (rf"(?:<|&lt;)\s*{_NAME}(?::\w+)?(?:\s[^<>]{{0,80}})?(?:>|&gt;)", rf"(?:<|&lt;)\s*/\s*{_NAME}(?::\w+)?\s*(?:>|&gt;)"),
+    (
+        rf"(?:<|&lt;)\s*{_NAME}(?::\w+)?(?:\s[^<>]{{0,80}})?(?:>|&gt;)",
+        rf"(?:<|&lt;)\s*/\s*{_NAME}(?::\w+)?\s*(?:>|&gt;)",
+    ),
     (r"(?-i:\[THINK\])", r"(?-i:\[/THINK\])"),  # Mistral
     ("◁think▷", "◁/think▷"),  # Kimi
     (r"<\|open\|>think<\|sep\|>", r"<\|close\|>think<\|sep\|>"),

@@ -91,9 +91,7 @@ class DialogueRow(BaseModel):
     strategy: Strategy
     status: Literal["ok", "rejected"] = "ok"
     reason: str | None = Field(default=None, description="why the row was rejected, a short stable word")
-    detail: str | None = Field(
-        default=None, description="why, in words", exclude_if=lambda detail: detail is None
-    )
+    detail: str | None = Field(default=None, description="why, in words", exclude_if=lambda detail: detail is None)
     turns: tuple[Turn, ...] = Field(description="user and assistant turns, without the system message")
     refusal: Literal["in_character"] | None = Field(
         default=None, description="in_character: the character turns down a harmful request"

@@ -81,7 +81,11 @@ class Call:
     outcome: str
     """`ok`, or the kind of the fault."""
     request: dict[str, Any]
+    authorization: str = ""
 
+
+Rule = Callable[[dict[str, Any], int], "tuple[int, Any] | None"]
+"""Status and JSON in place of an answer to the n-th request (from 0); None: the usual answer."""
 
 Answer = Callable[[dict[str, Any]], str]
 """Makes the text from the request's body, in place of `default_answer`."""
@@ -102,7 +106,13 @@ class FakeLLM:
     """The server, in a thread of this process. `calls` are the chat calls so far."""
 
     def __init__(
-        self, *, faults: list[Fault] | None = None, delay_s: float = 0.0, answer: Answer = default_answer, port: int = 0
+        self,
+        *,
+        faults: list[Fault] | None = None,
+        delay_s: float = 0.0,
+        answer: Answer = default_answer,
+        rule: Rule | None = None,
+        port: int = 0,
     ) -> None:
         self.faults = faults or []
         self.calls: list[Call] = []
@@ -110,6 +120,7 @@ class FakeLLM:
         self.port = port
         self._delay_s = delay_s
         self._answer = answer
+        self._rule = rule
         self._at_once = 0
         self._seen: Counter[str] = Counter()
         self._ready = threading.Event()
@@ -172,9 +183,15 @@ class FakeLLM:
 
     async def _reply(self, http: web.Request, request: dict[str, Any]) -> web.StreamResponse:
         conversation = json.dumps(request["messages"], ensure_ascii=False)
-        fault = self._fault_for(request, conversation)
-        kind = fault.kind if fault else "ok"
-        self.calls.append(Call(digest({k: v for k, v in request.items() if k != "stream"}), kind, request))
+        ruled = self._rule(request, len(self.calls)) if self._rule else None
+        fault = self._fault_for(request, conversation) if ruled is None else None
+        kind = fault.kind if fault else "ok" if ruled is None else "ruled"
+        authorization = http.headers.get("Authorization", "")
+        self.calls.append(
+            Call(digest({k: v for k, v in request.items() if k != "stream"}), kind, request, authorization)
+        )
+        if ruled is not None:
+            return web.json_response(ruled[1], status=ruled[0])
         if delay := self._delay_s + (fault.seconds if fault else 0):
             await asyncio.sleep(delay)
         if kind == "rate_limit":
