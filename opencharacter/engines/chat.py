@@ -112,7 +112,8 @@ class ChatEngine:
         """
         form = self.config.request
         request = build_request(form, self.config.model, messages, sampling, seed=seed, extra=extra)
-        shape = (sampling, messages[0]["role"] if messages else None, json_schema is None)
+        role = messages[0]["role"] if messages else ""
+        shape = Shape(sampling.temperature, sampling.top_p, role, json_schema is not None, sampling.max_tokens)
         async with self._limit.slot():
             self._raise_if_down()
             transport = await self._ready()

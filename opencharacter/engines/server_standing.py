@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from opencharacter.engines.faults import Fault, FaultKind
 
@@ -15,8 +15,15 @@ BUSY_PATIENCE_S = 3600.0
 
 _MOST_FORBIDDEN = 10
 
-Shape = tuple[Any, ...]
-"""Which fields a request has, and their values where all rows share them."""
+
+class Shape(NamedTuple):
+    """What requests have in common that a server takes or does not take together."""
+
+    temperature: float
+    top_p: float
+    first_role: str
+    with_schema: bool
+    max_tokens: int
 
 
 class ServerStanding:
@@ -25,7 +32,8 @@ class ServerStanding:
     def __init__(self, *, structured: bool) -> None:
         self._structured = structured
         self._refused_schemas: set[str] = set()
-        self._answered: set[Shape] = set()
+        self._answered: dict[Shape, int] = {}
+        """The largest `max_tokens` that was answered, by the rest of the shape."""
         self._asking = 0
         self._undecided: dict[asyncio.Future[None], None] = {}
         self._forbidden_in_a_row = 0
@@ -56,7 +64,8 @@ class ServerStanding:
 
     def answered(self, shape: Shape) -> None:
         """Note an answer to a request of this shape."""
-        self._answered.add(shape)
+        rest = shape._replace(max_tokens=0)
+        self._answered[rest] = max(shape.max_tokens, self._answered.get(rest, 0))
         self._forbidden_in_a_row = 0
         self._busy_since = None
         if self._undecided:
@@ -88,7 +97,9 @@ class ServerStanding:
         return replace(fault, kind=FaultKind.ACCOUNT) if now - self._busy_since > BUSY_PATIENCE_S else fault
 
     def _has_answered(self, fault: Fault, shape: Shape) -> bool:
-        return shape in self._answered if fault.kind is FaultKind.PARAMETER else bool(self._answered)
+        if fault.kind is FaultKind.PARAMETER:
+            return self._answered.get(shape._replace(max_tokens=0), 0) >= shape.max_tokens
+        return bool(self._answered)
 
     async def _others(self) -> None:
         """Wait until the server answers a request, or none is under way that could be answered."""

@@ -26,6 +26,7 @@ _DIALECTS = (
     ),
     (r"(?-i:\Aanalysis(?=\S.{0,100000}?assistantfinal))", r"(?-i:assistantfinal)"),
 )
+_MAY_HOLD_MARKS = re.compile(r"<|&lt;|THINK\]|◁|\Aanalysis")
 _ENDS_ANY_MESSAGE = f"{len(_DIALECTS) - 2}"
 """The dialect whose closing mark ends each message, so that alone it closes no thoughts."""
 _MARK = re.compile(
@@ -59,13 +60,15 @@ def cut_thoughts(text: str) -> Answer:
     A mark that prose, a quotation or code speaks of stays, and so does everything in a JSON value.
     """
     answer = Answer(text, cut=False, ends_in_thoughts=False)
-    while _MARK.search(answer.text) and not _is_json(answer.text):
+    if not _MAY_HOLD_MARKS.search(text):
+        return answer
+    while not _is_json(answer.text):
         shorter, inside = _cut_once(answer.text, again=answer.cut)
+        if shorter == answer.text and answer.cut and (wrapped := _WRAPPED.fullmatch(shorter)):
+            shorter = wrapped["answer"].strip()
         if shorter == answer.text:
             break
         answer = Answer(shorter, cut=True, ends_in_thoughts=inside or answer.ends_in_thoughts)
-    if answer.cut and (wrapped := _WRAPPED.fullmatch(answer.text)):
-        answer = answer._replace(text=wrapped["answer"].strip())
     return answer
 
 
@@ -92,7 +95,7 @@ def _marks(text: str) -> list[_Mark]:
 
 def _cut_once(text: str, *, again: bool) -> tuple[str, bool]:
     """The text without its first block, and whether that block was never closed; `again`: after another block."""
-    marks = _marks(text)
+    marks = _marks(text) if _MARK.search(text) else []
     for position, mark in enumerate(marks):
         if mark.opens:
             closing = _closing(mark, marks[position + 1 :])
