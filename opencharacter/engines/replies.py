@@ -101,13 +101,21 @@ def _text(content: Any) -> str | None:
     if content is None:
         return ""
     if isinstance(content, str):
-        # Half a surrogate pair is valid in JSON, and can be written nowhere.
-        return content.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return _writable(content)
     if isinstance(content, list):
         parts = [_part(part) for part in content]
         return None if None in parts else "".join(part for part in parts if part)
     # Some servers send the object that a schema asks for as it is.
     return json.dumps(content, ensure_ascii=False) if isinstance(content, dict) and content else None
+
+
+def _writable(text: str) -> str:
+    """The text without halves of surrogate pairs, which JSON may hold and no file."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
 
 
 def _part(part: Any) -> str | None:

@@ -26,11 +26,11 @@ _DIALECTS = (
     ),
     (r"(?-i:\Aanalysis(?=\S.{0,100000}?assistantfinal))", r"(?-i:assistantfinal)"),
 )
-_MAY_HOLD_MARKS = re.compile(r"<|&lt;|THINK\]|◁|\Aanalysis")
 _ENDS_ANY_MESSAGE = f"{len(_DIALECTS) - 2}"
 """The dialect whose closing mark ends each message, so that alone it closes no thoughts."""
+_ALL_MARKS = "|".join(f"(?P<open{i}>{left})|(?P<close{i}>{right})" for i, (left, right) in enumerate(_DIALECTS))
 _MARK = re.compile(
-    "|".join(f"(?P<open{i}>{opening})|(?P<close{i}>{closing})" for i, (opening, closing) in enumerate(_DIALECTS)),
+    rf"(?=[<&\[◁a])(?:{_ALL_MARKS})",
     re.IGNORECASE | re.DOTALL,
 )
 _WRAPPED = re.compile(
@@ -60,7 +60,7 @@ def cut_thoughts(text: str) -> Answer:
     A mark that prose, a quotation or code speaks of stays, and so does everything in a JSON value.
     """
     answer = Answer(text, cut=False, ends_in_thoughts=False)
-    if not _MAY_HOLD_MARKS.search(text):
+    if not any(first in text for first in ("<", "&lt;", "[", "◁")) and not text.startswith("analysis"):
         return answer
     while not _is_json(answer.text):
         shorter, inside = _cut_once(answer.text, again=answer.cut)
