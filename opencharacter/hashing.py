@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 _CHUNK = 1 << 20
+# `json.dumps` makes an encoder for each call that has options, which takes as long as a short text does.
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 
 
 def canonical_json(value: Any) -> str:
     """JSON with sorted keys and no spaces, so that equal values have equal text."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return _encode(value)
 
 
 def digest(value: Any) -> str:

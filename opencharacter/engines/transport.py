@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping
-from types import SimpleNamespace
 from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
@@ -54,14 +53,15 @@ class Transport:
     def __init__(self, base_url: str, *, api_key: str | None, timeout_s: float) -> None:
         import aiohttp
 
+        from opencharacter.engines.kept_connections import KeptConnections, reused
+
         address = _checked(base_url)
-        tracing = aiohttp.TraceConfig()
-        tracing.on_connection_reuseconn.append(_note_reuse)
+        self._reused = reused
         self._root = base_url.rstrip("/")
         self._proxy = proxy_for(base_url)
         self._session = aiohttp.ClientSession(
             # The engine bounds its requests; a second bound here (by default 100) would only make them wait again.
-            connector=aiohttp.TCPConnector(
+            connector=KeptConnections(
                 limit=0, keepalive_timeout=KEEP_ALIVE_S, ssl=tls_context() if address.scheme == "https" else True
             ),
             timeout=aiohttp.ClientTimeout(total=timeout_s, sock_connect=CONNECT_TIMEOUT_S),
@@ -69,7 +69,6 @@ class Transport:
             headers=_headers(address, api_key),
             max_line_size=_LONGEST_HEADER,
             max_field_size=_LONGEST_HEADER,
-            trace_configs=[tracing],
         )
 
     async def post(self, path: str, body: bytes) -> HttpAnswer:
@@ -78,32 +77,25 @@ class Transport:
         A request that fails on a kept connection before a byte of the answer came is sent once more. Raises
         `Unreachable`, `TimedOut` and `Broken`.
         """
-        context = SimpleNamespace(reused=False)
         try:
-            return await self._send(path, body, context)
+            return await self._send(path, body)
         except Broken as error:
-            if not (context.reused and _is_unanswered(error.__cause__)):
+            if not (self._reused.get() and _is_unanswered(error.__cause__)):
                 raise
-        return await self._send(path, body, SimpleNamespace())
+        return await self._send(path, body)
 
     async def close(self) -> None:
         """End the connections."""
         await self._session.close()
 
-    async def _send(self, path: str, body: bytes, context: SimpleNamespace) -> HttpAnswer:
+    async def _send(self, path: str, body: bytes) -> HttpAnswer:
         import aiohttp
 
         try:
-            async with self._session.post(
-                self._root + path, data=body, proxy=self._proxy, trace_request_ctx=context
-            ) as answer:
+            async with self._session.post(self._root + path, data=body, proxy=self._proxy) as answer:
                 return HttpAnswer(answer.status, answer.headers, await answer.read())
         except (aiohttp.ClientError, OSError) as error:
             raise _named(error) from error
-
-
-async def _note_reuse(_session: object, trace: SimpleNamespace, _parameters: object) -> None:
-    trace.trace_request_ctx.reused = True
 
 
 def _checked(base_url: str) -> SplitResult:
