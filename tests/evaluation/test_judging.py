@@ -4,6 +4,7 @@ import json
 
 import pytest
 from support.fake_llm import Fault, default_answer
+from support.weights import write_model_folder
 
 from opencharacter.engines import EngineConfig, VllmServer
 from opencharacter.evaluation import EvalModel, EvaluateConfig, JudgeConfig
@@ -68,7 +69,7 @@ async def test_no_model_answers_under_a_penalty_of_its_own(judge_with, fake_llm,
         yield VllmServer(fake_llm.base_url, 0, tmp_path / "log")
 
     monkeypatch.setattr("opencharacter.engines.opening.serve_vllm", serve)
-    (tmp_path / "config.json").write_text("{}")
+    write_model_folder(tmp_path)
     await judge_with(base_url=None, weights=str(tmp_path))
     assert {call.request["repetition_penalty"] for call in fake_llm.calls} == {1.0}
     fake_llm.calls.clear()

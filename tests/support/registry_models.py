@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+from support.weights import shard
+
 from opencharacter.hashing import digest
 from opencharacter.storage.workspace import Artifact, Workspace
 
@@ -21,7 +23,7 @@ def make_model(workspace: Workspace, weights: str, **stats: str) -> Artifact:
         (folder / "opencharacter").mkdir(parents=True)
         (folder / "opencharacter" / "model.json").write_text(json.dumps(lineage))
         (folder / "config.json").write_text("{}")
-        (folder / "model.safetensors").write_text(weights)
+        (folder / "model.safetensors").write_bytes(shard(weights.encode()))
         draft.stats |= stats
     ref = workspace.lookup("model", key)
     assert ref is not None
