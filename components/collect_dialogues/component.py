@@ -23,7 +23,7 @@ def collect_dialogues(
 
     Args:
         workspace: Folder or object store prefix (`s3://...`) that holds all data of the run.
-        run: The run's identity: seed, fingerprint of the library, hash of each prompt template.
+        run: The run's identity: seed, system prompt, fingerprint of the library, hash of each prompt template.
         responses: The section `responses` of the configuration.
         inputs: The section `inputs` of the configuration.
         engines: The section `engines` of the configuration: teachers and judges by name.

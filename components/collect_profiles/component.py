@@ -21,7 +21,7 @@ def collect_profiles(
 
     Args:
         workspace: Folder or object store prefix (`s3://...`) that holds all data of the run.
-        run: The run's identity: seed, fingerprint of the library, hash of each prompt template.
+        run: The run's identity: seed, system prompt, fingerprint of the library, hash of each prompt template.
         profiles: The section `profiles` of the configuration.
         engines: The section `engines` of the configuration: teachers and judges by name.
         personas: The personas, from `ingest`.

@@ -25,7 +25,7 @@ def evaluate(
 
     Args:
         workspace: Folder or object store prefix (`s3://...`) that holds all data of the run.
-        run: The run's identity: seed, fingerprint of the library, hash of each prompt template.
+        run: The run's identity: seed, system prompt, fingerprint of the library, hash of each prompt template.
         evaluate: The section `evaluate` of the configuration.
         engines: The section `engines` of the configuration: teachers and judges by name.
         base_model: The model that is fine-tuned: hub id or folder.

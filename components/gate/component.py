@@ -20,7 +20,7 @@ def gate(
 
     Args:
         workspace: Folder or object store prefix (`s3://...`) that holds all data of the run.
-        run: The run's identity: seed, fingerprint of the library, hash of each prompt template.
+        run: The run's identity: seed, system prompt, fingerprint of the library, hash of each prompt template.
         gate: The section `gate` of the configuration.
         evaluation: Scores, from `evaluate`.
 

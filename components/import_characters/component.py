@@ -19,7 +19,7 @@ def import_characters(
 
     Args:
         workspace: Folder or object store prefix (`s3://...`) that holds all data of the run.
-        run: The run's identity: seed, fingerprint of the library, hash of each prompt template.
+        run: The run's identity: seed, system prompt, fingerprint of the library, hash of each prompt template.
         inputs: The section `inputs` of the configuration.
 
     Returns:

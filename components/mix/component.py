@@ -23,7 +23,7 @@ def mix(
 
     Args:
         workspace: Folder or object store prefix (`s3://...`) that holds all data of the run.
-        run: The run's identity: seed, fingerprint of the library, hash of each prompt template.
+        run: The run's identity: seed, system prompt, fingerprint of the library, hash of each prompt template.
         mix: The section `mix` of the configuration.
         base_model: The model that is fine-tuned: hub id or folder.
         dialogues: The dialogues.

@@ -20,7 +20,7 @@ def promote(
 
     Args:
         workspace: Folder or object store prefix (`s3://...`) that holds all data of the run.
-        run: The run's identity: seed, fingerprint of the library, hash of each prompt template.
+        run: The run's identity: seed, system prompt, fingerprint of the library, hash of each prompt template.
         registry: The section `registry` of the configuration.
         decision: The decision of `gate`, with its figures.
         registered: The registered version, from `register`.

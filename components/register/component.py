@@ -21,7 +21,7 @@ def register(
 
     Args:
         workspace: Folder or object store prefix (`s3://...`) that holds all data of the run.
-        run: The run's identity: seed, fingerprint of the library, hash of each prompt template.
+        run: The run's identity: seed, system prompt, fingerprint of the library, hash of each prompt template.
         registry: The section `registry` of the configuration.
         model: The tuned model, from `sft`.
         evaluation: Scores, from `evaluate`.

@@ -30,7 +30,7 @@ def report(
 
     Args:
         workspace: Folder or object store prefix (`s3://...`) that holds all data of the run.
-        run: The run's identity: seed, fingerprint of the library, hash of each prompt template.
+        run: The run's identity: seed, system prompt, fingerprint of the library, hash of each prompt template.
         name: The run's name.
         decision: The decision of `gate`, with its figures.
         characters: The character profiles.

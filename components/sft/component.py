@@ -22,7 +22,7 @@ def sft(
 
     Args:
         workspace: Folder or object store prefix (`s3://...`) that holds all data of the run.
-        run: The run's identity: seed, fingerprint of the library, hash of each prompt template.
+        run: The run's identity: seed, system prompt, fingerprint of the library, hash of each prompt template.
         sft: The section `sft` of the configuration.
         registry: The section `registry` of the configuration.
         mixture: The training set, from `mix`.

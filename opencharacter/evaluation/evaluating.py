@@ -18,11 +18,11 @@ from opencharacter.evaluation.summary import summarise
 from opencharacter.hashing import digest, tree_digest
 from opencharacter.library import fingerprint
 from opencharacter.records.evaluation import Role, is_final
-from opencharacter.storage.kinds import ANSWERS, SCORES, SMOKE_QUESTION, SUMMARY
+from opencharacter.storage.kinds import ANSWERS, SCORES, SMOKE_QUESTION, SUMMARY, mixture_template, model_template
 from opencharacter.storage.rowstore import open_rows
 from opencharacter.storage.workspace import Artifact, ArtifactDraft, Workspace
 from opencharacter.system.event_loop import run_coroutine
-from opencharacter.templates import packaged_templates
+from opencharacter.templates import Template, packaged_templates
 
 
 def evaluate(
@@ -67,8 +67,9 @@ def evaluate(
     if config.judge is not None and judge is not None:
         scorers.append(JudgeScorer(config, config.judge, judge, seed))
     distinct = list({eval_model.digest: eval_model for eval_model in reversed(eval_models.values())}.values())[::-1]
-    questions = pick_questions(config, mixture, seed)
-    measured = run_coroutine(_score_all(scorers, questions, distinct, workspace))
+    groups = _groups(config, mixture, seed, distinct)
+    questions, _ = groups[0]
+    measured = run_coroutine(_score_all(scorers, groups, workspace))
     with workspace.create("evaluation", key) as draft:
         _write(draft, measured, weights)
         if (smoke_question := pick_smoke_question(questions)) is not None:
@@ -97,16 +98,31 @@ def _chat_template(folder: Path) -> str:
     return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
+def _groups(
+    config: EvaluateConfig, mixture: Artifact, seed: int, eval_models: Sequence[EvalModel]
+) -> list[tuple[list[Question], list[EvalModel]]]:
+    """The questions, and the models that are asked with them: each in the system prompt that it was trained with.
+
+    A model that was not trained for characters gets the mixture's. Usually all models have the same, and are one group.
+    """
+    groups: dict[str, tuple[Template, list[EvalModel]]] = {}
+    for eval_model in eval_models:
+        template = model_template(eval_model.folder) or mixture_template(mixture)
+        groups.setdefault(template.hash, (template, []))[1].append(eval_model)
+    return [(pick_questions(config, mixture, seed, template), group) for template, group in groups.values()]
+
+
 async def _score_all(
-    scorers: Sequence[Scorer], questions: Sequence[Question], eval_models: Sequence[EvalModel], workspace: Workspace
+    scorers: Sequence[Scorer], groups: Sequence[tuple[list[Question], list[EvalModel]]], workspace: Workspace
 ) -> ScorerResult:
     total = ScorerResult()
     async with open_rows(workspace.rows("evaluation"), is_final=is_final) as store:
         for scorer in scorers:
-            part = await scorer.score(questions, eval_models, store)
-            total.rows += part.rows
-            total.answers += part.answers
-            total.usage += part.usage
+            for questions, eval_models in groups:
+                part = await scorer.score(questions, eval_models, store)
+                total.rows += part.rows
+                total.answers += part.answers
+                total.usage += part.usage
     return total
 
 

@@ -52,14 +52,18 @@ class Question:
         return self.row.messages[: last + 1]
 
 
-def pick_questions(config: EvaluateConfig, mixture: Artifact, seed: int) -> list[Question]:
+def pick_questions(
+    config: EvaluateConfig, mixture: Artifact, seed: int, template: Template | None = None
+) -> list[Question]:
     """The questions of all cells, each cell's in a seeded order that does not depend on how many are taken.
+
+    Their system messages are rendered with `template`; without one they are the mixture's own.
 
     Raises `UserError` if the mixture has no rows at all, or was rendered with another system prompt template.
     """
     limits = dict.fromkeys(HELD_OUT_CELLS, config.rows_per_cell) | {"train": config.train_rows}
     profiles = {profile.id: profile for profile in CHARACTERS.read(mixture)}
-    template = mixture_template(mixture)
+    templates = mixture_template(mixture), template or mixture_template(mixture)
     questions: list[Question] = []
     for side in _SIDES:
         picked: list[TrainingRow] = []
@@ -67,7 +71,7 @@ def pick_questions(config: EvaluateConfig, mixture: Artifact, seed: int) -> list
         for cell in side:
             picked += _sample(mixture.file(MIXTURE_CELLS[cell].name), limits[cell], seed, present)
         pool = sorted(present)
-        questions += [_question(row, profiles, pool, seed, template) for row in picked]
+        questions += [_question(row, profiles, pool, seed, *templates) for row in picked]
     if not questions:
         raise UserError(f"{mixture.uri}: every cell of the split grid is empty", hint="mix more rows")
     return questions
@@ -110,16 +114,24 @@ def _sample(path: Path, limit: int | None, seed: int, present: set[str]) -> list
 
 
 def _question(
-    row: TrainingRow, profiles: dict[str, CharacterProfile], pool: list[str], seed: int, template: Template
+    row: TrainingRow,
+    profiles: dict[str, CharacterProfile],
+    pool: list[str],
+    seed: int,
+    of_mixture: Template,
+    template: Template,
 ) -> Question:
     if row.character_id is None or row.prompt_view == "none":
         return Question(row, None, None)
     own = profiles[row.character_id]
-    if row.messages[0].content != system_prompt(own, row.prompt_view, template):
+    if row.messages[0].content != system_prompt(own, row.prompt_view, of_mixture):
         raise UserError(
             f"row {row.row_id}: its system message is not what the mixture's template makes of its character",
             hint="the mixture was made with another template; run the mix step again",
         )
+    if template.hash != of_mixture.hash:
+        system = Turn(role="system", content=system_prompt(own, row.prompt_view, template))
+        row = row.model_copy(update={"messages": [system, *row.messages[1:]]})
     other = _wrong_character(row, pool, seed)
     if other is None:
         return Question(row, own, None)

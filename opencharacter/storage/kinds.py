@@ -165,6 +165,12 @@ def mixture_template(mixture: Artifact) -> Template:
     return load_prompt("immersive")
 
 
+def model_template(folder: Path) -> Template | None:
+    """The template that a model folder brings; none where the model was not trained for characters."""
+    path = folder / Path(SYSTEM_PROMPT.name).relative_to(WEIGHTS)
+    return Template(path.name, path.read_bytes().decode("utf-8")) if path.is_file() else None
+
+
 @dataclass(frozen=True)
 class Kind:
     """A kind of output.

@@ -3,6 +3,7 @@ import shutil
 
 import pytest
 
+from opencharacter.characters import PromptName, load_prompt
 from opencharacter.errors import UserError
 from opencharacter.evaluation import EvaluateConfig, GateConfig, JudgeConfig, ScoreRow, Summary, evaluate, gate
 from opencharacter.hashing import tree_digest
@@ -47,6 +48,25 @@ def test_weights_under_two_roles_are_measured_once(
     summary = json.loads((ref.path / "summary.json").read_text())
     assert summary["models"]["champion"] == summary["models"]["challenger"]
     assert gate(GateConfig(), ref).passed
+
+
+@pytest.mark.parametrize(("prompt", "same"), [("immersive", True), ("paper", False)])
+def test_a_model_is_asked_in_the_system_prompt_that_it_was_trained_with(
+    config, mixture, workspace, tiny_llama, other_tiny_llama, tmp_path, prompt: PromptName, same: bool
+) -> None:
+    champion = shutil.copytree(other_tiny_llama, tmp_path / "champion")
+    (champion / "opencharacter").mkdir()
+    (champion / "opencharacter" / "system.md").write_text(load_prompt(prompt).text)
+    models = {"base": str(tiny_llama), "challenger": str(other_tiny_llama), "champion": str(champion)}
+    ref = evaluate(config, mixture, models=models, workspace=workspace, seed=3)
+    rows = list(read_models(ref.path / "rows.jsonl.zst", ScoreRow))
+    of_model = {
+        folder: {(row.question_id, row.metric): row.score for row in rows if row.model == tree_digest(folder)}
+        for folder in (other_tiny_llama, champion)
+    }
+    # The weights are the same: only another prompt makes another loss.
+    assert of_model[other_tiny_llama].keys() == of_model[champion].keys()
+    assert (of_model[other_tiny_llama] == of_model[champion]) == same
 
 
 def test_wrong_arguments_are_named(config, mixture, workspace, tiny_llama) -> None:
