@@ -8,7 +8,7 @@ import tempfile
 from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from urllib.parse import urlsplit
 
 from opencharacter.api.boundary import public, public_async, settings, wait_for
@@ -16,6 +16,7 @@ from opencharacter.characters.profile import CharacterProfile
 from opencharacter.characters.prompt import DEFAULT_PROMPT, PromptName
 from opencharacter.engines.engine_config import EngineConfig
 from opencharacter.errors import OpenCharacterError, UserError
+from opencharacter.system.api_keys import read_api_key
 
 if TYPE_CHECKING:
     from opencharacter.api.outputs import Output
@@ -35,14 +36,7 @@ async def connect_async(
     """`connect`, to be awaited."""
     if not url.startswith(("http://", "https://")):
         raise UserError(f"'{url}' is not a URL", hint=_URL_HINT)
-    api_key = None
-    if api_key_env is not None:
-        api_key = os.environ.get(api_key_env)
-        if not api_key:
-            raise UserError(
-                f"the environment variable {api_key_env} is empty",
-                hint=f"os.environ['{api_key_env}'] = getpass.getpass() asks for the key without showing it",
-            )
+    api_key = api_key_env and read_api_key(api_key_env, url)
     name = model or await _first_model(url, api_key)
     return settings(
         EngineConfig, {"model": name, "base_url": url, "api_key_env": api_key_env, **options}, where="connect()"
@@ -102,8 +96,8 @@ async def chat_async(
     """`chat`, to be awaited."""
     if not message.strip():
         raise UserError("the message is empty")
-    url, name = await _address(endpoint, model)
-    return await asyncio.to_thread(lambda: "".join(_conversation(profile, url, name, system_prompt).ask(message)))
+    address = await _address(endpoint, model)
+    return await asyncio.to_thread(lambda: "".join(_conversation(profile, address, system_prompt).ask(message)))
 
 
 @public
@@ -152,7 +146,7 @@ class ServedModel:
     @public
     def conversation(self, profile: CharacterProfile) -> "Conversation":
         """A conversation with a character, over several turns."""
-        return _conversation(profile, self.url, self.model)
+        return _conversation(profile, _Address(self.url, self.model))
 
     def stop(self) -> None:
         """End the servers; a second call does nothing."""
@@ -255,23 +249,35 @@ def _servers_folder() -> Path:
     return Path(tempfile.mkdtemp(prefix="opencharacter-servers-"))
 
 
-async def _address(endpoint: "Teacher | ServedModel", model: str | None) -> tuple[str, str | None]:
+class _Address(NamedTuple):
+    url: str
+    model: str | None
+    api_key_env: str | None = None
+
+
+async def _address(endpoint: "Teacher | ServedModel", model: str | None) -> _Address:
     if isinstance(endpoint, ServedModel):
-        return endpoint.url, model or endpoint.model
+        return _Address(endpoint.url, model or endpoint.model)
     if isinstance(endpoint, str) and endpoint.startswith(("http://", "https://")):
-        return endpoint, model
+        return _Address(endpoint, model)
     engine = await as_engine(endpoint)
     if engine.base_url is None:
         raise UserError(f"the engine of model '{engine.model}' has neither base_url nor weights", hint=_URL_HINT)
-    return engine.base_url, model or engine.model
+    return _Address(engine.base_url, model or engine.model, engine.api_key_env)
 
 
 def _conversation(
-    profile: CharacterProfile, url: str, model: str | None, system_prompt: PromptName = DEFAULT_PROMPT
+    profile: CharacterProfile, address: _Address, system_prompt: PromptName = DEFAULT_PROMPT
 ) -> "Conversation":
     from opencharacter.serving.chat import Conversation
 
-    return Conversation(profile, url=url, model=model, system_prompt=system_prompt)
+    return Conversation(
+        profile,
+        url=address.url,
+        model=address.model,
+        system_prompt=system_prompt,
+        api_key_env=address.api_key_env,
+    )
 
 
 def _model_reference(model: "str | Path | Output[Any]") -> str:

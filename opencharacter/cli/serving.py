@@ -20,6 +20,9 @@ _ENDPOINT = "http://127.0.0.1:8080/openai/v1"
 MaxModelLen = Annotated[int | None, typer.Option(help="Context length in tokens; default: the model's own.")]
 
 
+ApiKeyEnv = Annotated[
+    str | None, typer.Option(help="Variable that holds the API key; default: OPENAI_API_KEY where it is set.")
+]
 SystemPrompt = Annotated[PromptName, typer.Option(help="System prompt of a model that was not trained for characters.")]
 
 
@@ -62,6 +65,7 @@ def chat(
         str | None,
         typer.Option("--base-url", help=f"An OpenAI-compatible server. [default: {_ENDPOINT}]", show_default=False),
     ] = None,
+    api_key_env: ApiKeyEnv = None,
     message: Annotated[
         str | None, typer.Option(help="Ask once and print the answer, instead of a conversation.")
     ] = None,
@@ -82,7 +86,14 @@ def chat(
     if base_url is None and model is not None and _is_url(model):
         base_url, model = model, None
     if base_url is not None or model is None or not _is_reference(model):
-        chat_in_terminal(profile, url=base_url or _ENDPOINT, model=model, message=message, system_prompt=system_prompt)
+        chat_in_terminal(
+            profile,
+            url=base_url or _ENDPOINT,
+            model=model,
+            message=message,
+            system_prompt=system_prompt,
+            api_key_env=api_key_env,
+        )
         return
     folder, name = _weights(model, workdir)
     untrained = not has_prompt(folder)
@@ -117,10 +128,7 @@ def new_character(
     base_url: Annotated[
         str | None, typer.Option("--base-url", help="An OpenAI-compatible server, such as http://localhost:8000/v1.")
     ] = None,
-    api_key_env: Annotated[
-        str | None,
-        typer.Option(help="Variable that holds the API key; default: OPENAI_API_KEY where it is set."),
-    ] = None,
+    api_key_env: ApiKeyEnv = None,
     license: Annotated[str, typer.Option(help="License of the persona, recorded with the profile.")] = "unknown",
     seed: Annotated[int, typer.Option(help="Another seed gives another profile.")] = 0,
     max_model_len: MaxModelLen = None,
@@ -129,18 +137,16 @@ def new_character(
     ] = None,
 ) -> None:
     """Imagine a character from a one-line persona, and print its profile as JSON."""
-    import os
-
     from opencharacter import connect, local_model, make_profile
     from opencharacter.errors import UserError
+    from opencharacter.system.api_keys import usual_variable
 
     if not persona.strip():
         raise UserError("--persona is empty", hint="describe somebody in one line: --persona 'A night-shift baker'")
     if base_url is None and model is not None and _is_url(model):
         base_url, model = model, None
     if base_url is not None:
-        key = api_key_env or ("OPENAI_API_KEY" if os.environ.get("OPENAI_API_KEY") else None)
-        teacher = connect(base_url, model, api_key_env=key)
+        teacher = connect(base_url, model, api_key_env=api_key_env or usual_variable())
     elif model is not None:
         teacher = local_model(model, max_model_len=max_model_len)
     else:

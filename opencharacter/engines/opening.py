@@ -14,6 +14,7 @@ from opencharacter.engines.shared_servers import SERVERS_VARIABLE, shared_owner,
 from opencharacter.engines.vllm_server import serve_vllm
 from opencharacter.engines.weights import localize_model
 from opencharacter.errors import UserError
+from opencharacter.system.api_keys import read_api_key
 from opencharacter.system.open_files import room_for_connections
 from opencharacter.system.redaction import protect
 
@@ -27,7 +28,7 @@ async def open_engine(config: EngineConfig) -> AsyncIterator[ChatEngine]:
     `UserError` if neither is set, if the variable named by `api_key_env` is empty, or if the process can't have as many
     connections as `concurrency` asks for.
     """
-    api_key = _api_key(config)
+    api_key = config.api_key_env and read_api_key(config.api_key_env, f"model '{config.model}'")
     protect(_password(config.base_url))
     if config.base_url is None and config.weights is None:
         raise UserError(f"the engine of model '{config.model}' has neither base_url nor weights; set one of them")
@@ -44,27 +45,6 @@ async def open_engine(config: EngineConfig) -> AsyncIterator[ChatEngine]:
             yield engine
         finally:
             await engine.close()
-
-
-def _api_key(config: EngineConfig) -> str | None:
-    if config.api_key_env is None:
-        return None
-    variable, value = config.api_key_env, os.environ.get(config.api_key_env, "")
-    key = value.strip().strip("\ufeff").strip()
-    if not key:
-        raise UserError(
-            f"the environment variable {variable} is empty; expected the API key for model '{config.model}'",
-            hint=f"export {variable}=... (never put the key itself into a file)",
-        )
-    protect(key)
-    position = next((position for position, letter in enumerate(key, 1) if not " " <= letter <= "~"), None)
-    if position is not None:
-        raise UserError(
-            f"the environment variable {variable} holds a character that no HTTP header can hold (number {position} of "
-            f"{len(key)}); expected an API key: letters, digits and signs in one line",
-            hint=f"copy the key again: export {variable}=...",
-        )
-    return key
 
 
 def _password(url: str | None) -> str:

@@ -123,7 +123,7 @@ def _part(part: Any) -> str | None:
         return _text(part)
     if not isinstance(part, dict):
         return None
-    if part.get("type", "text") not in {"text", "output_text"}:
+    if part.get("type", "text") not in ("text", "output_text"):
         return ""
     text = part.get("text")
     return _text(text.get("value") if isinstance(text, dict) else text)

@@ -1,7 +1,6 @@
 """Talking to a served character: a conversation object, and the terminal client on top of it."""
 
 import contextlib
-import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -12,6 +11,7 @@ from opencharacter.characters import DEFAULT_PROMPT, PromptName, load_prompt, re
 from opencharacter.characters import system_prompt as render_system_prompt
 from opencharacter.characters.profile import CharacterProfile
 from opencharacter.errors import OpenCharacterError, UserError
+from opencharacter.system.api_keys import read_api_key, usual_variable
 
 if TYPE_CHECKING:
     import openai
@@ -31,7 +31,9 @@ class Conversation:
 
     An endpoint of `opencharacter serve`, or of a deployed model, takes the field `character` and renders the prompt
     that the model was trained on. Any other gets the packaged `system_prompt` as a message (`renders_prompt`). `model`
-    defaults to the first that the endpoint lists. Raises `OpenCharacterError` if nothing answers at `url`.
+    defaults to the first that the endpoint lists. `api_key_env` names the variable that holds the API key; default:
+    OPENAI_API_KEY where it is set. Raises `OpenCharacterError` if nothing answers at `url`, `UserError` if the variable
+    is empty.
     """
 
     def __init__(
@@ -41,16 +43,18 @@ class Conversation:
         url: str,
         model: str | None = None,
         system_prompt: PromptName = DEFAULT_PROMPT,
+        api_key_env: str | None = None,
     ) -> None:
         import openai
 
         self._url = url
+        self._key_variable = api_key_env or usual_variable()
         # A proxy meant for the internet must not be asked for a server on this machine.
         trust_env = urlsplit(url).hostname not in _LOOPBACK
         self._character = profile.model_dump(mode="json", exclude={"id", "provenance"}, exclude_none=True)
         self._client = openai.OpenAI(
             base_url=url,
-            api_key=os.environ.get("OPENAI_API_KEY", "none"),
+            api_key=read_api_key(self._key_variable, url) if self._key_variable else "none",
             max_retries=0,
             http_client=openai.DefaultHttpxClient(trust_env=trust_env),
             timeout=openai.Timeout(_READ_TIMEOUT_S, connect=_CONNECT_TIMEOUT_S),
@@ -103,7 +107,10 @@ class Conversation:
         if "chat template" in _message(error).lower():
             return "choose an instruct model; a base model has no chat template"
         if error.status_code in (401, 403):
-            return "set OPENAI_API_KEY to the key of this endpoint"
+            variable = self._key_variable
+            return (
+                f"correct the key in {variable}" if variable else "name the variable that holds the key: --api-key-env"
+            )
         return None
 
     def reset(self) -> None:
@@ -161,6 +168,7 @@ def chat_in_terminal(
     model: str | None = None,
     message: str | None = None,
     system_prompt: PromptName = DEFAULT_PROMPT,
+    api_key_env: str | None = None,
 ) -> None:
     """Chat until /exit, end of input or Ctrl-C; with `message`, ask once and print the answer.
 
@@ -169,7 +177,7 @@ def chat_in_terminal(
     from rich.console import Console
 
     console = Console(highlight=False)
-    conversation = Conversation(profile, url=url, model=model, system_prompt=system_prompt)
+    conversation = Conversation(profile, url=url, model=model, system_prompt=system_prompt, api_key_env=api_key_env)
     if conversation.renders_prompt:
         print(untrained_note(conversation.model, system_prompt), file=sys.stderr)
     if message is not None:

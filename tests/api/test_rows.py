@@ -50,6 +50,12 @@ async def test_every_call_works_where_a_loop_runs(fake_llm: FakeLLM) -> None:
     assert oc.chat(PROFILE, "Name a river.", fake_llm.base_url)
 
 
+def test_a_chat_uses_the_key_of_its_teacher(fake_llm: FakeLLM, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEACHER_KEY", "sk-teacher")
+    assert oc.chat(PROFILE, "Name a river.", oc.connect(fake_llm.base_url, "m", api_key_env="TEACHER_KEY"))
+    assert fake_llm.calls[-1].authorization == "Bearer sk-teacher"
+
+
 async def test_many_are_made_at_once_in_one_workspace(tmp_path: Path) -> None:
     with FakeLLM(delay_s=0.2) as server:
         teacher = await oc.connect_async(server.base_url)

@@ -37,12 +37,15 @@ def run(*arguments: str | Path, capsys: pytest.CaptureFixture[str]) -> tuple[int
 
 @pytest.mark.parametrize("option", ["--base-url", "--model"])
 def test_any_endpoint_gets_the_packaged_prompt_and_a_note(
-    option: str, llm: FakeLLM, ada: Path, capsys: pytest.CaptureFixture[str]
+    option: str, llm: FakeLLM, ada: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    code, out, err = run("chat", "--character", ada, option, llm.base_url, "--message", "Hello", capsys=capsys)
+    monkeypatch.setenv("TEACHER_KEY", "sk-teacher")
+    options = [option, llm.base_url, "--api-key-env", "TEACHER_KEY", "--message", "Hello"]
+    code, out, err = run("chat", "--character", ada, *options, capsys=capsys)
     assert code == 0
     assert out.strip()
     [call] = llm.calls
+    assert call.authorization == "Bearer sk-teacher"
     prompt = {"role": "system", "content": system_prompt(load_profile(ada))}
     assert call.request["messages"] == [prompt, {"role": "user", "content": "Hello"}]
     assert "character" not in call.request

@@ -8,7 +8,7 @@ from support.fake_llm import FakeLLM, Fault
 
 from opencharacter.characters import system_prompt
 from opencharacter.characters.profile import CharacterProfile
-from opencharacter.errors import OpenCharacterError
+from opencharacter.errors import OpenCharacterError, UserError
 from opencharacter.serving import Conversation, Server, chat_in_terminal, run_transformer
 
 PROFILE = CharacterProfile(name="Ada", persona="A poet")
@@ -73,6 +73,17 @@ def test_an_interrupted_answer_is_forgotten(front: Server, llm: FakeLLM) -> None
     answer.close()
     assert "".join(conversation.ask("four")) == f"{ESCAPE}answer to four"
     assert len(llm.calls[-1].request["messages"]) == 2
+
+
+def test_the_key_comes_from_the_variable_that_is_named(llm: FakeLLM, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-usual")
+    monkeypatch.setenv("TEACHER_KEY", " sk-other\n")
+    for variable in (None, "TEACHER_KEY"):
+        "".join(Conversation(PROFILE, url=llm.base_url, api_key_env=variable).ask("Hello"))
+    assert [call.authorization for call in llm.calls] == ["Bearer sk-usual", "Bearer sk-other"]
+    monkeypatch.delenv("TEACHER_KEY")
+    with pytest.raises(UserError, match="TEACHER_KEY is empty"):
+        Conversation(PROFILE, url=llm.base_url, api_key_env="TEACHER_KEY")
 
 
 def test_no_server_is_one_clear_message() -> None:
