@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 from opencharacter.engines.engine_config import EngineConfig, Sampling
 from opencharacter.engines.faults import Fault, FaultKind, classify_answer, classify_exception, remedy
 from opencharacter.engines.limits import ConcurrencyLimit, Health
+from opencharacter.engines.replicas import Endpoint, Replicas, Seat
 from opencharacter.engines.replies import ChatReply, read_reply
 from opencharacter.engines.requests import build_request, with_schema
 from opencharacter.engines.server_standing import ServerStanding, Shape
@@ -71,8 +72,10 @@ class Traffic:
 class ChatEngine:
     """Calls one chat model with bounded concurrency, retries and accounting. Get one from `open_engine`."""
 
-    def __init__(self, config: EngineConfig, connect: Callable[[], Awaitable[str]], *, api_key: str | None) -> None:
-        """`connect` gives the base URL; it is awaited once, at the first call."""
+    def __init__(
+        self, config: EngineConfig, connect: Callable[[], Awaitable[Endpoint]], *, api_key: str | None
+    ) -> None:
+        """`connect` gives the server's address; it is awaited once, at the first call or at `start`."""
         self.config = config
         self.usage = Usage()
         """Answered calls and their tokens."""
@@ -80,6 +83,7 @@ class ChatEngine:
         self._connect = connect
         self._api_key = api_key
         self._transport: asyncio.Task[Transport] | None = None
+        self._replicas = Replicas()
         self._limit = ConcurrencyLimit(config.concurrency)
         self._health = Health()
         self._standing = ServerStanding(structured=config.structured_output)
@@ -104,9 +108,11 @@ class ChatEngine:
         seed: int,
         json_schema: dict[str, Any] | None = None,
         extra: Mapping[str, Any] | None = None,
+        seat: Seat | None = None,
     ) -> ChatReply:
         """Ask for one answer. `extra` holds fields of the request that the server is known to take.
 
+        Calls with one `seat` go to one copy of the model, where the server is ours and holds several.
         `seed` may be any integer; it is folded to 31 bits, which every server takes. Raises `ChatFailed` if this call
         failed for good, `EngineDown` if the server counts as down.
         """
@@ -117,8 +123,18 @@ class ChatEngine:
         async with self._limit.slot():
             self._raise_if_down()
             transport = await self._ready()
+            headers = self._replicas.headers(seat) if seat is not None else None
             with self._standing.asking():
-                return await self._ask(transport, request, shape, json_schema)
+                return await self._ask(transport, request, shape, json_schema, headers)
+
+    def seat(self, group: str | None) -> Seat | None:
+        """For the calls of one row, until `leave`; rows of a group are seated together. None without a group."""
+        return Seat(group) if group is not None else None
+
+    def leave(self, seat: Seat | None) -> None:
+        """End the calls of a row."""
+        if seat is not None:
+            self._replicas.leave(seat)
 
     def start(self) -> None:
         """Start the server, if it is one of ours, before the first call; its errors are those of the first call."""
@@ -140,17 +156,23 @@ class ChatEngine:
         return await asyncio.shield(self._transport)
 
     async def _connected(self) -> Transport:
-        self._base_url = await self._connect()
+        endpoint = await self._connect()
+        self._base_url, self._replicas = endpoint.base_url, Replicas(endpoint.replicas)
         return Transport(self._base_url, api_key=self._api_key, timeout_s=self.config.timeout_s)
 
     async def _ask(
-        self, transport: Transport, request: dict[str, Any], shape: Shape, schema: dict[str, Any] | None
+        self,
+        transport: Transport,
+        request: dict[str, Any],
+        shape: Shape,
+        schema: dict[str, Any] | None,
+        headers: Mapping[str, str] | None,
     ) -> ChatReply:
         attempts = counted = 0
         while True:
             sent = schema if self._standing.takes(schema) else None
             started = time.monotonic()
-            outcome = await self._attempt(transport, with_schema(request, sent) if sent else request)
+            outcome = await self._attempt(transport, with_schema(request, sent) if sent else request, headers)
             if not isinstance(outcome, Fault):
                 self._succeed(outcome, shape)
                 return replace(outcome, structured=sent is not None)
@@ -166,10 +188,12 @@ class ChatEngine:
             self.traffic.retries += 1
             attempts += 1
 
-    async def _attempt(self, transport: Transport, request: dict[str, Any]) -> ChatReply | Fault:
+    async def _attempt(
+        self, transport: Transport, request: dict[str, Any], headers: Mapping[str, str] | None
+    ) -> ChatReply | Fault:
         self.traffic.requests += 1
         try:
-            answer = await transport.post(_PATH, _encode(request))
+            answer = await transport.post(_PATH, _encode(request), headers)
         except TransportError as error:
             return classify_exception(error)
         return read_reply(answer.body) if answer.status == 200 else classify_answer(answer)

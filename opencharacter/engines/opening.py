@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from opencharacter.engines.chat import ChatEngine
 from opencharacter.engines.engine_config import EngineConfig
+from opencharacter.engines.replicas import Endpoint
 from opencharacter.engines.shared_servers import SERVERS_VARIABLE, shared_owner, shared_server
 from opencharacter.engines.vllm_server import serve_vllm
 from opencharacter.engines.weights import localize_model
@@ -37,8 +38,8 @@ async def open_engine(config: EngineConfig) -> AsyncIterator[ChatEngine]:
         what = f"concurrency of the engine of model '{config.model}'"
         servers.enter_context(room_for_connections(config.concurrency, what))
 
-        async def connect() -> str:
-            return config.base_url or await _start_in_thread(config, servers)
+        async def connect() -> Endpoint:
+            return Endpoint(config.base_url) if config.base_url else await _start_in_thread(config, servers)
 
         engine = ChatEngine(config, connect, api_key=api_key)
         try:
@@ -54,7 +55,7 @@ def _password(url: str | None) -> str:
         return ""
 
 
-async def _start_in_thread(config: EngineConfig, servers: ExitStack) -> str:
+async def _start_in_thread(config: EngineConfig, servers: ExitStack) -> Endpoint:
     """Start the server without holding up the event loop; a cancellation ends the start first."""
     cancelled = threading.Event()
     start = asyncio.get_running_loop().run_in_executor(None, _start, config, servers, cancelled)
@@ -67,7 +68,7 @@ async def _start_in_thread(config: EngineConfig, servers: ExitStack) -> str:
         raise
 
 
-def _start(config: EngineConfig, servers: ExitStack, cancelled: threading.Event) -> str:
+def _start(config: EngineConfig, servers: ExitStack, cancelled: threading.Event) -> Endpoint:
     assert config.weights is not None
     weights = localize_model(config.weights)
     folder = os.environ.get(SERVERS_VARIABLE)
@@ -91,4 +92,4 @@ def _start(config: EngineConfig, servers: ExitStack, cancelled: threading.Event)
                 cancelled=cancelled,
             )
         )
-    return server.base_url
+    return Endpoint(server.base_url, server.replicas)

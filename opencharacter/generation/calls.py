@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from opencharacter.engines import ChatEngine, ChatFailed, ChatReply, Sampling
+from opencharacter.engines.replicas import Seat
 from opencharacter.engines.replies import Problem, clean_text
 from opencharacter.generation.errors import Unusable
 from opencharacter.hashing import seed64
@@ -38,12 +39,21 @@ class RowCalls:
     `usage` sums all calls of `ask`, `made` the calls of this run; `reused` counts the calls of earlier runs.
     """
 
-    def __init__(self, store: RowStore, engine: ChatEngine, row_id: str, sampling: Sampling, seed: int) -> None:
+    def __init__(
+        self,
+        store: RowStore,
+        engine: ChatEngine,
+        row_id: str,
+        sampling: Sampling,
+        seed: int,
+        seat: Seat | None = None,
+    ) -> None:
         self._store = store
         self._engine = engine
         self._row_id = row_id
         self._sampling = sampling
         self._seed = seed
+        self._seat = seat
         self._recorded = store.calls(row_id)
         self.usage = Usage()
         self.made = Usage()
@@ -97,7 +107,7 @@ class RowCalls:
             self.reused += 1
             return self._recorded[key]
         sampling = self._sampling.model_copy(update={"max_tokens": max_tokens}) if max_tokens else self._sampling
-        reply = await self._engine.chat(messages, sampling, seed=seed, json_schema=schema, extra=extra)
+        reply = await self._engine.chat(messages, sampling, seed=seed, json_schema=schema, extra=extra, seat=self._seat)
         payload = read(reply)
         await self._store.record(self._row_id, key, payload)
         self.made += reply.usage

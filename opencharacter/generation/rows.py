@@ -161,7 +161,8 @@ async def make_rows(
     report = RowsReport()
 
     async def make(engine: ChatEngine, task: RowTask) -> Usage:
-        calls = RowCalls(store, engine, task.row_id, task.sampling, seed)
+        seat = engine.seat(task.group)
+        calls = RowCalls(store, engine, task.row_id, task.sampling, seed, seat)
         try:
             row = await task.make(calls)
         except ChatFailed as error:
@@ -170,6 +171,7 @@ async def make_rows(
                 await store.finish(task.row_id, failed.content, label=failed.label, group=task.group)
             raise
         finally:
+            engine.leave(seat)
             report.made += calls.made
             report.reused_calls += calls.reused
         await store.finish(task.row_id, row.content, label=row.label, group=task.group)

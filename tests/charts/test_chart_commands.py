@@ -1,4 +1,4 @@
-"""Every command line that the chart writes is parsed by the program that it is meant for."""
+"""Every command line for another program is parsed by that program: the chart's, and vLLM's of a step."""
 
 import itertools
 import os
@@ -17,6 +17,7 @@ from support.helm import CHART, NAMESPACE, VALUES_FILES, Manifest, helm, objects
 from support.pod_security import pod_templates
 
 from opencharacter.cluster.loading import load_cluster
+from opencharacter.engines.vllm_server import vllm_command
 from opencharacter.system.processes import free_port
 
 
@@ -38,6 +39,21 @@ def test_vllms_own_parser_takes_the_engines_arguments() -> None:
         parsed = parser.parse_args([*engine["args"], "--tensor-parallel-size=2", "--max-model-len=4096"])
         assert (parsed.host, parsed.port, parsed.trust_request_chat_template) == ("127.0.0.1", 8081, False)
         assert parsed.chat_template == "/mnt/models/chat_template.jinja"
+
+
+def test_vllms_own_parser_takes_the_command_of_several_copies(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from vllm.entrypoints.launchers.cli_args import make_arg_parser
+    from vllm.utils.argparse_utils import FlexibleArgumentParser
+
+    with monkeypatch.context() as gpus:
+        gpus.setattr("opencharacter.engines.vllm_server.visible_gpus", lambda: 8)
+        gpus.setattr("importlib.metadata.distribution", lambda name: name)
+        command = vllm_command(tmp_path, "m", max_model_len=512, tensor_parallel=2, port=1)
+    assert command[1:4] == ["-m", "vllm.entrypoints.cli.main", "serve"]
+    parsed = make_arg_parser(FlexibleArgumentParser()).parse_args(command[4:])
+    assert (parsed.model_tag, parsed.data_parallel_size, parsed.tensor_parallel_size) == (str(tmp_path), 4, 2)
+    # None is the default of `vllm serve`: one API process for each copy.
+    assert parsed.api_server_count is None
 
 
 def test_the_transformer_takes_its_arguments() -> None:

@@ -82,6 +82,8 @@ class Call:
     """`ok`, or the kind of the fault."""
     request: dict[str, Any]
     authorization: str = ""
+    rank: str | None = None
+    """The copy of the model that the request names."""
 
 
 Rule = Callable[[dict[str, Any], int], "tuple[int, Any] | None"]
@@ -187,9 +189,9 @@ class FakeLLM:
         fault = self._fault_for(request, conversation) if ruled is None else None
         kind = fault.kind if fault else "ok" if ruled is None else "ruled"
         authorization = http.headers.get("Authorization", "")
-        self.calls.append(
-            Call(digest({k: v for k, v in request.items() if k != "stream"}), kind, request, authorization)
-        )
+        content = digest({k: v for k, v in request.items() if k != "stream"})
+        rank = http.headers.get("X-data-parallel-rank")
+        self.calls.append(Call(content, kind, request, authorization, rank))
         if ruled is not None:
             return web.json_response(ruled[1], status=ruled[0])
         if delay := self._delay_s + (fault.seconds if fault else 0):
