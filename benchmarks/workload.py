@@ -79,7 +79,7 @@ def make_inputs(workspace: Workspace, rows: int, characters: int) -> tuple[Artif
         for number in range(rows // CHARACTERS_PER_SESSION)
     )
     with workspace.create("characters", digest(["characters", rows])) as cast:
-        CHARACTERS.write(cast.path, profiles)
+        cast.counts = {"ok": CHARACTERS.write(cast.path, profiles)}
     with workspace.create("sessions", digest(["sessions", rows])) as asked:
         SESSIONS.write(asked.path, sessions)
     return asked.committed(), cast.committed()

@@ -12,7 +12,7 @@ from opencharacter.cluster.spec import StepName
 from opencharacter.cluster.steps import Step, Steps
 from opencharacter.errors import UserError
 from opencharacter.planning.cost import StepResources
-from opencharacter.planning.figures import Assumptions, Figures, load_figures, parameters_of
+from opencharacter.planning.figures import Assumptions, Figures, Gpu, load_figures, parameters_of
 from opencharacter.planning.formats import size_text
 from opencharacter.planning.workload import StageWorkload
 from opencharacter.training import SftConfig
@@ -32,8 +32,15 @@ _SERVING_HEADROOM = 1.2
 """Weights, and a fifth more for activations and the smallest useful cache."""
 _TRAINING_ACTIVATIONS = 8 * _GIB
 """Of one process with gradient checkpointing, rows of 4096 tokens: our estimate."""
-_FULL_BATCH = 64
-"""Requests at once that keep one copy of a model busy: below it the throughput figures do not hold."""
+_MOST_IN_A_BATCH = 256
+"""vLLM's smallest default of `max_num_seqs` on a GPU (0.32: 256; 1,024 on those with 70 GiB or more)."""
+_CACHE_BYTES_8B = 128 * 2**10
+"""Of a token in the cache of an 8B model (Llama 3: 32 layers, 8 heads of 128, keys and values, 16 bits); it grows with
+about the root of the parameters (a 70B model: 320 KiB)."""
+_TOKENS_HELD = 1000
+"""Of a request under way, prompt and half of the answer: our estimate."""
+_USABLE = 0.9
+"""Of a GPU's memory, that vLLM takes."""
 
 _SMALL = 0.135e9
 """Parameters of the model that the figures of training on a CPU were measured with."""
@@ -121,7 +128,8 @@ def _serving(step: Step, resources: StepResources, figures: Figures) -> Iterator
         return
     memory = figures.gpus[resources.gpu].memory_gib * _GIB
     for name, engine in step.served.items():
-        needed = 2 * parameters_of(figures, engine.weights, engine.model) * _SERVING_HEADROOM
+        parameters = parameters_of(figures, engine.weights, engine.model)
+        needed = 2 * parameters * _SERVING_HEADROOM
         if needed > memory * engine.tensor_parallel:
             yield Issue(
                 step=step.name,
@@ -131,14 +139,28 @@ def _serving(step: Step, resources: StepResources, figures: Figures) -> Iterator
                 f" {resources.gpu} hold {size_text(memory * engine.tensor_parallel)}",
             )
         copies = max(1, step.gpus // engine.tensor_parallel)
-        if engine.concurrency < _FULL_BATCH * copies:
+        full = copies * _full_batch(figures.gpus[resources.gpu], parameters, engine.tensor_parallel)
+        if engine.concurrency < full:
             yield Issue(
                 step=step.name,
                 subject=f"run: engines.{name}.concurrency",
                 state="warning",
-                message=f"{engine.concurrency} requests at once leave {copies} copies of {engine.weights} idle"
-                f" for much of the time; {_FULL_BATCH * copies} or more fill them",
+                message=f"{engine.concurrency} requests at once leave {step.gpus} {resources.gpu} with {engine.weights}"
+                f" ({copies} {'copy' if copies == 1 else 'copies'}) idle for much of the time; some {full:,} fill them",
             )
+
+
+def _full_batch(gpu: Gpu, parameters: float, tensor_parallel: int) -> int:
+    """Requests at once that keep one copy of a model busy: with fewer, the throughput figures do not hold.
+
+    A step of decoding reads all weights, however many requests share it. It takes longer only where there are more
+    requests than the GPU has operations for each byte that it reads; a 16-bit weight is two bytes and two operations
+    a token, whatever the model's size. Fewer are enough where the memory holds the cache of fewer.
+    """
+    balanced = gpu.bf16_tflops / gpu.memory_tb_per_s
+    cache = _CACHE_BYTES_8B * math.sqrt(parameters / 8e9) * _TOKENS_HELD
+    held = (gpu.memory_gib * _GIB * _USABLE * tensor_parallel - 2 * parameters) / cache
+    return max(1, int(min(balanced, held, _MOST_IN_A_BATCH)))
 
 
 def _gpu_memory(step: Step, resources: StepResources, figures: Figures) -> Iterator[Issue]:

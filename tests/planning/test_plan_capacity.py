@@ -64,9 +64,39 @@ def test_a_model_that_no_gpu_holds_is_told() -> None:
     assert keys(adapter) == set()
 
 
-def test_few_requests_at_once_leave_gpus_idle() -> None:
-    idle = plan("final", "engines.teacher.concurrency=16")
-    assert ("generate-dialogues", "run: engines.teacher.concurrency") in keys(idle)
+@pytest.mark.parametrize(
+    ("overrides", "gpus", "full"),
+    [
+        # 8 H100 with an 8B model: some 2,000 requests under way.
+        (("engines.teacher.weights=meta-llama/Llama-3-8B", "engines.teacher.tensor_parallel=1"), 8, 2048),
+        (("engines.teacher.tensor_parallel=4",), 8, 512),
+        (("engines.teacher.tensor_parallel=4",), 4, 256),
+    ],
+)
+def test_few_requests_at_once_leave_gpus_idle(overrides: tuple[str, ...], gpus: int, full: int) -> None:
+    def issues(concurrency: int) -> list[str]:
+        dialogues = {"generate-dialogues": {"accelerator": {"count": gpus}}}
+        made = plan("final", *overrides, f"engines.teacher.concurrency={concurrency}", **dialogues)
+        subject = "run: engines.teacher.concurrency"
+        return [issue.message for issue in made.issues if (issue.step, issue.subject) == ("generate-dialogues", subject)]
+
+    [message] = issues(full - 1)
+    assert f"some {full:,} fill them" in message
+    assert issues(full) == []
+
+
+def test_a_small_gpu_is_full_with_the_requests_that_its_memory_holds() -> None:
+    [message] = [
+        issue.message
+        for issue in plan(
+            "final",
+            "engines.teacher={model: llama-8b, weights: llama-8b, concurrency: 16}",
+            **{"generate-dialogues": {"accelerator": {"count": 1}, "node_selector": {"gpu": "NVIDIA-L4"}}},
+        ).issues
+        if issue.subject == "run: engines.teacher.concurrency" and issue.step == "generate-dialogues"
+    ]
+    assert "1 L4 with llama-8b (1 copy)" in message
+    assert 30 < int(message.split("some ")[1].split(" fill")[0]) < 60
 
 
 def test_what_cannot_run_comes_first() -> None:
