@@ -77,8 +77,8 @@ def test_few_requests_at_once_leave_gpus_idle(overrides: tuple[str, ...], gpus: 
     def issues(concurrency: int) -> list[str]:
         dialogues = {"generate-dialogues": {"accelerator": {"count": gpus}}}
         made = plan("final", *overrides, f"engines.teacher.concurrency={concurrency}", **dialogues)
-        subject = "run: engines.teacher.concurrency"
-        return [issue.message for issue in made.issues if (issue.step, issue.subject) == ("generate-dialogues", subject)]
+        key = ("generate-dialogues", "run: engines.teacher.concurrency")
+        return [issue.message for issue in made.issues if (issue.step, issue.subject) == key]
 
     [message] = issues(full - 1)
     assert f"some {full:,} fill them" in message
