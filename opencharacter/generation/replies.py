@@ -19,11 +19,12 @@ _ECHO_WORDS = 8
 class PromptEcho:
     """Finds the wording of a prompt in an answer: eight words in a row. What fills its macros may be quoted."""
 
-    def __init__(self, *texts: str) -> None:
-        self._grams = {gram for text in texts for gram in _grams(text)}
+    def __init__(self, *texts: str, words: int = _ECHO_WORDS) -> None:
+        self._words = words
+        self._grams = {gram for text in texts for gram in _grams(text, words)}
 
     def __contains__(self, answer: str) -> bool:
-        return any(gram in self._grams for gram in _grams(answer))
+        return any(gram in self._grams for gram in _grams(answer, self._words))
 
 
 class CheckedAnswer(NamedTuple):
@@ -86,6 +87,6 @@ def _first_object(text: str) -> Any:
         return None
 
 
-def _grams(text: str) -> Iterable[tuple[str, ...]]:
+def _grams(text: str, length: int) -> Iterable[tuple[str, ...]]:
     words = [word.lower() for word in _WORD.findall(text)]
-    return zip(*(words[start:] for start in range(_ECHO_WORDS)), strict=False)
+    return zip(*(words[start:] for start in range(length)), strict=False)

@@ -12,6 +12,7 @@ from opencharacter.planning.figures import Assumptions
 from opencharacter.planning.inputs import InputCount, mean_persona_tokens
 from opencharacter.planning.tokens import Dialogues, TextLengths, TokenEstimates
 from opencharacter.records.models import HELD_OUT_CELLS, Cell
+from opencharacter.synthesis.profile_prompt import ProfilePrompt
 from opencharacter.synthesis.synthesis_config import ResponsesConfig
 from opencharacter.training import SftConfig
 
@@ -145,7 +146,9 @@ def _characters(config: RunConfig, inputs: list[InputCount], texts: TokenEstimat
         stored = texts.bytes(characters * texts.profile, characters)
         return [StageWorkload("import-characters", characters, "characters", stored_bytes=stored)], characters
     personas = sum(count.rows for count in inputs if count.what == "personas")
-    ask = 2 * texts.template("profile.md") + texts.template("profile_example.md")
+    examples = ProfilePrompt.load(config.profiles)
+    shown = texts.template(examples.examples.name) / len(examples.shown)
+    ask = 2 * texts.template("profile.md") + shown
     profiles = CallVolume(
         calls=personas,
         # Each attempt may be followed by a repair.

@@ -12,6 +12,7 @@ from opencharacter.characters.profile import ATTRIBUTES
 from opencharacter.hashing import digest
 from opencharacter.library import fingerprint
 from opencharacter.reporting import charts, formats
+from opencharacter.reporting.counted import NameCounter, answer_counts
 from opencharacter.reporting.inputs import ReportInputs
 from opencharacter.reporting.samples import answer_lengths, pick_samples
 from opencharacter.reporting.scores import describe_decision, headline_losses, sample_answers, score_view
@@ -70,7 +71,11 @@ def _render(run: ReportInputs) -> str:
 def _view(run: ReportInputs) -> dict[str, Any]:
     characters = CHARACTERS.read(run.characters)
     shown = list(itertools.islice(characters, _CHARACTERS_SHOWN))
-    names = {character.id: character.label for character in itertools.chain(shown, characters)}
+    names: dict[str, str] = {}
+    first_names = NameCounter()
+    for character in itertools.chain(shown, characters):
+        names[character.id] = character.label
+        first_names.add(character)
     teachers = {
         character.provenance.model for character in shown if character.provenance and character.provenance.model
     }
@@ -85,6 +90,9 @@ def _view(run: ReportInputs) -> dict[str, Any]:
         "characters": shown,
         "shown": {character.id for character in shown},
         "names": names,
+        "first_names": first_names.dump(),
+        "shared": run.characters.stats.get("shared_with_example"),
+        "answer_counts": answer_counts(run.dialogues) if run.dialogues else [],
         "stages": stages,
         "facts": _facts(run, stages),
         "samples": pick_samples(run.dialogues, run.sessions, limit=_SAMPLES_SHOWN) if run.dialogues else [],

@@ -2,20 +2,19 @@
 
 import functools
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from opencharacter.characters.profile import ATTRIBUTES, CharacterProfile, Provenance
-from opencharacter.engines import ChatEngine, Sampling
+from opencharacter.engines import ChatEngine
 from opencharacter.engines.engine_config import EngineConfig
 from opencharacter.generation.calls import Message, Reply, RowCalls
 from opencharacter.generation.control_tokens import require_no_control_token
 from opencharacter.generation.errors import Unusable
 from opencharacter.generation.refusals import is_refusal
-from opencharacter.generation.replies import PromptEcho, ends_early, read_object
+from opencharacter.generation.replies import ends_early, read_object
 from opencharacter.generation.rows import RowOutcome, RowPolicy, RowTask, first_usable, make_row, model_of
 from opencharacter.generation.sentences import whole_sentences
 from opencharacter.generation.shards import WHOLE, Shard, collect, make_shard
@@ -25,72 +24,14 @@ from opencharacter.records.models import Persona
 from opencharacter.storage.kinds import PERSONAS
 from opencharacter.storage.protocols import RowFiles
 from opencharacter.storage.workspace import Artifact, Workspace
+from opencharacter.synthesis.example_overlap import ExampleOverlap
+from opencharacter.synthesis.profile_prompt import LINE_CHARS, PROSE, ProfilePrompt
 from opencharacter.synthesis.synthesis_config import ProfilesConfig
-from opencharacter.templates import Template, load_template
 from opencharacter.texts import text_fault
 
-_PROSE = ("appearance", "experience", "personality")
-_LINE_CHARS = {"name": 60, "age": 20, "gender": 30, "race": 60, "birth_place": 80}
-_LEAST_PROSE_CHARS = 40
 _NOTHING = {"", "-", "...", "n/a", "na", "none", "null", "string", "text", "unknown", "unspecified", "not specified"}
 _ROWS = "profiles"
 _REPAIRABLE = {"invalid_json", "missing_attribute"}
-
-
-@dataclass(frozen=True)
-class ProfilePrompt:
-    """How profiles are asked for."""
-
-    ask: Template
-    example: Template
-    repair: Template
-    sampling: Sampling
-
-    @classmethod
-    def load(cls, sampling: Sampling) -> "ProfilePrompt":
-        """The templates `profile.md`, `profile_example.md` and `profile_repair.md`."""
-        ask, example, repair = map(load_template, ("profile.md", "profile_example.md", "profile_repair.md"))
-        return cls(ask, example, repair, sampling)
-
-    def messages(self, persona: str) -> list[Message]:
-        """The request: one worked example (a persona, a blank line, its answer), then the persona."""
-        shown, _, answer = self.example.text.strip().partition("\n\n")
-        return [
-            {"role": "user", "content": self.ask.render(persona=shown)},
-            {"role": "assistant", "content": answer},
-            {"role": "user", "content": self.ask.render(persona=persona)},
-        ]
-
-    @functools.cached_property
-    def schema(self) -> dict[str, Any]:
-        """JSON schema of the answer.
-
-        Its lengths make any model end before `max_tokens`: tokens hold three characters or more in most languages, and
-        the three prose attributes share what the short ones leave.
-        """
-        prose = {"type": "string", "minLength": _LEAST_PROSE_CHARS, "maxLength": self.prose_chars}
-        lines = {name: {"type": "string", "minLength": 1, "maxLength": most} for name, most in _LINE_CHARS.items()}
-        return {
-            "type": "object",
-            "properties": {name: lines.get(name, prose) for name in ATTRIBUTES},
-            "required": list(ATTRIBUTES),
-            "additionalProperties": False,
-        }
-
-    @property
-    def prose_chars(self) -> int:
-        """Longest prose attribute, in characters."""
-        return max(self.sampling.max_tokens - 100, 2 * _LEAST_PROSE_CHARS)
-
-    @functools.cached_property
-    def hash(self) -> str:
-        """Digest of what the model gets besides the persona: templates and schema."""
-        return digest([self.ask.hash, self.example.hash, self.repair.hash, self.schema])
-
-    @functools.cached_property
-    def echo(self) -> PromptEcho:
-        """Finds this prompt's wording in an answer."""
-        return PromptEcho(self.ask.text, self.example.text, self.repair.text)
 
 
 def profile_row_id(persona: Persona, prompt: ProfilePrompt, model: str, seed: int) -> str:
@@ -131,7 +72,7 @@ async def make_profile(
         OpenCharacterError: The engine gave no answer, or no usable one.
     """
     config = config or ProfilesConfig()
-    prompt, model = ProfilePrompt.load(config.sampling), model_of(engine)
+    prompt, model = ProfilePrompt.load(config), model_of(engine)
     policy = _policy(config, seed)
     task = _task(profile_row_id(persona, prompt, model, seed), persona, config, prompt, policy)
     outcome = await make_row(task, engine, policy, rows=rows)
@@ -153,7 +94,7 @@ def synthesise_profiles(
     the run that made it. No server is started where no row is left to make. Raises `OpenCharacterError` if the teacher
     is down, leaves rows unanswered or gives nearly nothing usable; finished rows are kept.
     """
-    prompt, policy = ProfilePrompt.load(config.sampling), _policy(config, seed)
+    prompt, policy = ProfilePrompt.load(config), _policy(config, seed)
 
     def tasks() -> Iterator[RowTask]:
         for row_id, persona in _personas(personas, prompt, engine.model, seed).items():
@@ -169,9 +110,11 @@ def collect_profiles(
     """Collect the profiles of all shards, in the personas' order.
 
     Returns an artifact of kind `characters`: `characters.jsonl.zst` (CharacterProfile) and `rejected.jsonl` (row id,
-    reason, detail, persona). Raises `OpenCharacterError` if rows are missing or too many were rejected.
+    reason, detail, persona). Stats hold `shared_with_example`: profiles that have the first name of the example that the
+    teacher saw, or five words in a row of it. Raises `OpenCharacterError` if rows are missing or too many were
+    rejected.
     """
-    prompt = ProfilePrompt.load(config.sampling)
+    prompt = ProfilePrompt.load(config)
     key = digest({"step": "collect_profiles", "rows": _key(config, engine, personas, prompt, seed)})
     if artifact := workspace.lookup("characters", key):
         return artifact
@@ -180,11 +123,15 @@ def collect_profiles(
         if outcome.reason:
             detail = {"detail": outcome.detail} if outcome.detail else {}
             return {"row_id": row_id, "reason": outcome.reason, **detail, "persona": persona.model_dump()}
-        return _profile(persona, outcome, prompt, engine.model)
+        profile = _profile(persona, outcome, prompt, engine.model)
+        overlap.add(profile)
+        return profile
 
+    overlap = ExampleOverlap(prompt)
     with workspace.create("characters", key) as draft:
         items = _personas(personas, prompt, engine.model, seed)
         collect(draft, workspace.rows(_ROWS), "characters", items, build, _policy(config, seed))
+        draft.stats["shared_with_example"] = overlap.dump()
     return draft.committed()
 
 
@@ -249,11 +196,11 @@ def _check(reply: Reply, persona: Persona, prompt: ProfilePrompt) -> dict[str, A
         blank = any(text_fault(str(given[name])) for name in ATTRIBUTES)
         raise Unusable("blank_attribute" if blank else "overlong_attribute") from error
     attributes = {name: str(getattr(profile, name)) for name in ATTRIBUTES}
-    for name in _PROSE:
+    for name in PROSE:
         at_limit = reply.structured and len(given[name]) == prompt.prose_chars
         if at_limit or (cut_off and name == list(given)[-1]):
             attributes[name] = whole_sentences(attributes[name])
-    for name in _LINE_CHARS:
+    for name in LINE_CHARS:
         attributes[name] = attributes[name].rstrip(" ,;")
     _check_content(attributes, persona, prompt)
     return attributes

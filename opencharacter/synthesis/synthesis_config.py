@@ -11,6 +11,7 @@ PersonaFormat = Literal["auto", "persona_hub", "text", "parquet"]
 SessionFormat = Literal[
     "auto", "alpaca", "lima", "sharegpt", "messages", "persona_hub_instruction", "self_instruct", "parquet"
 ]
+ExampleChoice = Literal["one", "drawn"]
 RewriteRoom = Literal["even", "session"]
 
 
@@ -84,6 +85,10 @@ class ProfilesConfig(_Settings):
 
     teacher: str = Field(default="teacher", description="key of the run's `engines`")
     sampling: Sampling = Sampling(temperature=0.9, max_tokens=1024)
+    examples: ExampleChoice = Field(
+        default="one",
+        description="the worked example that the teacher sees: one, always the same; drawn, one of several by persona",
+    )
     attempts: int = Field(
         default=3,
         ge=1,

@@ -244,3 +244,28 @@ def test_the_step_keeps_the_run_so_that_the_report_can_be_made_again(whole: Repo
     assert REPORT.exists(ref)
     assert ReportInputs.model_validate(ref.stats["run"]) == whole
     assert make_report(whole, workspace=workspace) == ref
+
+
+def test_returning_names_words_of_examples_and_cut_answers_are_counted(
+    make_output: OutputMaker, tmp_path: Path
+) -> None:
+    people = [profile(name) for name in ("Elara Vance", "Elara Moss", "Dr. Elara Finch", "Rosa Quispe", "Kai Moss")]
+    characters = make_output(
+        "characters",
+        {"characters.jsonl.zst": people},
+        counts={"ok": 5},
+        stats={"shared_with_example": {"first_name": 2, "words": 4}},
+    )
+    dialogues = make_output(
+        "dialogues",
+        {"dialogues.jsonl.zst": [dialogue("G", ONE_TURN, people[0], "Ask the oven.")]},
+        counts={"ok": 1},
+        stats={"cut_answers": 7, "unchanged_answers": 0, "in_character_refusals": 3},
+    )
+    page = Page(render(ReportInputs(name="names", characters=characters, dialogues=dialogues), tmp_path)).text
+    assert "3 different first names among 5 characters; most often Elara (3)." in page
+    assert (
+        "2 profiles have the first name of the example that the teacher saw, 4 have five words in a row of it" in page
+    )
+    assert "7 cut to their whole sentences" in page
+    assert "3 dialogues in which a harmful request is turned down in character" in page
