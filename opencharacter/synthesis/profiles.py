@@ -110,8 +110,8 @@ def collect_profiles(
     """Collect the profiles of all shards, in the personas' order.
 
     Returns an artifact of kind `characters`: `characters.jsonl.zst` (CharacterProfile) and `rejected.jsonl` (row id,
-    reason, detail, persona). Stats hold `shared_with_example`: profiles that have the first name of the example that the
-    teacher saw, or five words in a row of it. Raises `OpenCharacterError` if rows are missing or too many were
+    reason, detail, persona). Stats hold `shared_with_example`: profiles that have the first name of the example that
+    the teacher saw, or five words in a row of it. Raises `OpenCharacterError` if rows are missing or too many were
     rejected.
     """
     prompt = ProfilePrompt.load(config)
