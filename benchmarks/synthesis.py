@@ -44,8 +44,8 @@ _CAN_RESUME = (_OURS, _NEAREST, "curator")
 _LEVELS = {64: (0.3, 2000), 256: (0.3, 10_000), 2048: (6.0, 8190)}
 """By requests in flight: the teacher's latency in seconds, and the rows."""
 _OTHER_LEVEL = (0.3, 10_000)
-_MEMORY = {1000: tuple(_CLIENTS), 10_000: (), 100_000: (_OURS,)}
-"""By rows: who makes so many. The others would need many minutes for 100,000; 10,000 are those of 256 in flight."""
+_MEMORY = {1000: tuple(_CLIENTS), 100_000: (_OURS,)}
+"""By rows: who makes so many. 10,000 are those of 256 in flight; for 100,000 the others would need many minutes."""
 _RESUME_ROWS = 4000
 _AT_ONCE, _LATENCY = 256, 0.3
 """Of the jobs that measure memory and resumption."""
@@ -128,7 +128,7 @@ class Bench:
         self._pythons = pythons
         self._limit_s = limit_s
         self._cores = sorted(os.sched_getaffinity(0))
-        self.requests = cache(self._requests)
+        self._workload = cache(self._make_workload)
 
     def measure(
         self,
@@ -142,10 +142,10 @@ class Bench:
         limited: bool = True,
     ) -> Run:
         """One job of a client; `limited` stops it at the time limit."""
-        options = ["--warm-up", str(self.requests(_WARM_UP_ROWS)), "--prompts", str(prompts)]
+        options = ["--warm-up", str(self._requests(client, _WARM_UP_ROWS)), "--prompts", str(prompts)]
         options += [f"--set={name}={value}" for name, value in (settings or {}).items()]
         with self.teacher(latency) as teacher, self._work() as work:
-            with self._client(client, teacher, work, self.requests(rows), in_flight, *options) as process:
+            with self._client(client, teacher, work, self._requests(client, rows), in_flight, *options) as process:
                 ended = self._wait(process, client, work, self._limit_s if limited else _LONGEST_S)
                 load = _call(teacher, "stats")
             figures = json.loads((work / "figures.json").read_text()) if ended else {}
@@ -168,17 +168,17 @@ class Bench:
         """Kill a client at half of its rows, start it again, and once more when all is done."""
         with self.teacher(latency) as teacher, self._work() as work:
             _call(teacher, f"reset?in_flight={in_flight}")
-            with self._client(client, teacher, work, self.requests(rows), in_flight) as first:
+            with self._client(client, teacher, work, self._requests(client, rows), in_flight) as first:
                 while (answered := _call(teacher, "stats")["answered"]) < rows / 2:
                     if first.poll() is not None:
                         raise SystemExit(f"{client} ended before it was killed: use more rows")
                     time.sleep(0.02)
             started = time.monotonic()
-            with self._client(client, teacher, work, self.requests(rows), in_flight) as second:
+            with self._client(client, teacher, work, self._requests(client, rows), in_flight) as second:
                 self._wait(second, client, work)
             resumed = _call(teacher, "stats")
             began = time.monotonic()
-            with self._client(client, teacher, work, self.requests(rows), in_flight) as third:
+            with self._client(client, teacher, work, self._requests(client, rows), in_flight) as third:
                 self._wait(third, client, work)
             no_op_s = time.monotonic() - began
             no_op = _call(teacher, "stats")
@@ -188,17 +188,21 @@ class Bench:
 
     def record(self, file: Path) -> Path:
         """The requests that the library sends for a few characters, in their order."""
-        workload = make_workload(self._folder / "recorded", prefix_hits.ROWS, characters=prefix_hits.CHARACTERS)
+        rows, characters = prefix_hits.ROWS, prefix_hits.CHARACTERS
+        requests = make_workload(self._folder / "recorded", rows, characters=characters, for_others=False)
         with (
             self.teacher(0.05, "--record", str(file)) as teacher,
             self._work() as work,
-            self._client(_OURS, teacher, work, workload.requests, prefix_hits.IN_FLIGHT) as process,
+            self._client(_OURS, teacher, work, requests, prefix_hits.IN_FLIGHT) as process,
         ):
             self._wait(process, _OURS, work)
         return file
 
-    def _requests(self, rows: int) -> Path:
-        return make_workload(self._folder / f"rows-{rows}", rows).requests
+    def _requests(self, client: str, rows: int) -> Path:
+        return self._workload(rows, client != _OURS)
+
+    def _make_workload(self, rows: int, for_others: bool) -> Path:
+        return make_workload(self._folder / f"rows-{rows}-{for_others}", rows, for_others=for_others)
 
     @contextmanager
     def _work(self) -> Iterator[Path]:
@@ -365,7 +369,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=_CLIENTS, default=list(_CLIENTS), help="these clients")
     parser.add_argument("--parts", nargs="+", choices=_PARTS, default=list(_PARTS), help="these measurements")
     parser.add_argument("--prefix-hits", action="store_true", help="also ask a real vLLM server, on this machine's CPU")
-    parser.add_argument("--limit", type=float, default=90, help="seconds after which a job of `speed` is stopped")
+    parser.add_argument("--limit", type=float, default=75, help="seconds after which a job of `speed` is stopped")
     parser.add_argument("--json", type=Path, help="file to write all figures to")
     arguments = parser.parse_args()
     end_on_sigterm()

@@ -2,7 +2,6 @@
 
 import json
 import random
-from dataclasses import dataclass
 from pathlib import Path
 
 from opencharacter.characters import CharacterProfile, Provenance, system_prompt
@@ -24,30 +23,23 @@ _WORDS = (
 """Words of one token each, so that a real model's prompts are as long as they look."""
 
 
-@dataclass(frozen=True)
-class Workload:
-    """The same rows in two forms."""
+def make_workload(folder: Path, rows: int, *, characters: int | None = None, for_others: bool = True) -> Path:
+    """The same rows in two forms; `rows` is rounded down to whole sessions. By default 15 rows have one character.
 
-    requests: Path
-    """JSON Lines of `system` and `user`, for any client."""
-    sessions: Artifact
-    characters: Artifact
-
-
-def make_workload(folder: Path, rows: int, *, characters: int | None = None) -> Workload:
-    """Rows for every client; `rows` is rounded down to whole sessions. By default 15 rows have one character."""
+    Returns the path of `requests.jsonl`, lines of `system` and `user` for any client, empty unless they are
+    `for_others`. Beside it `requests.inputs.json` names this library's artifacts.
+    """
     sessions, cast = make_inputs(Workspace(folder / "inputs"), rows, characters or rows // ROWS_PER_CHARACTER)
     path = folder / "requests.jsonl"
-    prompts = [system_prompt(profile) for profile in CHARACTERS.read(cast)]
     with path.open("w", encoding="utf-8") as file:
-        for place, session in enumerate(SESSIONS.read(sessions)):
+        prompts = [system_prompt(profile) for profile in CHARACTERS.read(cast)] if for_others else []
+        for place, session in enumerate(SESSIONS.read(sessions) if for_others else ()):
             for drawn in range(CHARACTERS_PER_SESSION):
                 prompt = prompts[(place * CHARACTERS_PER_SESSION + drawn) % len(prompts)]
                 file.write(json.dumps({"system": prompt, "user": session.user_turns[0]}) + "\n")
-    artifacts = {"sessions": sessions, "characters": cast}
-    described = {name: artifact.model_dump() for name, artifact in artifacts.items()} | {"n": CHARACTERS_PER_SESSION}
-    path.with_suffix(".inputs.json").write_text(json.dumps(described))
-    return Workload(path, sessions, cast)
+    artifacts = {"sessions": sessions.model_dump(), "characters": cast.model_dump()}
+    path.with_suffix(".inputs.json").write_text(json.dumps(artifacts | {"n": CHARACTERS_PER_SESSION}))
+    return path
 
 
 def make_inputs(workspace: Workspace, rows: int, characters: int) -> tuple[Artifact, Artifact]:
