@@ -19,6 +19,7 @@ DATA_SUFFIXES = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".arr
 COMPRESSED_SUFFIXES = (".gz", ".zst", ".bz2", ".xz")
 _JSON_SUFFIXES = (".json", ".jsonl", ".ndjson")
 _LINE_SUFFIXES = (".jsonl", ".ndjson")
+_COLUMN_SUFFIXES = (".parquet", ".arrow")
 _TABLE_SUFFIXES = (".csv", ".tsv")
 
 ROW_KEYS = frozenset(
@@ -151,9 +152,15 @@ def _text_container(start: str, name: str, text: bool | None, *, whole: bool) ->
     suffix, first = bare_suffix(name), start.lstrip(" \t\r\n")[:1]
     if text:
         return "text"
-    if suffix in _TABLE_SUFFIXES or (suffix not in _JSON_SUFFIXES and first not in ("{", "[") and is_header(start)):
+    is_json = _JSON_START.match(start) is not None
+    if not is_json and (suffix in _TABLE_SUFFIXES or (suffix not in _JSON_SUFFIXES and is_header(start))):
         return "CSV"
-    if text is None and suffix not in _JSON_SUFFIXES and first and not _JSON_START.match(start):
+    if not is_json and suffix in _COLUMN_SUFFIXES:
+        raise UserError(
+            f"{name}: not {'a Parquet' if suffix == '.parquet' else 'an Arrow'} file",
+            hint="it is damaged or has a wrong name: write or download it again",
+        )
+    if text is None and suffix not in _JSON_SUFFIXES and first and not is_json:
         return "text"
     if first == "[":
         # A line that holds an array is a bad row; an array of objects, or over several lines, is the whole file.
@@ -170,21 +177,22 @@ def is_header(start: str) -> bool:
 
 def header_fields(start: str, delimiter: str | None = None) -> list[str]:
     """The fields of the first line of a table."""
-    line = next((line for line in start.splitlines() if line.strip()), "")
+    header = (_lines(start) or [""])[0]
     try:
-        return [field.strip() for field in next(csv.reader([line], delimiter=delimiter or delimiter_of(line)), [])]
+        return [field.strip() for field in next(csv.reader([header], delimiter=delimiter or delimiter_of(header)), [])]
     except csv.Error:
         return []
 
 
-def delimiter_of(header: str) -> str:
-    """What separates the fields of a table, by its header line."""
+def delimiter_of(start: str) -> str:
+    """What separates the fields of a table, by its first line."""
+    header = (_lines(start) or [""])[0]
     return max(",\t;|", key=header.count)
 
 
 def _is_one_value(start: str, *, whole: bool) -> bool:
     """Whether a text that starts with `{` is JSON over several lines, or one object alone; else an object is a line."""
-    lines = [line for line in start.splitlines() if line.strip()]
+    lines = _lines(start)
     first = lines[0].strip()
     complete = _is_complete(first)
     if complete:
@@ -192,6 +200,11 @@ def _is_one_value(start: str, *, whole: bool) -> bool:
     if len(lines) == 1:
         return _wraps(first)
     return first[-1] in "{[" or (_breaks_between_tokens(first) and not _is_complete(lines[1].strip()))
+
+
+def _lines(text: str) -> list[str]:
+    """The lines that are not blank. A JSON text may hold what `splitlines` takes for the end of a line."""
+    return [line for line in re.split(r"\r\n|\n|\r", text) if line.strip()]
 
 
 def _is_complete(line: str) -> bool:

@@ -77,12 +77,12 @@ def read_csv(stream: io.BufferedReader, name: str, start: str) -> Iterator[RawRo
 
     `start` is the file's beginning. Raises `UserError` naming file and line where it is not CSV.
     """
-    first = next((line for line in start.splitlines() if line.strip()), "")
-    delimiter = "\t" if bare_suffix(name) == ".tsv" else delimiter_of(first)
-    header = header_fields(start, delimiter)
-    if any(not field for field in header) or len(set(header)) < len(header):
+    delimiter = "\t" if bare_suffix(name) == ".tsv" else delimiter_of(start)
+    # pandas writes an index as a column without a name.
+    header = [field or f"column {number}" for number, field in enumerate(header_fields(start, delimiter), 1)]
+    if len(set(header)) < len(header):
         raise UserError(
-            f"{name}: the header line has columns without a name or with the same name: {', '.join(header)[:200]}",
+            f"{name}: the header line has two columns with the same name: {', '.join(header)[:200]}",
             hint="expected a first line that names each column, such as: persona",
         )
     csv.field_size_limit(_LONGEST_FIELD)

@@ -32,6 +32,8 @@ from opencharacter.records import (
     read_sessions,
 )
 
+REAL_DATA = Path(__file__).parents[2].parent / "shared" / "data"
+
 PEOPLE = [{"persona": "A ferrywoman, of Husum"}, {"persona": 'A "baker" in Köln\nand Bonn'}, {"persona": "潮水守望者"}]
 CHATS: list[dict[str, Any]] = [
     {"conversations": [{"from": "human", "value": f"Why {number}?"}, {"from": "gpt", "value": "So."}]}
@@ -167,6 +169,34 @@ def test_csv_is_read_by_its_header(tmp_path: Path, name: str, delimiter: str, en
     assert [person.text for person in people if isinstance(person, Persona)] == [
         "A ferrywoman, of Husum", 'A "baker" in Köln and Bonn', "潮水守望者",
     ]  # fmt: skip
+
+
+def test_an_index_without_a_name_is_a_column_and_names_must_differ(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text(",persona\n0,A baker\n1,A ferrywoman\n")
+    assert [row["persona"] for row in _rows(tmp_path / "x.csv")] == ["A baker", "A ferrywoman"]
+    (tmp_path / "x.csv").write_text("persona,persona\na,b\n")
+    with pytest.raises(
+        UserError, match=r"x\.csv: the header line has two columns with the same name: persona, persona"
+    ):
+        _rows(tmp_path / "x.csv")
+
+
+def test_content_goes_before_a_wrong_name(tmp_path: Path) -> None:
+    for name in ("people.csv", "people.parquet", "people.arrow", "people.txt"):
+        (tmp_path / name).write_text(LINES, encoding="utf-8")
+        assert _rows(tmp_path / name) == PEOPLE
+    for name in ("people.parquet", "people.arrow"):
+        (tmp_path / name).write_text("A baker\nA ferrywoman\n")
+        with pytest.raises(UserError, match=f"{name}: not an? (Parquet|Arrow) file"):
+            _rows(tmp_path / name)
+
+
+def test_separators_within_a_text_are_no_ends_of_lines(tmp_path: Path) -> None:
+    rows = [{"persona": "a [\u2028b"}, {"persona": "c\x85d\x0b"}]
+    (tmp_path / "x.jsonl").write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    files: list[SourceFile] = []
+    assert [row.value for row in RawRows(tmp_path / "x.jsonl", "x", None, files) if isinstance(row, RawRow)] == rows
+    assert [file.format for file in files] == ["JSON Lines"]
 
 
 def test_csv_sessions_and_their_bad_lines(tmp_path: Path) -> None:
@@ -340,3 +370,23 @@ def test_arbitrary_bytes_are_rows_bad_rows_or_one_error(content: bytes, name: st
             )
             for row in rows:
                 assert isinstance(row, BadRow | Persona | Session)
+
+
+@pytest.mark.skipif(not REAL_DATA.is_dir(), reason=f"no data of others in {REAL_DATA}")
+def test_data_of_others_are_the_same_sessions_in_every_form(tmp_path: Path) -> None:
+    import datasets
+
+    original = REAL_DATA / "sharegpt_dummy_conversations.json"
+    rows = json.loads(original.read_text(encoding="utf-8"))
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    (tmp_path / "a.jsonl").write_text(lines, encoding="utf-8")
+    (tmp_path / "b.json").write_text(lines, encoding="utf-16")
+    (tmp_path / "c.json").write_text(json.dumps({"version": 1, "data": rows}, indent=2))
+    (tmp_path / "d.json").write_text("\n".join(json.dumps(row, indent=2) for row in rows))
+    (tmp_path / "e.csv").write_text(_csv([{**row, "conversations": json.dumps(row["conversations"])} for row in rows]))
+    (tmp_path / "f.parquet").write_bytes(gzip.compress(lines.encode()))
+    datasets.Dataset.from_list(rows).save_to_disk(str(tmp_path / "g"))
+    expected = list(read_sessions(original, corpus="c", licence="x", source="s"))
+    assert all(isinstance(row, Session) for row in expected)
+    for path in sorted(tmp_path.iterdir()):
+        assert list(read_sessions(path, corpus="c", licence="x", source="s")) == expected, path.name

@@ -215,6 +215,17 @@ def test_columns_without_a_value_do_not_decide_the_format(tmp_path: Path) -> Non
     assert _turns(reader) == [EXCHANGE] * 3
 
 
+def test_empty_texts_do_not_decide_the_format(tmp_path: Path) -> None:
+    row = {
+        "instruction": "",
+        "input": "",
+        "output": "",
+        "synthesized text": " ",
+        **_sharegpt(("human", "a"), ("gpt", "b")),
+    }
+    assert _read(tmp_path, row).format == "sharegpt"
+
+
 def test_preference_data_are_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"rows\.jsonl: preference data .*'chosen' and 'rejected'") as refused:
         _read(tmp_path, {"prompt": USER, "chosen": ANSWER, "rejected": "No idea."})

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from opencharacter.records.formats.fields import list_of, optional_text_of, text_of
+from opencharacter.records.formats.fields import has_text, list_of, optional_text_of, text_of
 from opencharacter.records.models import Turn
 from opencharacter.records.rows import InvalidRow
 from opencharacter.texts import is_blank
@@ -12,7 +12,7 @@ FORM = '{"instruction": …, "input": …, "output": …}, also with "history": 
 
 def matches(row: dict[str, Any]) -> bool:
     """Whether a row looks like this format."""
-    return {"instruction", "output"} <= row.keys()
+    return has_text(row, "instruction") and "output" in row
 
 
 def parse(row: dict[str, Any]) -> list[list[Turn]]:

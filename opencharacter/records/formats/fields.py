@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from opencharacter.records.rows import InvalidRow
+from opencharacter.texts import is_blank
 
 
 def text_of(row: dict[str, Any], key: str) -> str:
@@ -25,6 +26,12 @@ def list_of(row: dict[str, Any], key: str) -> list[Any]:
     if not isinstance(value, list):
         raise InvalidRow(f"'{key}' is missing" if value is None else f"'{key}' is not a list")
     return value
+
+
+def has_text(row: dict[str, Any], key: str) -> bool:
+    """Whether a value under `key` says something: tables have empty texts where a row has no value."""
+    value = row.get(key)
+    return value is not None and not (isinstance(value, str) and is_blank(value))
 
 
 def first_of(row: dict[str, Any], key: str) -> Any:

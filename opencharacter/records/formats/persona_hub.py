@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from opencharacter.records.formats.fields import text_of
+from opencharacter.records.formats.fields import has_text, text_of
 from opencharacter.records.models import Turn
 
 FORM = '{"input persona": …, "synthesized text": …}'
@@ -10,7 +10,7 @@ FORM = '{"input persona": …, "synthesized text": …}'
 
 def matches(row: dict[str, Any]) -> bool:
     """Whether a row looks like this format."""
-    return "synthesized text" in row
+    return has_text(row, "synthesized text")
 
 
 def parse(row: dict[str, Any]) -> list[list[Turn]]:

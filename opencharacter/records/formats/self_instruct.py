@@ -3,7 +3,7 @@
 from typing import Any
 
 from opencharacter.records.formats.alpaca import question_and_answer
-from opencharacter.records.formats.fields import first_of, list_of, optional_text_of, text_of
+from opencharacter.records.formats.fields import first_of, has_text, list_of, optional_text_of, text_of
 from opencharacter.records.models import Turn
 from opencharacter.records.rows import InvalidRow
 
@@ -13,7 +13,7 @@ FORM = '{"instruction": …, "instances": [{"input": …, "output": …}]}'
 def matches(row: dict[str, Any]) -> bool:
     """Whether a row looks like this format."""
     first = first_of(row, "instances")
-    return "instruction" in row and isinstance(first, dict) and "output" in first
+    return has_text(row, "instruction") and isinstance(first, dict) and "output" in first
 
 
 def parse(row: dict[str, Any]) -> list[list[Turn]]:
