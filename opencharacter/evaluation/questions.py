@@ -123,19 +123,19 @@ def _question(
 ) -> Question:
     if row.character_id is None or row.prompt_view == "none":
         return Question(row, None, None)
-    own = profiles[row.character_id]
-    if row.messages[0].content != system_prompt(own, row.prompt_view, of_mixture):
+    own, view = profiles[row.character_id], row.prompt_view
+    if row.messages[0].content != system_prompt(own, view, of_mixture):
         raise UserError(
             f"row {row.row_id}: its system message is not what the mixture's template makes of its character",
             hint="the mixture was made with another template; run the mix step again",
         )
     if template.hash != of_mixture.hash:
-        system = Turn(role="system", content=system_prompt(own, row.prompt_view, template))
+        system = Turn(role="system", content=system_prompt(own, view, template))
         row = row.model_copy(update={"messages": [system, *row.messages[1:]]})
     other = _wrong_character(row, pool, seed)
     if other is None:
         return Question(row, own, None)
-    system = Turn(role="system", content=system_prompt(profiles[other], row.prompt_view, template))
+    system = Turn(role="system", content=system_prompt(profiles[other], view, template))
     return Question(row, own, [system, *row.messages[1:]])
 
 
