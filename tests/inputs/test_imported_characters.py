@@ -2,13 +2,18 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import zstandard
 from support.fake_llm import FakeLLM
+from support.object_store import BUCKET, ObjectStore
 from support.synthesis_run import SmallRun
 
 from opencharacter.characters import CharacterProfile
+from opencharacter.components.import_characters.component import import_characters as step
+from opencharacter.config.run import run_identity
 from opencharacter.errors import UserError
 from opencharacter.records import BadRow
 from opencharacter.storage import Artifact, Workspace, read_models
@@ -58,6 +63,28 @@ def test_the_cast_of_a_finished_run_is_that_of_the_next(tmp_path: Path, fake_llm
     [few, many] = ({c.id for c in characters(imported(tmp_path, made.path, limit=limit))} for limit in (3, 6))
     assert (len(few), len(many)) == (3, 6)
     assert few < many < {character.id for character in expected}
+
+
+def test_a_run_s_cast_is_read_from_an_object_store_by_its_output_s_prefix(
+    tmp_path: Path, s3_server: ObjectStore, s3_root: str
+) -> None:
+    body = json.dumps({"name": "Ada", "personality": "Dry."}).encode()
+    key = "run/outputs/characters/0f3a"
+    s3_server.client().put_object(Bucket=BUCKET, Key=f"{key}/{CHARACTERS.name}", Body=zstandard.compress(body))
+    [ada] = characters(imported(tmp_path, f"s3://{BUCKET}/{key}/", license="MIT"))
+    assert ada.personality == "Dry."
+    with pytest.raises(UserError, match="no such key"):
+        imported(tmp_path, f"s3://{BUCKET}/run/outputs/characters/absent")
+
+
+def test_the_step_publishes_the_cast(tmp_path: Path) -> None:
+    path = write(tmp_path / "synthetic_character.jsonl", [ILSE, ILSE | {"character": "Name: Bo"}])
+    inputs = {"characters": {"uri": str(path), "license": "MIT", "limit": 1}, "max_bad_share": 0.0}
+    artifact = SimpleNamespace(uri="", metadata={})
+    step.python_func(str(tmp_path / "work"), run_identity(3), inputs, artifact)
+    assert (artifact.metadata["kind"], artifact.metadata["ok"]) == ("characters", 1)
+    [output] = Workspace(tmp_path / "work").list("characters")
+    assert artifact.metadata["digest"] == output.digest
 
 
 def test_a_workspace_with_two_casts_is_not_guessed_at(tmp_path: Path, fake_llm: FakeLLM) -> None:
