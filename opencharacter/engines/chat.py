@@ -107,19 +107,24 @@ class ChatEngine:
         *,
         seed: int,
         json_schema: dict[str, Any] | None = None,
+        max_tokens: int | None = None,
         extra: Mapping[str, Any] | None = None,
         seat: Seat | None = None,
     ) -> ChatReply:
         """Ask for one answer. `extra` holds fields of the request that the server is known to take.
 
+        `max_tokens` takes the place of the sampling's; a server that does not take so many rejects this call alone.
         Calls with one `seat` go to one copy of the model, where the server is ours and holds several.
         `seed` may be any integer; it is folded to 31 bits, which every server takes. Raises `ChatFailed` if this call
         failed for good, `EngineDown` if the server counts as down.
         """
         form = self.config.request
+        usual, sampling = sampling, sampling.model_copy(update={"max_tokens": max_tokens}) if max_tokens else sampling
         request = build_request(form, self.config.model, messages, sampling, seed=seed, extra=extra)
         role = messages[0]["role"] if messages else ""
-        shape = Shape(sampling.temperature, sampling.top_p, role, json_schema is not None, sampling.max_tokens)
+        shape = Shape(
+            sampling.temperature, sampling.top_p, role, json_schema is not None, sampling.max_tokens, usual.max_tokens
+        )
         async with self._limit.slot():
             self._raise_if_down()
             transport = await self._ready()

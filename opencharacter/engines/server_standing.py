@@ -24,6 +24,8 @@ class Shape(NamedTuple):
     first_role: str
     with_schema: bool
     max_tokens: int
+    usual_max_tokens: int
+    """That of the sampling; a call may ask for more."""
 
 
 class ServerStanding:
@@ -81,6 +83,8 @@ class ServerStanding:
             return self._busy(fault)
         if fault.kind not in {FaultKind.FORBIDDEN, FaultKind.PARAMETER}:
             return fault
+        if fault.parameter == "max_tokens" and shape.max_tokens > shape.usual_max_tokens:
+            return replace(fault, kind=FaultKind.REJECTED)
         if not self._has_answered(fault, shape):
             await self._others()
         if not self._has_answered(fault, shape):

@@ -106,8 +106,15 @@ class RowCalls:
         if key in self._recorded:
             self.reused += 1
             return self._recorded[key]
-        sampling = self._sampling.model_copy(update={"max_tokens": max_tokens}) if max_tokens else self._sampling
-        reply = await self._engine.chat(messages, sampling, seed=seed, json_schema=schema, extra=extra, seat=self._seat)
+        reply = await self._engine.chat(
+            messages,
+            self._sampling,
+            seed=seed,
+            json_schema=schema,
+            max_tokens=max_tokens,
+            extra=extra,
+            seat=self._seat,
+        )
         payload = read(reply)
         await self._store.record(self._row_id, key, payload)
         self.made += reply.usage

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.fake_llm import FakeLLM, Fault, default_answer
+from support.fake_llm import FakeLLM, Fault, Rule, default_answer
 from support.synthesis_run import SmallRun, conversation
 
 from opencharacter.engines import Sampling
@@ -22,7 +22,9 @@ def session_of(*answers: str):
     return conversation([text for answer in answers for text in ("And then?", answer)])
 
 
-def dialogues_of(root: Path, reply: str, *faults: Fault, **settings: Any) -> tuple[Artifact, list[dict[str, Any]]]:
+def dialogues_of(
+    root: Path, reply: str, *faults: Fault, rule: Rule | None = None, **settings: Any
+) -> tuple[Artifact, list[dict[str, Any]]]:
     """The dialogues of a run whose teacher gives this reply to each session, and the requests for them."""
 
     def answer(request: dict[str, Any]) -> str:
@@ -30,7 +32,7 @@ def dialogues_of(root: Path, reply: str, *faults: Fault, **settings: Any) -> tup
         return default_answer(request) if is_profile else reply
 
     settings = {"strategies": ("R",), "conversations": [["Why?", "Because."]]} | settings
-    with FakeLLM(answer=answer) as server:
+    with FakeLLM(answer=answer, rule=rule) as server:
         run = SmallRun(str(root), server.base_url, **settings)
         run.make_profiles()
         run.characters()
@@ -96,6 +98,22 @@ def test_a_session_that_does_not_fit_the_model_is_asked_for_with_less_room(tmp_p
     dialogues, requests = dialogues_of(tmp_path, reply, Fault("bad_request", times=1), **settings)
     assert dialogues.counts["ok"] == 2
     assert {request["max_tokens"] for request in requests} == {300, 448}
+
+
+def test_a_server_with_a_lower_limit_of_its_own_is_asked_for_less(tmp_path: Path) -> None:
+    """The run does not stop: that `max_tokens` is of this row, and not of the configuration."""
+
+    def at_most_400(request: dict[str, Any], _: int) -> tuple[int, dict[str, Any]] | None:
+        asked = request["max_tokens"]
+        message = f"max_tokens is too large: {asked}. This model supports at most 400 completion tokens."
+        return (400, {"error": {"message": message, "param": "max_tokens"}}) if asked > 400 else None
+
+    session = ["Why?", ENGLISH * 8, "And?", ENGLISH * 8]
+    reply = json.dumps({"answers": ["Aye.", "Nay."]})
+    settings = {"rewrite_room": "session", "max_tokens": 400, "conversations": [session]}
+    dialogues, requests = dialogues_of(tmp_path, reply, rule=at_most_400, **settings)
+    assert dialogues.counts["ok"] == 2
+    assert [request["max_tokens"] for request in requests].count(448) == 2
 
 
 @pytest.mark.parametrize(
