@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 from weakref import WeakKeyDictionary
 
 from pydantic import BaseModel, Field
@@ -51,6 +51,29 @@ class RowTask:
     """The row to keep if a call fails for good; none: nothing is kept, a later run makes the row."""
     group: str | None = None
     """A digest that rows share whose prompts begin alike; they are made one after the other."""
+
+    def task(self) -> "RowTask":
+        """See `PlannedRow.task`."""
+        return self
+
+
+class PlannedRow(Protocol):
+    """What `make_rows` keeps of each row that is left, perhaps hundreds of thousands, until its turn comes."""
+
+    @property
+    def row_id(self) -> str:
+        """See `RowTask.row_id`."""
+
+    @property
+    def engine(self) -> str:
+        """See `RowTask.engine`."""
+
+    @property
+    def group(self) -> str | None:
+        """See `RowTask.group`."""
+
+    def task(self) -> RowTask:
+        """The row to make."""
 
 
 @dataclass
@@ -138,7 +161,7 @@ def rejections(outcomes: Counter[str]) -> dict[str, int]:
 
 async def make_rows(
     store: RowStore,
-    tasks: Iterable[RowTask],
+    tasks: Iterable[PlannedRow],
     engines: Mapping[str, EngineConfig | ChatEngine],
     *,
     what: str | None = None,
@@ -160,7 +183,8 @@ async def make_rows(
     """
     report = RowsReport()
 
-    async def make(engine: ChatEngine, task: RowTask) -> Usage:
+    async def make(engine: ChatEngine, planned: PlannedRow) -> Usage:
+        task = planned.task()
         seat = engine.seat(task.group)
         calls = RowCalls(store, engine, task.row_id, task.sampling, seed, seat)
         try:
@@ -180,7 +204,7 @@ async def make_rows(
             check(report.outcomes)
         return calls.made
 
-    async def make_all(engine: ChatEngine, left: list[RowTask]) -> None:
+    async def make_all(engine: ChatEngine, left: list[PlannedRow]) -> None:
         done = report.outcomes.total()
         with progress(what, total=done + len(left), done=done) if what else nullcontext() as bar:
             # More rows than requests: while some wait for the disk, others keep the server busy.
@@ -249,7 +273,7 @@ def _bucket_lock(rows: RowFiles | Path, bucket: int) -> asyncio.Lock:
 class _Search:
     """Finds the tasks that are left, in a thread: the first of them tells which server to start meanwhile."""
 
-    def __init__(self, store: RowStore, tasks: Iterable[RowTask], report: RowsReport) -> None:
+    def __init__(self, store: RowStore, tasks: Iterable[PlannedRow], report: RowsReport) -> None:
         self._store = store
         self._tasks = tasks
         self._report = report
@@ -272,14 +296,14 @@ class _Search:
             self._search.result()
         return self._first.result() if self._first.done() else None
 
-    async def left(self) -> dict[str, list[RowTask]]:
+    async def left(self) -> dict[str, list[PlannedRow]]:
         """The tasks that are left, by engine, those of a group one after the other. Changes to it remain."""
         return await asyncio.shield(self._search)
 
-    def _run(self) -> dict[str, list[RowTask]]:
+    def _run(self) -> dict[str, list[PlannedRow]]:
         """Find the tasks; rows that are there are counted in the report."""
         seen: set[str] = set()
-        left: defaultdict[str, list[RowTask]] = defaultdict(list)
+        left: defaultdict[str, list[PlannedRow]] = defaultdict(list)
         found = False
         for task in self._tasks:
             if self._stopped:

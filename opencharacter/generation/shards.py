@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from opencharacter.engines import EngineConfig
 from opencharacter.errors import OpenCharacterError, UserError
 from opencharacter.generation.errors import Unusable
-from opencharacter.generation.rows import OK, RowOutcome, RowPolicy, RowsReport, RowTask, make_rows, rejections
+from opencharacter.generation.rows import OK, PlannedRow, RowOutcome, RowPolicy, RowsReport, make_rows, rejections
 from opencharacter.hashing import digest
 from opencharacter.records.models import Usage
 from opencharacter.storage.jsonl import write_jsonl
@@ -54,7 +54,7 @@ def make_shard(
     workspace: Workspace,
     what: str,
     key: str,
-    tasks: Callable[[], Iterable[RowTask]],
+    tasks: Callable[[], Iterable[PlannedRow]],
     engines: Mapping[str, EngineConfig],
     shard: Shard,
     policy: RowPolicy,
@@ -91,7 +91,7 @@ def make_shard(
 async def _make_rows(
     files: RowFiles,
     what: str,
-    tasks: Iterable[RowTask],
+    tasks: Iterable[PlannedRow],
     engines: Mapping[str, EngineConfig],
     shard: Shard,
     policy: RowPolicy,

@@ -29,13 +29,28 @@ _CHARACTERS_KEPT = 512
 
 
 class PlannedDialogue(NamedTuple):
-    """A dialogue to be made; session and character are numbers in the plan."""
+    """A dialogue to be made, as `make_rows` keeps it; session and character are numbers in the plan."""
 
     row_id: str
+    plan: "DialoguePlan"
     strategy: DialogueStrategy
-    corpus: str
+    corpus: Corpus
     session: int
     character: int
+
+    @property
+    def engine(self) -> str:
+        """Key of the engine that is asked."""
+        return self.corpus.teacher
+
+    @property
+    def group(self) -> str:
+        """The character's id."""
+        return self.plan.character_ids[self.character]
+
+    def task(self) -> RowTask:
+        """The row to make."""
+        return self.plan.task(self)
 
 
 class DialoguePlan:
@@ -105,7 +120,7 @@ class DialoguePlan:
                 address = addresses[corpus.name, strategy]
                 for position in cast.tolist():
                     row_id = address(content, self.character_ids[position])
-                    yield PlannedDialogue(row_id, strategy, corpus.name, number, position)
+                    yield PlannedDialogue(row_id, self, strategy, corpus, number, position)
 
     def session(self, planned: PlannedDialogue) -> Session:
         """The session of a dialogue."""
@@ -114,11 +129,7 @@ class DialoguePlan:
     def task(self, planned: PlannedDialogue) -> RowTask:
         """The dialogue as `make_rows` takes it."""
         return self._maker.row_task(
-            planned.row_id,
-            planned.strategy,
-            self._corpora[planned.corpus].teacher,
-            self.character_ids[planned.character],
-            functools.partial(self._parts, planned),
+            planned.row_id, planned.strategy, planned.engine, planned.group, functools.partial(self._parts, planned)
         )
 
     def row(self, planned: PlannedDialogue, outcome: RowOutcome) -> DialogueRow:
@@ -127,8 +138,8 @@ class DialoguePlan:
             planned.row_id,
             planned.strategy,
             self.session(planned),
-            self.character_ids[planned.character],
-            self._engines[self._corpora[planned.corpus].teacher].model,
+            planned.group,
+            self._engines[planned.engine].model,
             outcome,
         )
 

@@ -9,7 +9,7 @@ from opencharacter.characters.prompt import DEFAULT_PROMPT, PromptName
 from opencharacter.engines import ChatEngine
 from opencharacter.engines.engine_config import EngineConfig
 from opencharacter.errors import UserError
-from opencharacter.generation.rows import RowOutcome, RowTask, make_row, model_of
+from opencharacter.generation.rows import RowOutcome, make_row, model_of
 from opencharacter.generation.shards import WHOLE, Shard, collect, make_shard
 from opencharacter.hashing import digest
 from opencharacter.library import fingerprint
@@ -111,9 +111,9 @@ def synthesise_responses(
     key = _key(maker, config, corpora, engines, sessions, characters)
     grouped = _by_character(characters, shard)
 
-    def tasks() -> Iterator[RowTask]:
+    def tasks() -> Iterator[PlannedDialogue]:
         plan = DialoguePlan(maker, corpora, engines, sessions, characters)
-        yield from map(plan.task, plan.rows(shard.owns if grouped else None))
+        yield from plan.rows(shard.owns if grouped else None)
 
     return make_shard(workspace, _ROWS, key, tasks, engines, shard, maker.policy, grouped=grouped)
 
