@@ -38,18 +38,15 @@ async def run_bounded(
     """
     stream = iter(items)
     tally = Tally()
-    starting = asyncio.Lock()
 
     async def worker() -> None:
         while True:
-            # One at a time, so that each begins before the next one looks for room.
-            async with starting:
-                if room is not None:
-                    await room()
-                try:
-                    item = next(stream)
-                except StopIteration:
-                    return
+            if room is not None:
+                await room()
+            try:
+                item = next(stream)
+            except StopIteration:
+                return
             errors, tokens = 0, 0
             try:
                 usage = await work(item)

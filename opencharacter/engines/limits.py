@@ -29,7 +29,9 @@ class ConcurrencyLimit:
         self._successes = 0
         self._decreased_at = float("-inf")
         self._waiting: deque[asyncio.Future[None]] = deque()
-        self._freed = asyncio.Event()
+        self._starting: deque[asyncio.Future[None]] = deque()
+        self._offered = 0
+        """Places offered to those that wait for room, until they run."""
 
     @property
     def limit(self) -> int:
@@ -61,9 +63,17 @@ class ConcurrencyLimit:
         If rows await this before they begin, all places are used however long rows do something else between two
         requests; and a row that has begun comes first.
         """
-        while self._waiting or self._under_way >= self.limit:
-            self._freed.clear()
-            await self._freed.wait()
+        loop = asyncio.get_running_loop()
+        while self._waiting or self._under_way + self._offered >= self.limit:
+            offer: asyncio.Future[None] = loop.create_future()
+            self._starting.append(offer)
+            try:
+                await offer
+            finally:
+                if offer.done() and not offer.cancelled():
+                    self._offered -= 1
+                    # If the place is not taken by then, it is offered to the next.
+                    loop.call_soon(self._admit)
 
     def succeeded(self) -> None:
         """Count a success; every 25th makes room for one more request."""
@@ -91,8 +101,11 @@ class ConcurrencyLimit:
             if not place.done():
                 self._under_way += 1
                 place.set_result(None)
-        if self._under_way < self.limit:
-            self._freed.set()
+        while self._starting and not self._waiting and self._under_way + self._offered < self.limit:
+            offer = self._starting.popleft()
+            if not offer.done():
+                self._offered += 1
+                offer.set_result(None)
 
 
 class Health:

@@ -65,6 +65,32 @@ async def test_rows_that_wait_for_the_disk_leave_their_place_to_others() -> None
     assert (await run).done == len(asked) == 9
 
 
+@given(requests=st.lists(st.integers(0, 3)), places=st.integers(1, 3), limit=st.integers(1, 6), runs=st.integers(1, 2))
+def test_no_place_is_lost_whatever_rows_do_with_theirs(requests: list[int], places: int, limit: int, runs: int) -> None:
+    """Rows that the journal answers take no place, and two runs may share an engine."""
+
+    async def run() -> tuple[int, int]:
+        engine = ConcurrencyLimit(places)
+        at_once = most = 0
+
+        async def work(count: int) -> None:
+            nonlocal at_once, most
+            for _ in range(count):
+                async with engine.slot():
+                    at_once += 1
+                    most = max(most, at_once)
+                    await asyncio.sleep(0)
+                    at_once -= 1
+                await asyncio.sleep(0)
+
+        all_runs = [run_bounded(work, requests, limit=limit, room=engine.room) for _ in range(runs)]
+        return sum(tally.done for tally in await asyncio.wait_for(asyncio.gather(*all_runs), 60)), most
+
+    done, most = asyncio.run(run())
+    assert done == runs * len(requests)
+    assert most <= places
+
+
 async def test_a_row_that_has_begun_is_asked_before_a_new_one_begins() -> None:
     places = ConcurrencyLimit(1)
     asked: list[tuple[int, int]] = []

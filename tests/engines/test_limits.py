@@ -99,3 +99,13 @@ async def test_a_cancelled_wait_loses_no_place() -> None:
     await asyncio.wait_for(waiting[2], 5)
     await hold("d")
     assert reached == ["c", "d"]
+
+
+async def test_room_that_is_offered_to_somebody_who_is_cancelled_goes_to_the_next() -> None:
+    limit = ConcurrencyLimit(1)
+    async with limit.slot():
+        waiting = [asyncio.create_task(limit.room()) for _ in range(2)]
+        await asyncio.sleep(0)
+        assert not any(task.done() for task in waiting)
+    waiting[0].cancel()
+    await asyncio.wait_for(waiting[1], 5)
