@@ -4,7 +4,7 @@
 
 First personas: one group of `--texts`, 5 % of them duplicates of another. Comparing all pairs of 20,000 takes many
 minutes, so it is timed on `--sample` texts, each against all texts before it, and scaled up to all. Then groups of one
-character's answers, whose sizes show up to where all pairs cost less than the index (`mixing.duplicates.ALL_PAIRS`).
+character's answers, whose sizes show up to where all pairs cost less than the index (`similarity.ALL_PAIRS`).
 """
 
 import argparse
@@ -12,7 +12,7 @@ import random
 import time
 from collections.abc import Callable, Iterable
 
-from opencharacter.mixing.duplicates import ALL_PAIRS, are_similar, near_duplicates, shingles
+from opencharacter.similarity import ALL_PAIRS, are_similar, near_duplicates, shingles
 
 _TWINS = 0.05
 _VOCABULARY = 20_000

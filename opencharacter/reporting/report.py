@@ -14,6 +14,7 @@ from opencharacter.library import fingerprint
 from opencharacter.reporting import charts, formats
 from opencharacter.reporting.counted import NameCounter, answer_counts
 from opencharacter.reporting.inputs import ReportInputs
+from opencharacter.reporting.quality import quality_view
 from opencharacter.reporting.samples import answer_lengths, pick_samples
 from opencharacter.reporting.scores import describe_decision, headline_losses, sample_answers, score_view
 from opencharacter.reporting.sections import (
@@ -96,6 +97,7 @@ def _view(run: ReportInputs) -> dict[str, Any]:
         "stages": stages,
         "facts": _facts(run, stages),
         "samples": pick_samples(run.dialogues, run.sessions, limit=_SAMPLES_SHOWN) if run.dialogues else [],
+        "quality": quality_view(run.characters, run.dialogues, run.sessions) if run.dialogues else None,
         "lengths_chart": charts.length_histogram(lengths) if lengths else None,
         "training": training_view(run.model) if run.model else None,
         "scores": score_view(run.evaluation) if run.evaluation else None,

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.rows import make_character, make_dialogue, make_turns, read_mixture, words
 
-from opencharacter.mixing.duplicates import find_duplicate_personas, near_duplicates
+from opencharacter.mixing.duplicates import find_duplicate_personas
 from opencharacter.records.models import Turn
+from opencharacter.similarity import near_duplicates
 
 NONE_HELD_OUT = {"characters": 0, "sessions": 0}
 LONG = words(60, "a long answer")
