@@ -1,5 +1,6 @@
 """How to reach a language model over the OpenAI chat API, and how to sample from it."""
 
+import json
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -73,3 +74,9 @@ class EngineConfig(BaseModel):
     tensor_parallel: int = Field(default=1, ge=1, description="GPUs that hold one copy of the model under vLLM")
     structured_output: bool = Field(default=True, description="send response_format json_schema; off: parse the text")
     request: RequestConfig = Field(default=RequestConfig(), description="for servers that take other requests")
+
+    @property
+    def identity(self) -> str:
+        """What of the engine is part of a row's content address: the model, and what of `request` changes the text."""
+        deciding = self.request.deciding
+        return f"{self.model} {json.dumps(deciding, sort_keys=True)}" if deciding else self.model

@@ -21,7 +21,7 @@ def build_request(
 ) -> dict[str, Any]:
     """The fields of a request. `seed` may be any integer; it is folded to 31 bits, which every server takes."""
     fields = {"seed": seed % _SEED_RANGE, **sampling.model_dump()}
-    names: Mapping[str, str] = {**form.rename}
+    names = {str(name): other for name, other in form.rename.items()}
     sent = {names.get(name, name): value for name, value in fields.items() if name not in form.omit}
     return {"model": model, "messages": _with_role(messages, form.system_role), **sent, **(extra or {}), **form.add}
 

@@ -53,7 +53,7 @@ def evaluate(
         {
             "step": "evaluate",
             "config": config.model_dump(exclude={"batch_size"}),
-            "judge": judge.model if judge and config.judge else None,
+            "judge": judge.identity if judge and config.judge else None,
             "mixture": mixture.digest,
             "models": weights,
             "prompts": [template.hash for name, template in packaged_templates().items() if name.startswith("judge")],

@@ -142,7 +142,7 @@ class JudgeScorer:
             aspect=self._aspects[dimension].strip(),
         )
         return _Call(
-            model=self._judge.model,
+            model=self._judge.identity,
             messages=[{"role": "user", "content": prompt}],
             sampling=self._settings.judge_sampling,
             seed=seed64(self._seed, "judge"),

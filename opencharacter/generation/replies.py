@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any, NamedTuple
 
+from opencharacter.engines.thoughts import cut_thoughts
 from opencharacter.generation.control_tokens import end_at_control_token
 from opencharacter.generation.errors import Unusable
 from opencharacter.generation.refusals import is_refusal
@@ -36,6 +37,10 @@ class CheckedAnswer(NamedTuple):
 
 def check_answer(answer: str, *, cut_off: bool, echo: PromptEcho, question: str) -> CheckedAnswer:
     """An in-character answer, stripped, and trimmed to whole sentences where it was cut off. Raises `Unusable`."""
+    spoken = cut_thoughts(answer.strip())  # the texts of a JSON object may hold some as well
+    if spoken.cut and not spoken.text.strip():
+        raise Unusable("truncated" if cut_off and spoken.ends_in_thoughts else "only_reasoning")
+    answer = spoken.text
     ended = end_at_control_token(answer.strip())
     # What the model ended itself is complete, even if it went on after that.
     cut_off = cut_off and ended == answer.strip()

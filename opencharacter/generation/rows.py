@@ -51,6 +51,8 @@ class RowTask:
     """The row to keep if a call fails for good; none: nothing is kept, a later run makes the row."""
     group: str | None = None
     """A digest that rows share whose prompts begin alike; they are made one after the other."""
+    part: str = ""
+    """The part of the stage, such as R or G, whose rows are judged together where many are rejected."""
 
     def task(self) -> "RowTask":
         """See `PlannedRow.task`."""
@@ -82,10 +84,18 @@ class RowsReport:
 
     outcomes: Counter[str] = field(default_factory=Counter)
     """Rows by label, without what follows a colon in it."""
+    parts: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    """The same by part."""
     made: Usage = field(default_factory=Usage)
     reused_calls: int = 0
     unanswered: int = 0
     last_error: str = ""
+
+    def count(self, task: RowTask, label: str | None) -> None:
+        """Count a finished row."""
+        reason = (label or "").partition(":")[0]
+        self.outcomes[reason] += 1
+        self.parts[task.part][reason] += 1
 
 
 class RowOutcome(BaseModel):
@@ -115,9 +125,10 @@ class RowPolicy:
         make: Callable[[RowCalls], Awaitable[dict[str, Any]]],
         *,
         group: str | None = None,
+        part: str = "",
     ) -> RowTask:
         """The task of a row that holds a `RowOutcome`; `make` returns its content, or raises `Unusable`."""
-        return RowTask(row_id, engine, sampling, partial(self._outcome, make), group=group)
+        return RowTask(row_id, engine, sampling, partial(self._outcome, make), group=group, part=part)
 
     def is_final(self, label: str) -> bool:
         """Whether a row is done; a rejected row is made again once more attempts are allowed than it had."""
@@ -133,10 +144,10 @@ class RowPolicy:
             return StoredRow(rejected.model_dump(), f"{error.reason}:{self.attempts}")
         return StoredRow(RowOutcome(status="ok", usage=calls.usage, content=content).model_dump(), OK)
 
-    def check_early(self, what: str, outcomes: Counter[str]) -> None:
-        """`check`, once there are enough rows to tell."""
+    def check_early(self, what: str, part: str, outcomes: Counter[str]) -> None:
+        """`check` a part of the rows, once there are enough of them to tell."""
         if outcomes.total() >= _ENOUGH_TO_JUDGE:
-            self.check(what, outcomes)
+            self.check(f"{what} of {part}" if part else what, outcomes)
 
     def check(self, what: str, outcomes: Counter[str]) -> None:
         """Raise `OpenCharacterError` if more than `max_rejected_share` of the rows were rejected, or all of them."""
@@ -149,9 +160,9 @@ class RowPolicy:
             )
 
 
-def model_of(engine: EngineConfig | ChatEngine) -> str:
-    """The name under which an engine's model is recorded."""
-    return (engine.config if isinstance(engine, ChatEngine) else engine).model
+def config_of(engine: EngineConfig | ChatEngine) -> EngineConfig:
+    """The configuration of an engine, open or not."""
+    return engine.config if isinstance(engine, ChatEngine) else engine
 
 
 def rejections(outcomes: Counter[str]) -> dict[str, int]:
@@ -166,7 +177,7 @@ async def make_rows(
     *,
     what: str | None = None,
     seed: int = 0,
-    check: Callable[[Counter[str]], None] | None = None,
+    check: Callable[[str, Counter[str]], None] | None = None,
 ) -> RowsReport:
     """Make the rows that the store owns and does not hold yet. An engine without a task is not opened.
 
@@ -176,7 +187,7 @@ async def make_rows(
         engines: By the key that tasks name; a config is opened for the call, an open engine is used as it is.
         what: The title of the progress bar; none: no bar.
         seed: The run's seed, from which `RowCalls.ask` derives the sampling seeds.
-        check: Called with the report's outcomes after each row; what it raises ends the work.
+        check: Called with the row's part and its outcomes after each row; what it raises ends the work.
 
     Raises:
         EngineDown: A server is gone. Finished work is kept.
@@ -199,9 +210,9 @@ async def make_rows(
             report.made += calls.made
             report.reused_calls += calls.reused
         await store.finish(task.row_id, row.content, label=row.label, group=task.group)
-        report.outcomes[_reason_of(row.label)] += 1
+        report.count(task, row.label)
         if check is not None:
-            check(report.outcomes)
+            check(task.part, report.parts[task.part])
         return calls.made
 
     async def make_all(engine: ChatEngine, left: list[PlannedRow]) -> None:
@@ -312,7 +323,7 @@ class _Search:
                 continue
             seen.add(task.row_id)
             if self._store.finished(task.row_id):
-                self._report.outcomes[_reason_of(self._store.label(task.row_id))] += 1
+                self._report.count(task, self._store.label(task.row_id))
                 continue
             left[task.engine].append(task)
             if not found and not self._store.calls(task.row_id):
@@ -330,11 +341,6 @@ async def _opened(engine: EngineConfig | ChatEngine) -> AsyncIterator[ChatEngine
     else:
         async with open_engine(engine) as opened:
             yield opened
-
-
-def _reason_of(label: str | None) -> str:
-    """`ok`, or why a row was rejected, from the label that the store keeps."""
-    return (label or "").partition(":")[0]
 
 
 async def first_usable(attempts: int, attempt: Callable[[int], Awaitable[Any]]) -> Any:

@@ -1,8 +1,8 @@
 """The two halves of a sharded stage: shards make rows in the row store, then one task collects them."""
 
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -23,6 +23,7 @@ from opencharacter.storage.workspace import Artifact, ArtifactDraft, Workspace
 from opencharacter.system.event_loop import run_coroutine
 
 Item = TypeVar("Item")
+_ENOUGH_FOR_A_PART = 20
 
 
 @dataclass(frozen=True)
@@ -124,12 +125,14 @@ def collect(
     items: Mapping[str, Item],
     build: Callable[[str, Item, RowOutcome], BaseModel | dict[str, Any]],
     policy: RowPolicy,
+    *,
+    parts: Callable[[Item], Sequence[str]] = lambda item: (),
 ) -> None:
     """Write the rows of `items` (by row id, in this order) into the file of the kind `what`, and `rejected.jsonl`.
 
     `build` makes the output row of an item's outcome, good or rejected; where it raises `Unusable`, a good outcome is
-    rejected after all. Raises `OpenCharacterError` if rows are
-    missing, or too many were rejected.
+    rejected after all. `parts` names the parts that an item belongs to, the largest first; none of those may be lost.
+    Raises `OpenCharacterError` if rows are missing, or too many were rejected.
     """
     started = time.monotonic()
     store = read_rows(files, is_final=policy.is_final)
@@ -140,6 +143,7 @@ def collect(
             hint="run the same command again: it goes on where the shards stopped",
         )
     outcomes: Counter[str] = Counter()
+    by_part: defaultdict[tuple[bool, str], Counter[str]] = defaultdict(Counter)
     usage = Usage()
     rejected: list[BaseModel | dict[str, Any]] = []
 
@@ -153,6 +157,8 @@ def collect(
                 outcome = outcome.model_copy(update={"status": "rejected", "reason": problem.reason})
                 row = build(row_id, item, outcome)
             outcomes[outcome.reason or OK] += 1
+            for place, part in enumerate(parts(item)):
+                by_part[place == 0, part][outcome.reason or OK] += 1
             usage += outcome.usage
             if outcome.status == OK:
                 yield row
@@ -162,6 +168,9 @@ def collect(
     (file,) = KINDS[what].rows
     file.write(draft.path, good_rows())
     policy.check(what, outcomes)
+    for (largest, part), found in by_part.items():
+        if largest or (not found[OK] and found.total() >= _ENOUGH_FOR_A_PART):
+            policy.check(f"{what} of {part}", found)
     write_jsonl(draft.path / REJECTED.name, rejected)
     draft.counts = {OK: outcomes[OK], "rejected": len(rejected)}
     draft.stats = {

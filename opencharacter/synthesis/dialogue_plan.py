@@ -100,7 +100,7 @@ class DialoguePlan:
 
         mine = None if owned is None else np.array([owned(character) for character in self.character_ids])
         addresses = {
-            (name, strategy): self._maker.addresses(strategy, self._engines[corpus.teacher].model)
+            (name, strategy): self._maker.addresses(strategy, self._engines[corpus.teacher].identity)
             for name, corpus in self._corpora.items()
             for strategy in corpus.strategies
         }

@@ -7,8 +7,10 @@ from typing import Any, Literal
 from opencharacter.characters.profile import CharacterProfile
 from opencharacter.characters.prompt import DEFAULT_PROMPT, PromptName
 from opencharacter.engines.engine_config import Sampling
+from opencharacter.engines.thoughts import cut_thoughts
 from opencharacter.generation.calls import RowCalls
 from opencharacter.generation.character_refusals import refuses_in_character
+from opencharacter.generation.errors import Unusable
 from opencharacter.generation.rows import RowOutcome, RowPolicy, RowTask
 from opencharacter.hashing import DigestTemplate, digest
 from opencharacter.records.models import DialogueRow, Session, Turn
@@ -59,9 +61,8 @@ class DialogueMaker:
 
     def row_task(self, row_id: str, strategy: DialogueStrategy, engine: str, group: str, parts: Parts) -> RowTask:
         """The task as `make_rows` takes it. `group` is the character's id; `parts` is called when the row is made."""
-        return self.policy.task(
-            row_id, engine, self._sampling[strategy], functools.partial(self._make, strategy, parts), group=group
-        )
+        make = functools.partial(self._make, strategy, parts)
+        return self.policy.task(row_id, engine, self._sampling[strategy], make, group=group, part=strategy)
 
     def row(
         self,
@@ -72,8 +73,8 @@ class DialogueMaker:
         model: str,
         outcome: RowOutcome,
     ) -> DialogueRow:
-        """The row of a finished dialogue, good or rejected."""
-        turns = _turns(session, outcome.content["answers"]) if outcome.status == "ok" else ()
+        """The row of a finished dialogue, good or rejected. Raises `Unusable` for a good one that is none any more."""
+        turns = _turns(session, _without_thoughts(outcome.content["answers"])) if outcome.status == "ok" else ()
         return DialogueRow(
             row_id=row_id,
             corpus=session.corpus,
@@ -113,6 +114,14 @@ def _turns(session: Session, answers: Sequence[str]) -> tuple[Turn, ...]:
         for question, answer in pairs
         for turn in (Turn(role="user", content=question), Turn(role="assistant", content=answer))
     )
+
+
+def _without_thoughts(answers: Sequence[str]) -> list[str]:
+    """The answers of a stored row; an earlier version kept a model's thoughts in them."""
+    cleaned = [cut_thoughts(answer).text for answer in answers]
+    if any(answer and not text.strip() for answer, text in zip(answers, cleaned, strict=True)):
+        raise Unusable("only_reasoning", "an answer held thoughts alone")
+    return cleaned
 
 
 def _is_refused(turns: Sequence[Turn]) -> bool:

@@ -8,8 +8,9 @@ from opencharacter.characters.profile import CharacterProfile
 from opencharacter.characters.prompt import DEFAULT_PROMPT, PromptName
 from opencharacter.engines import ChatEngine
 from opencharacter.engines.engine_config import EngineConfig
-from opencharacter.errors import UserError
-from opencharacter.generation.rows import RowOutcome, make_row, model_of
+from opencharacter.errors import OpenCharacterError, UserError
+from opencharacter.generation.errors import Unusable
+from opencharacter.generation.rows import RowOutcome, config_of, make_row
 from opencharacter.generation.shards import WHOLE, Shard, collect, make_shard
 from opencharacter.hashing import digest
 from opencharacter.library import fingerprint
@@ -154,10 +155,14 @@ def collect_dialogues(
         return row
 
     with workspace.create("dialogues", key) as draft:
-        collect(draft, workspace.rows(_ROWS), "dialogues", planned, build, maker.policy)
+        collect(draft, workspace.rows(_ROWS), "dialogues", planned, build, maker.policy, parts=_parts)
         draft.counts["skipped_without_answers"] = plan.skipped
         draft.stats |= {name: totals[name] for name in ("unchanged_answers", "cut_answers", "in_character_refusals")}
     return draft.committed()
+
+
+def _parts(dialogue: PlannedDialogue) -> tuple[str, str]:
+    return dialogue.strategy, f"{dialogue.strategy} and corpus '{dialogue.corpus}'"
 
 
 async def _make_dialogue(
@@ -170,12 +175,15 @@ async def _make_dialogue(
     rows: RowFiles | Path | None,
     system_prompt: PromptName = DEFAULT_PROMPT,
 ) -> DialogueRow:
-    maker, model = DialogueMaker(config or ResponsesConfig(), seed, system_prompt), model_of(engine)
+    maker, teacher = DialogueMaker(config or ResponsesConfig(), seed, system_prompt), config_of(engine)
     content = session_content([turn.model_dump() for turn in session.turns])
-    row_id = maker.addresses(strategy, model)(content, character.id)
+    row_id = maker.addresses(strategy, teacher.identity)(content, character.id)
     task = maker.row_task(row_id, strategy, "teacher", character.id, lambda: (session, character))
     outcome = await make_row(task, engine, maker.policy, rows=rows)
-    return maker.row(row_id, strategy, session, character.id, model, outcome)
+    try:
+        return maker.row(row_id, strategy, session, character.id, teacher.model, outcome)
+    except Unusable as error:
+        raise OpenCharacterError(f"the stored row {row_id} holds no usable answer: {error}") from error
 
 
 def _by_character(characters: Artifact, shard: Shard) -> bool:
@@ -202,7 +210,7 @@ def _key(
             "step": "responses",
             "config": config.model_dump(),
             "corpora": [
-                [corpus.name, corpus.strategies, corpus.n, engines[corpus.teacher].model] for corpus in corpora
+                [corpus.name, corpus.strategies, corpus.n, engines[corpus.teacher].identity] for corpus in corpora
             ],
             "sessions": sessions.digest,
             "characters": characters.digest,

@@ -15,7 +15,7 @@ from opencharacter.generation.control_tokens import require_no_control_token
 from opencharacter.generation.errors import Unusable
 from opencharacter.generation.refusals import is_refusal
 from opencharacter.generation.replies import ends_early, read_object
-from opencharacter.generation.rows import RowOutcome, RowPolicy, RowTask, first_usable, make_row, model_of
+from opencharacter.generation.rows import RowOutcome, RowPolicy, RowTask, config_of, first_usable, make_row
 from opencharacter.generation.sentences import whole_sentences
 from opencharacter.generation.shards import WHOLE, Shard, collect, make_shard
 from opencharacter.hashing import digest
@@ -72,11 +72,11 @@ async def make_profile(
         OpenCharacterError: The engine gave no answer, or no usable one.
     """
     config = config or ProfilesConfig()
-    prompt, model = ProfilePrompt.load(config), model_of(engine)
+    prompt, teacher = ProfilePrompt.load(config), config_of(engine)
     policy = _policy(config, seed)
-    task = _task(profile_row_id(persona, prompt, model, seed), persona, config, prompt, policy)
+    task = _task(profile_row_id(persona, prompt, teacher.identity, seed), persona, config, prompt, policy)
     outcome = await make_row(task, engine, policy, rows=rows)
-    return _profile(persona, outcome, prompt, model)
+    return _profile(persona, outcome, prompt, teacher.model)
 
 
 def synthesise_profiles(
@@ -97,7 +97,7 @@ def synthesise_profiles(
     prompt, policy = ProfilePrompt.load(config), _policy(config, seed)
 
     def tasks() -> Iterator[RowTask]:
-        for row_id, persona in _personas(personas, prompt, engine.model, seed).items():
+        for row_id, persona in _personas(personas, prompt, engine.identity, seed).items():
             yield _task(row_id, persona, config, prompt, policy)
 
     key = _key(config, engine, personas, prompt, seed)
@@ -129,7 +129,7 @@ def collect_profiles(
 
     overlap = ExampleOverlap(prompt)
     with workspace.create("characters", key) as draft:
-        items = _personas(personas, prompt, engine.model, seed)
+        items = _personas(personas, prompt, engine.identity, seed)
         collect(draft, workspace.rows(_ROWS), "characters", items, build, _policy(config, seed))
         draft.stats["shared_with_example"] = overlap.dump()
     return draft.committed()
@@ -231,7 +231,7 @@ def _key(config: ProfilesConfig, engine: EngineConfig, personas: Artifact, promp
         {
             "step": "profiles",
             "config": config.model_dump(exclude={"teacher"}),
-            "model": engine.model,
+            "model": engine.identity,
             "personas": personas.digest,
             "prompt": prompt.hash,
             "seed": seed,

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 from typing import Literal
 
 if __name__ == "__main__":
@@ -16,6 +17,7 @@ if __name__ == "__main__":
 
 from opencharacter.characters.prompt import DEFAULT_PROMPT, PromptName
 from opencharacter.engines import EngineConfig, Sampling
+from opencharacter.engines.engine_config import RequestConfig
 from opencharacter.generation.shards import Shard
 from opencharacter.hashing import digest
 from opencharacter.library import fingerprint
@@ -72,6 +74,7 @@ class SmallRun:
     profile_max_tokens: int = 400
     concurrency: int = 4
     structured: bool = True
+    request: dict[str, Any] = field(default_factory=dict)
     by_character: bool = False
     """Shards of dialogues are cut by character, however few there are; only in a worker of a `WorkerForge`."""
     max_rejected_share: float = 0.9
@@ -92,6 +95,7 @@ class SmallRun:
             concurrency=self.concurrency,
             structured_output=self.structured,
             max_retries=1,
+            request=RequestConfig(**self.request),
         )
 
     @property
