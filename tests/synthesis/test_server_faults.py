@@ -72,7 +72,7 @@ def test_the_words_of_the_server_are_kept_with_a_rejected_row(tmp_path: Path) ->
         return refuse(403, "Your input was not welcome here") if flagged else None
 
     with FakeLLM(rule=rule) as server:
-        characters, dialogues = SmallRun(str(tmp_path), server.base_url, personas=["A beekeeper.", "A diver."]).run()
+        _, dialogues = SmallRun(str(tmp_path), server.base_url, personas=["A beekeeper.", "A diver."]).run()
     rejected = rows(dialogues, "rejected.jsonl")
     assert {row.strategy for row in rejected} == {"R", "G"}
     assert {row.reason for row in rejected} == {"refused_by_server"}
