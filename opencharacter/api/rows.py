@@ -21,6 +21,7 @@ from opencharacter.records.personas import normalise, persona_id
 from opencharacter.storage.protocols import RowFiles
 from opencharacter.storage.workspace import Workspace
 from opencharacter.synthesis import ProfilesConfig, ResponsesConfig
+from opencharacter.texts import text_fault
 
 _SOURCE = "python"
 WorkspaceLike = Workspace | str | Path | None
@@ -39,9 +40,9 @@ async def make_profile_async(
 ) -> CharacterProfile:
     """`make_profile`, to be awaited; `asyncio.gather` makes several at once."""
     text = normalise(persona)
-    if not text:
+    if fault := text_fault(text):
         raise UserError(
-            "the persona is empty",
+            f"the persona {fault}",
             hint="describe somebody in one line, such as 'A retired lighthouse keeper who writes to strangers.'",
         )
     given = Persona(id=persona_id(text), text=text, source=_SOURCE, licence=license)
@@ -310,6 +311,6 @@ def _rows(workspace: WorkspaceLike, name: str) -> RowFiles | None:
 
 def _texts(value: str | Sequence[str], what: str) -> list[str]:
     texts = [value] if isinstance(value, str) else list(value)
-    if not texts or not all(text.strip() for text in texts):
-        raise UserError(f"the {what} is empty")
+    if fault := next(filter(None, map(text_fault, texts)), None if texts else "is empty"):
+        raise UserError(f"the {what} {fault}")
     return texts

@@ -79,7 +79,10 @@ def _raised(call) -> oc.OpenCharacterError:  # type: ignore[no-untyped-def]
     ("call", "message", "hint"),
     [
         (lambda url: oc.make_profile(" \n", url), "persona is empty", "lighthouse keeper"),
+        (lambda url: oc.make_profile("\u2060\u3164", url), "persona is empty", "lighthouse keeper"),
         (lambda url: oc.generate(PROFILE, [], url), "question is empty", None),
+        (lambda url: oc.generate(PROFILE, ["Why?", "\u200b"], url), "question is empty", None),
+        (lambda url: oc.generate(PROFILE, "Why\0?", url), "question holds a NUL character", None),
         (lambda url: oc.rewrite(PROFILE, "Why?", ["So.", "And so."], url), "1 questions and 2 answers", "generate"),
         (lambda url: oc.chat(PROFILE, "", url), "message is empty", None),
         (lambda url: oc.connect("localhost:8000"), "not a URL", "http://localhost:8000/v1"),

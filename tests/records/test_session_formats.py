@@ -1,11 +1,15 @@
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from opencharacter.errors import UserError
 from opencharacter.records import FORMATS, BadRow, Session, SessionReader, read_sessions
+from opencharacter.texts import text_fault
 
 USER, ANSWER = "Why is the sea salty?", "Rivers carry salt."
 EXCHANGE = [("user", USER), ("assistant", ANSWER)]
@@ -331,3 +335,35 @@ def test_what_cannot_be_read_at_all_is_told_before_the_first_row(tmp_path: Path)
         _read(tmp_path)
     with pytest.raises(UserError, match="no such file"):
         read_sessions(tmp_path / "absent.jsonl", corpus="sea", licence="x")
+
+
+_scalar = st.none() | st.booleans() | st.integers(-1, 2) | st.floats(allow_nan=False) | st.sampled_from(
+    ["", " ", "a", "\u200b", "b\0", "[", "[[\"a\", \"b\"]]", "[1]", "{}", "user", "human", "assistant", "gpt", "system"]
+)  # fmt: skip
+_turn_key = st.sampled_from(
+    ["role", "content", "from", "value", "weight", "train", "tool_calls", "function_call", "type", "text"]
+)
+_turn = st.dictionaries(
+    _turn_key, _scalar | st.lists(_scalar | st.dictionaries(_turn_key, _scalar), max_size=2), max_size=4
+)
+_row_key = st.sampled_from(
+    ["instruction", "input", "output", "history", "system", "system_prompt", "conversations", "messages", "instances",
+     "synthesized text", "chosen", "rejected", "tools", "images", "kto_tag", "persona"]
+)  # fmt: skip
+_row = st.dictionaries(
+    _row_key, _scalar | st.lists(_turn | _scalar | st.lists(_scalar, max_size=2), max_size=3) | _turn, max_size=6
+)
+
+
+@given(
+    st.lists(_row | _scalar | st.lists(_row, max_size=2), min_size=1, max_size=4), st.sampled_from(["auto", *FORMATS])
+)
+def test_whatever_a_row_holds_it_is_a_session_or_set_aside(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[Any], format: str
+) -> None:
+    folder = tmp_path_factory.getbasetemp()
+    with contextlib.suppress(UserError):
+        for row in _read(folder, *rows, format=format):
+            assert isinstance(row, Session | BadRow)
+            if isinstance(row, Session):
+                assert all(text_fault(turn.content) is None for turn in row.turns)
