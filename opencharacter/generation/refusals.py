@@ -65,17 +65,8 @@ _AS_A_MODEL = (
     _Phrases(
         (
             *("virtual assistant", "chatgpt", "gpt-", "qwen", "deepseek", "openai", "anthropic", "google", "alibaba"),
-            *(
-                "meta ai",
-                "mistral ai",
-                "microsoft",
-                "cutoff",
-                "cut-off",
-                "real-time",
-                "real time",
-                "guidelines",
-                "polic",
-            ),
+            *("meta ai", "mistral ai", "microsoft", "cutoff", "cut-off", "real-time", "real time", "guidelines"),
+            *("polic", "language model", " ai", "comfortable"),
         ),
         (
             r"\bas a virtual assistant,? i (?:don't|do not|can't|cannot|am|lack)\b",
@@ -83,6 +74,9 @@ _AS_A_MODEL = (
             r"\bi(?: am|'m| was| have been)\b[^.!?\n]{0,60}\b(?:developed|trained|created|made|built) by"
             r" (?:openai|anthropic|google|meta ai|alibaba|deepseek|mistral ai|microsoft)\b",
             r"\bmy knowledge cut-?off\b",
+            r"\bi(?: am|'m| was) (?:designed|programmed|created|built|trained) (?:to be|as) an? (?:\w+ )?"
+            r"(?:ai|language model)\b",
+            r"\bi (?:don't|do not) feel comfortable (?:role-?playing|generating|creating (?:content|this))\b",
             r"\bi (?:don't|do not) have (?:access to )?real[- ]time (?:access|data|information)\b",
             r"\b(?:violates?|against) (?:openai's|my) (?:[\w-]+ ){0,2}(?:guidelines|polic(?:y|ies))\b",
         ),
@@ -122,7 +116,8 @@ _AS_A_MODEL = (
         ("ai", "人工知能", "言語モデル", "인공지능", "언어 모델", "модель", "интеллект", "нейросет"),
         (
             r"(?:\bAI|人工知能|言語モデル)(?:アシスタント|モデル)?(?:として|である私|なので|ですので)",
-            r"私は(?:ただの)?(?:AI|人工知能|(?:大規模)?言語モデル)(?:アシスタント|モデル)?(?:です|であり|なので|のため)",
+            r"私は(?:ただの)?(?:AI|人工知能|(?:大規模)?言語モデル)(?:アシスタント"
+            r"|モデル)?(?:です|であり|なので|のため)",
             r"(?:\bAI|인공지능|언어 모델)(?: (?:언어 )?모델| 어시스턴트)?(?:로서|으로서|이기 때문에)",
             r"\bкак (?:языковая модель|искусственный интеллект|нейросеть)",
         ),
@@ -132,13 +127,14 @@ _AS_A_MODEL = (
 _SENTENCE_START = r"(?:^|[.!?…\n*\"”:])[\s\"“'*_(]*"
 _APOLOGY = (
     r"(?:(?:i(?: am|'m)|we(?: are|'re)) )?(?:(?:so|very|really|truly|terribly|deeply) )*sorry"
-    r"|(?:my )?(?:sincere(?:st)? )?apologies|i (?:do )?apologi[sz]e|unfortunately|regrettably|i regret"
+    r"|(?:my )?(?:sincere(?:st)? )?apologies|i (?:do )?apologi[sz]e|unfortunately|regrettably"
+    r"|i regret|i(?: am|'m) afraid"
     r"|i (?:understand|appreciate)[^.!?\n]{0,80}?"
 )
 _I_CANNOT = (
     rf"{_SENTENCE_START}(?:(?:{_APOLOGY})[\s,.;:!—–-]*(?:but |however,? |that )?)?"
     r"i(?: am|'m)? ?(?:just |simply |really |do )?"
-    r"(?:can(?:not|'?t| not)|(?:won't|will not)(?: be able to)?"
+    r"(?:can(?:not|'?t| not)(?: and (?:will not|won't))?|(?:won't|will not)(?: be able to)?"
     r"|(?:not able|unable|not programmed|not designed|not allowed|not permitted) to"
     r"|(?:(?:must|have to|need to) )?(?:respectfully |politely )?(?:decline|refuse) to) "
 )
@@ -152,10 +148,10 @@ _ASKED = (
 )
 _HARMFUL = r"(?:explicit|harmful|sexual\w*|hateful|violent|inappropriate|illegal|offensive|graphic|unethical|dangerous)"
 _DECLINED = (
-    r"(?:assist(?: you)?|help(?: you)?|proceed|comply|continue|deal)(?: further)?"
+    r"(?:assist(?: you)?|help(?: you)?|proceed|comply|continue|engage|deal)(?: further)?"
     rf" (?:with|in) {_THIS}(?: \w+)? {_ASKED}\b",
     rf"assist(?: you)? (?:with|in) (?:{_THIS}\b|\w+ing\b)",
-    rf"(?:fulfil+|satisfy|complete|process|respond to|answer|accommodate|support"
+    rf"(?:fulfil+|satisfy|complete|process|respond to|continue|accommodate|support"
     rf"|entertain) {_THIS}(?: \w+)? {_ASKED}\b",
     r"provide (?:you )?(?:with )?(?:(?:any|that|this|such|specific|further|detailed|an?|the|medical|legal|financial) )*"
     r"(?:information|guidance|instructions?|assistance|advice|details|content|responses?|answers?|recommendations?"
@@ -163,7 +159,10 @@ _DECLINED = (
     r"(?:give|assign) (?:an?|any|the) (?:score|rating|grade|judge?ment|evaluation)\b",
     r"(?:judge|rate|score|grade|evaluate|assess) (?:this|that|these|the|any|such)(?: \w+)?"
     r" (?:answer|response|reply|conversation|dialogue|text|actor|content|question|prompt)s?\b",
-    r"(?:rate|score|grade) (?:it|this)\b",
+    r"(?:rate|score|grade) (?:it|this)(?=\s*(?:[.!?,\"*]|$))",
+    r"answer (?:this|that|such|these|those)(?: \w+)? (?:question|query)s?\b|answer your (?:question"
+    r"|query)(?=\s*(?:[.!]|$))",
+    r"(?:generate|create|write|produce) (?:content|material) (?:that|which|of|involving)\b",
     rf"(?:generate|create|write|produce|share) (?:{_THIS}|{_HARMFUL})(?: \w+)?"
     r" ?(?:content|text|response|answer|material)\b",
     rf"(?:engage|participate|take part) in (?:{_THIS} |{_HARMFUL} )?(?:(?:kind|sort|type) of )?(?:\w+ )?"
@@ -193,9 +192,11 @@ _STOCK = (
     _Phrases(
         ("无法", "無法", "不能", "不可以"),
         (
-            _SORRY_ZH + r"(?:为您|為您|给您|給您|向您|继续|繼續)?(?:提供|协助|協助|满足|滿足|生成|参与[此这]|回应|回應"
+            _SORRY_ZH + r"(?:为您|為您|给您|給您|向您|继续|繼續)?"
+            r"(?:提供\w{0,12}(?:信息|内容|資訊|內容|资料|資料|帮助|幫助|建议|建議|指导|指導|答案)"
+            r"|协助|協助|满足|滿足|生成|参与[此这]|回应|回應"
             r"|(?:回答|讨论|討論|处理|處理|完成)(?:这|這|此|该|該|您|你)|帮助您(?:完成|处理))",
-            r"我(?:无法|無法|不能)(?:提供(?:此|这|這|任何|相关|相關|有关)|(?:协助|協助)(?:您|你|此|这)"
+            r"我(?:无法|無法|不能)(?:提供(?:此|这|這|任何|相关|相關|有关)|(?:协助|協助|满足|滿足)(?:您|你|此|这)"
             r"|回答(?:这|這|此|该|該|您)(?:个|個|类|類)?(?:的)?(?:问题|問題))",
         ),
     ),
@@ -225,7 +226,8 @@ _STOCK = (
     _Phrases(
         ("ません", "かねます", "できない", "수 없"),
         (
-            r"(?:申し訳|すみません|ごめんなさい|恐れ入り)[^。\n]{0,30}(?:お手伝い|お答え|対応|提供|お応え|支援|生成|ご案内)"
+            r"(?:申し訳|すみません|ごめんなさい|恐れ入り)[^。\n]{0,30}(?:お手伝い|お答え|対応"
+            r"|提供|お応え|支援|生成|ご案内)"
             r"(?:は|を|も)?(?:すること)?(?:は|が)?(?:でき(?:ません|かねます|ない)|いたしかねます|致しかねます)",
             r"(?:죄송하지만|죄송합니다)[^.\n]{0,30}(?:도와드릴|제공할|답변할|답변드릴|도움을 드릴) 수 없",
         ),
