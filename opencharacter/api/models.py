@@ -91,7 +91,7 @@ async def chat_async(
     endpoint: "Teacher | ServedModel",
     *,
     model: str | None = None,
-    system_prompt: PromptName = DEFAULT_PROMPT,
+    system_prompt: PromptName | None = None,
 ) -> str:
     """`chat`, to be awaited."""
     if not message.strip():
@@ -107,7 +107,7 @@ def chat(
     endpoint: "Teacher | ServedModel",
     *,
     model: str | None = None,
-    system_prompt: PromptName = DEFAULT_PROMPT,
+    system_prompt: PromptName | None = None,
 ) -> str:
     """Ask a character one question and return the answer. For several turns use `Conversation`.
 
@@ -170,7 +170,7 @@ def serve(
     name: str | None = None,
     port: int | None = None,
     max_model_len: int | None = None,
-    system_prompt: PromptName = DEFAULT_PROMPT,
+    system_prompt: PromptName | None = None,
 ) -> ServedModel:
     """Serve a model on this machine and return while it runs.
 
@@ -183,7 +183,7 @@ def serve(
         system_prompt: What a model gets that was not trained for characters: `immersive` or `paper`.
 
     Raises:
-        UserError: There is no such model, or the port is in use.
+        UserError: There is no such model, it brings a system prompt of its own, or the port is in use.
         OpenCharacterError: A server does not start; the message has the end of its log.
 
     Example:
@@ -192,14 +192,17 @@ def serve(
     """
     from opencharacter.engines.weights import localize_model
     from opencharacter.serving import local_server
+    from opencharacter.serving.chat import own_prompt_error, untrained_note
     from opencharacter.serving.served_prompt import has_prompt
 
     reference = _model_reference(model)
     folder = localize_model(reference)
     label = name or (reference.removeprefix("package:").rstrip("/").rpartition("/")[2] or "model")
     trained = has_prompt(folder)
+    if trained and system_prompt is not None:
+        raise own_prompt_error(label, system_prompt)
     if not trained:
-        print(f"{label} was not trained for characters; it gets the packaged system prompt", file=sys.stderr)
+        print(untrained_note(label, system_prompt), file=sys.stderr)
     servers = ExitStack()
     with ExitStack() as starting:
         endpoint = starting.enter_context(
@@ -209,7 +212,7 @@ def serve(
                 port=port,
                 max_model_len=max_model_len,
                 allow_packaged_prompt=not trained,
-                packaged_prompt=system_prompt,
+                packaged_prompt=system_prompt or DEFAULT_PROMPT,
             )
         )
         servers = starting.pop_all()
@@ -267,7 +270,7 @@ async def _address(endpoint: "Teacher | ServedModel", model: str | None) -> _Add
 
 
 def _conversation(
-    profile: CharacterProfile, address: _Address, system_prompt: PromptName = DEFAULT_PROMPT
+    profile: CharacterProfile, address: _Address, system_prompt: PromptName | None = None
 ) -> "Conversation":
     from opencharacter.serving.chat import Conversation
 

@@ -23,7 +23,10 @@ MaxModelLen = Annotated[int | None, typer.Option(help="Context length in tokens;
 ApiKeyEnv = Annotated[
     str | None, typer.Option(help="Variable that holds the API key; default: OPENAI_API_KEY where it is set.")
 ]
-SystemPrompt = Annotated[PromptName, typer.Option(help="System prompt of a model that was not trained for characters.")]
+SystemPrompt = Annotated[
+    PromptName | None,
+    typer.Option(help=f"System prompt of a model that was not trained for characters; default: {DEFAULT_PROMPT}."),
+]
 
 
 def serve(
@@ -31,7 +34,7 @@ def serve(
     port: Annotated[int, typer.Option(help="Port of the OpenAI-compatible endpoint.")] = 8080,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     max_model_len: MaxModelLen = None,
-    system_prompt: SystemPrompt = DEFAULT_PROMPT,
+    system_prompt: SystemPrompt = None,
     workdir: Workdir = DEFAULT_WORKDIR,
 ) -> None:
     """Serve a model with vLLM and, before it, the transformer that turns a character into the system prompt.
@@ -41,17 +44,25 @@ def serve(
     Example: opencharacter serve --model models:/opencharacter-demo@champion --port 8080
     """
     from opencharacter.serving import front_endpoint_until_interrupted, serve_until_interrupted, untrained_note
+    from opencharacter.serving.chat import own_prompt_error
     from opencharacter.serving.served_prompt import has_prompt
 
     if _is_url(model):
         typer.echo(untrained_note(f"the model at {model}", system_prompt), err=True)
-        front_endpoint_until_interrupted(model, host=host, port=port, packaged_prompt=system_prompt)
+        front_endpoint_until_interrupted(model, host=host, port=port, packaged_prompt=system_prompt or DEFAULT_PROMPT)
         return
     folder, name = _weights(model, workdir)
     if not has_prompt(folder):
         typer.echo(untrained_note(name, system_prompt), err=True)
+    elif system_prompt is not None:
+        raise own_prompt_error(name, system_prompt)
     serve_until_interrupted(
-        folder, name, host=host, port=port, max_model_len=max_model_len, packaged_prompt=system_prompt
+        folder,
+        name,
+        host=host,
+        port=port,
+        max_model_len=max_model_len,
+        packaged_prompt=system_prompt or DEFAULT_PROMPT,
     )
 
 
@@ -70,7 +81,7 @@ def chat(
         str | None, typer.Option(help="Ask once and print the answer, instead of a conversation.")
     ] = None,
     max_model_len: MaxModelLen = None,
-    system_prompt: SystemPrompt = DEFAULT_PROMPT,
+    system_prompt: SystemPrompt = None,
     workdir: Workdir = DEFAULT_WORKDIR,
 ) -> None:
     """Talk to a character in the terminal, through a served endpoint or with any instruct model.
@@ -80,6 +91,7 @@ def chat(
     from opencharacter.characters import load_profile
     from opencharacter.serving import chat_in_terminal, untrained_note
     from opencharacter.serving import serve as serve_model
+    from opencharacter.serving.chat import own_prompt_error
     from opencharacter.serving.served_prompt import has_prompt
 
     profile = load_profile(character)
@@ -99,13 +111,15 @@ def chat(
     untrained = not has_prompt(folder)
     if untrained:
         typer.echo(untrained_note(name, system_prompt), err=True)
+    elif system_prompt is not None:
+        raise own_prompt_error(name, system_prompt)
     typer.echo(f"loading {name} …", err=True)
     with serve_model(
         folder,
         name,
         max_model_len=max_model_len,
         allow_packaged_prompt=untrained,
-        packaged_prompt=system_prompt,
+        packaged_prompt=system_prompt or DEFAULT_PROMPT,
     ) as endpoint:
         chat_in_terminal(profile, url=endpoint.url, model=endpoint.model, message=message)
 

@@ -30,10 +30,10 @@ class Conversation:
     """A conversation with one character through any OpenAI-compatible endpoint.
 
     An endpoint of `opencharacter serve`, or of a deployed model, takes the field `character` and renders the prompt
-    that the model was trained on. Any other gets the packaged `system_prompt` as a message (`renders_prompt`). `model`
-    defaults to the first that the endpoint lists. `api_key_env` names the variable that holds the API key; default:
-    OPENAI_API_KEY where it is set. Raises `OpenCharacterError` if nothing answers at `url`, `UserError` if the variable
-    is empty.
+    that the model was trained on. Any other gets a packaged one as a message (`renders_prompt`): `system_prompt`, or
+    else the immersive one. `model` defaults to the first that the endpoint lists. `api_key_env` names the variable that
+    holds the API key; default: OPENAI_API_KEY where it is set. Raises `OpenCharacterError` if nothing answers at `url`,
+    `UserError` if the variable is empty, or for a `system_prompt` where the endpoint has its own.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Conversation:
         *,
         url: str,
         model: str | None = None,
-        system_prompt: PromptName = DEFAULT_PROMPT,
+        system_prompt: PromptName | None = None,
         api_key_env: str | None = None,
     ) -> None:
         import openai
@@ -67,9 +67,11 @@ class Conversation:
             takes_character = self._look()
         self.renders_prompt = not takes_character
         """Whether the system prompt is rendered here, with the packaged template."""
+        if takes_character and system_prompt is not None:
+            raise own_prompt_error(url, system_prompt)
         self._prompt: list[Any] = []
         if self.renders_prompt:
-            content = render_system_prompt(profile, template=load_prompt(system_prompt))
+            content = render_system_prompt(profile, template=load_prompt(system_prompt or DEFAULT_PROMPT))
             self._prompt.append({"role": "system", "content": content})
         if not (model or self._listed):
             raise OpenCharacterError(f"{url} lists no model", hint="give the model's name: --model NAME")
@@ -156,9 +158,18 @@ def printable(text: str) -> str:
     return _CONTROL.sub("", text)
 
 
-def untrained_note(model: str, system_prompt: PromptName = DEFAULT_PROMPT) -> str:
+def untrained_note(model: str, system_prompt: PromptName | None = None) -> str:
     """What to say before an untrained model plays a character."""
-    return f"note: {model} was not trained for characters; it gets the packaged system prompt '{system_prompt}'"
+    name = system_prompt or DEFAULT_PROMPT
+    return f"note: {model} was not trained for characters; it gets the packaged system prompt '{name}'"
+
+
+def own_prompt_error(model: str, system_prompt: PromptName) -> UserError:
+    """The error for a system prompt that is asked for where the model brings its own."""
+    return UserError(
+        f"system prompt '{system_prompt}': {model} has a system prompt of its own",
+        hint="leave it out; a model of another system prompt is trained by a run with the key system_prompt",
+    )
 
 
 def chat_in_terminal(
@@ -167,7 +178,7 @@ def chat_in_terminal(
     url: str,
     model: str | None = None,
     message: str | None = None,
-    system_prompt: PromptName = DEFAULT_PROMPT,
+    system_prompt: PromptName | None = None,
     api_key_env: str | None = None,
 ) -> None:
     """Chat until /exit, end of input or Ctrl-C; with `message`, ask once and print the answer.

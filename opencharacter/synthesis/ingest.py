@@ -2,7 +2,7 @@
 
 import functools
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -122,14 +122,22 @@ def _refuse_to_change_rows(workspace: Workspace, kind: str, sources: Sequence[_S
     unsettled = [source for source in sources if source.origin.limit is not None and source.origin.sample is None]
     if not unsettled:
         return
-    earlier = [output.stats.get("sources", {}) for output in workspace.list(kind) if "sampled" not in output.stats]
+    earlier = [output.stats for output in workspace.list(kind) if "sampled" not in output.stats]
     for source in unsettled:
-        if any(sum(read.get(source.name, {}).values()) == source.origin.limit for read in earlier):
+        if any(_took_first_rows(stats, source) for stats in earlier):
             raise UserError(
                 f"{source.name}: the workspace holds the first {source.origin.limit} rows, which is what `limit` took"
                 " before; now it takes a sample of all rows",
                 hint="set `sample: first` beside `limit` to continue that run, or `sample: random` to make other rows",
             )
+
+
+def _took_first_rows(stats: Mapping[str, Any], source: _Source) -> bool:
+    """Whether an output of an earlier version holds as many rows of a source as its limit takes."""
+    read = sum(stats.get("sources", {}).get(source.name, {}).values())
+    limit = source.origin.limit or 0
+    # A row of self_instruct holds several sessions.
+    return read == limit or (stats.get("formats", {}).get(source.name) == "self_instruct" and read > limit)
 
 
 def _rows(sources: Sequence[_Source], draft: ArtifactDraft, quarantine: Quarantine) -> Iterator[Persona | Session]:

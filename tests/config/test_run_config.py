@@ -84,6 +84,19 @@ def test_a_run_with_characters_needs_no_profile_teacher(run_yaml: Path) -> None:
     assert source.uri == str(run_yaml.parent / "c.zst")
 
 
+def test_the_paper_s_recipes_compare_on_one_cast_and_one_system_prompt() -> None:
+    """The same personas, teacher, sampling and seed: profile rows have the same addresses in all of them."""
+    casts = []
+    for preset in sorted(set(presets()) - {"demo"}):
+        config = load_run_config(preset=preset)
+        assert config.system_prompt == "paper"
+        views = config.mix.prompt_views
+        assert views["persona"] == views["profile"] == pytest.approx(0.1)
+        teacher = config.engines[config.profiles.teacher].model
+        casts.append((config.seed, config.inputs.personas, teacher, config.profiles.sampling))
+    assert all(cast == casts[0] for cast in casts)
+
+
 def test_relative_inputs_are_taken_from_the_file_s_folder(run_yaml: Path) -> None:
     config = load_run_config(run_yaml)
     assert config.inputs.personas[0].uri == str(run_yaml.parent / "personas.jsonl")

@@ -66,6 +66,11 @@ def test_a_failed_turn_is_told_and_forgotten(
     assert [message["content"] for message in llm.calls[-1].request["messages"][1:]] == ["good"]
 
 
+def test_a_system_prompt_is_refused_where_the_endpoint_has_its_own(front: Server) -> None:
+    with pytest.raises(UserError, match=r"system prompt 'paper': .* has a system prompt of its own"):
+        chat_in_terminal(PROFILE, url=front.url, message="hello", system_prompt="paper")
+
+
 def test_an_interrupted_answer_is_forgotten(front: Server, llm: FakeLLM) -> None:
     conversation = Conversation(PROFILE, url=front.url)
     answer = conversation.ask("one two three")
