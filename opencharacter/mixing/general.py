@@ -44,6 +44,7 @@ class GeneralSet(NamedTuple):
 def read_general(
     sets: Sequence[GeneralSet],
     dropped: Counter[str],
+    warnings: list[str],
     *,
     bad_rows: Path,
     max_bad_share: float,
@@ -52,14 +53,19 @@ def read_general(
 ) -> Iterator[tuple[GeneralSource, Session]]:
     """The sessions of all sets; rows that can't be read go to the file `bad_rows`, and are counted like equal sessions.
 
+    `warnings` gets a line for each set with system prompts, which are left out.
+
     Raises `UserError` if more than `max_bad_share` of a set's rows are bad; the bad rows are then given to `keep_file`.
     """
     if not sets:
         return
     with Quarantine(bad_rows, max_bad_share=max_bad_share, keep_file=keep_file) as quarantine:
         for general_set in sets:
-            for session in quarantine.filter_rows(general_set.read(seed), general_set.source.name):
+            sessions = general_set.read(seed)
+            for session in quarantine.filter_rows(sessions, general_set.source.name):
                 yield general_set.source, session
+            if prompts := sessions.system_turns_dropped:
+                warnings.append(f"general set {general_set.source.name}: {prompts} system prompts are left out")
         totals = quarantine.totals()
     dropped["bad_row"] += totals["bad"]
     dropped["exact_duplicate"] += totals["duplicates"]

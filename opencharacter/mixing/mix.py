@@ -66,9 +66,11 @@ def mix(
     started = time.monotonic()
     with workspace.create("mixture", key) as draft:
         dropped: Counter[str] = Counter()
+        warnings: list[str] = []
         instructions = read_general(
             general,
             dropped,
+            warnings,
             bad_rows=draft.path / QUARANTINE.name,
             max_bad_share=config.max_bad_share,
             seed=seed,
@@ -89,7 +91,7 @@ def mix(
         if not figures.cells["train"].rows:
             raise _nothing_to_train_on(+dropped)
         statistics = {"system_prompt": system_prompt} | figures.dump(
-            dropped=+dropped, warnings=_warnings(config, figures)
+            dropped=+dropped, warnings=[*_warnings(config, figures), *warnings]
         )
         MIXTURE_PROMPT.write(draft.path, template.text)
         STATISTICS.write(draft.path, MixtureStatistics.model_validate(statistics))

@@ -88,12 +88,15 @@ def describe_sources(looks: Iterable[SourceLook]) -> Iterator[str]:
             layout = f", {look.layout}" if look.layout and file.rows else ""
             rows = f": {_amount(file.rows, 'row')}" if file.rows else ""
             bad = f", {file.bad:,} bad" if file.bad else ""
-            yield f"{look.key}  {file.name}  {file.format or 'refused'}{layout}{rows}{bad}"
+            yield f"{look.key}  {file.name}  {file.format or 'not read'}{layout}{rows}{bad}"
         if look.duplicates:
             yield f"{look.key}  {look.uri}: {_amount(look.duplicates, 'duplicate')}, counted once"
         if look.system_prompts:
             prompts = _amount(look.system_prompts, "system prompt")
             yield f"{look.key}  {look.uri}: {prompts} dropped, for the character's own"
+        if look.refusal:
+            # The second line names the first bad row.
+            yield f"{look.key}  refused: {' '.join(map(str.strip, look.refusal.splitlines()[:2]))}"
 
 
 def require_readable(looks: Iterable[SourceLook]) -> None:

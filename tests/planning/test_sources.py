@@ -76,7 +76,14 @@ def test_a_refused_file_is_one_message_and_exit_code_2(
     assert f"inputs.corpora.0: {tmp_path}/chats.jsonl: an HTML or XML page" in err
     assert f"inputs.personas.0: {tmp_path}/people.json: 1 of 1 rows are bad" in err
     if command == ("config", "validate"):
-        assert f"inputs.personas.0  {tmp_path}/people.json  JSON array: 1 row, 1 bad" in out.splitlines()
+        people, chats = f"{tmp_path}/people.json", f"{tmp_path}/chats.jsonl"
+        assert out.splitlines() == [
+            f"inputs.personas.0  {people}  JSON array: 1 row, 1 bad",
+            f"inputs.personas.0  refused: {people}: 1 of 1 rows are bad (max_bad_share is 0.05); the first:"
+            f" {people}:1: the persona is empty",
+            f"inputs.corpora.0  {chats}  not read",
+            f"inputs.corpora.0  refused: {chats}: an HTML or XML page, not data: often a saved sign-in or error page",
+        ]
 
 
 def test_each_file_has_a_line_with_what_it_is_and_its_rows(tmp_path: Path) -> None:

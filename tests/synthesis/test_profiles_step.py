@@ -1,5 +1,6 @@
 """Persona to profile: what is accepted, what is mended, what is rejected and why."""
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,9 @@ from support.synthesis_run import PERSONAS, SmallRun
 from opencharacter.characters import CharacterProfile
 from opencharacter.errors import OpenCharacterError, UserError
 from opencharacter.storage import read_jsonl, read_models
+from opencharacter.storage.kinds import PERSONAS as PERSONAS_FILE
+from opencharacter.storage.rowstore import open_rows
+from opencharacter.synthesis.profiles import ProfilePrompt, profile_row_id
 
 GOOD = {
     "name": "Ines Prado",
@@ -116,6 +120,26 @@ def test_unusable_profiles(tmp_path: Path, change: dict[str, Any], reason: str) 
         run.attempts += 1
         run.make_profiles()
         assert len(server.calls) > asked, "more attempts are another chance"
+
+
+def test_a_stored_profile_that_would_be_refused_today_is_rejected_and_not_asked_again(tmp_path: Path) -> None:
+    with answering(json.dumps(GOOD)) as server:
+        run = SmallRun(str(tmp_path), server.base_url, personas=PERSONAS[:2], concurrency=1)
+        persona = next(PERSONAS_FILE.read(run.persona_ref()))
+        row_id = profile_row_id(persona, ProfilePrompt.load(run._profiles()), "fake", run.seed)
+
+        async def store_row_of_an_older_version() -> None:
+            async with open_rows(run.workspace.rows("profiles")) as rows:
+                content = GOOD | {"age": "41", "race": "\u200b"}
+                await rows.finish(row_id, {"status": "ok", "usage": {}, "content": content}, label="ok")
+
+        asyncio.run(store_row_of_an_older_version())
+        run.make_profiles()
+        characters = run.characters()
+        assert len(server.calls) == 1
+    assert characters.counts == {"ok": 1, "rejected": 1}
+    [rejected] = read_jsonl(characters.path / "rejected.jsonl")
+    assert (rejected["row_id"], rejected["reason"]) == (row_id, "blank_attribute")
 
 
 def test_cut_off_prose_ends_with_a_sentence(tmp_path: Path) -> None:
