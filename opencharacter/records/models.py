@@ -94,7 +94,9 @@ class DialogueRow(BaseModel):
     detail: str | None = Field(default=None, description="why, in words", exclude_if=lambda detail: detail is None)
     turns: tuple[Turn, ...] = Field(description="user and assistant turns, without the system message")
     refusal: Literal["in_character"] | None = Field(
-        default=None, description="in_character: the character turns down a harmful request"
+        default=None,
+        description="in_character: the character turns down a harmful request",
+        exclude_if=lambda refusal: refusal is None,
     )
     source: str
     licence: str
