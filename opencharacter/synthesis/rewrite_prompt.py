@@ -19,7 +19,7 @@ from opencharacter.templates import Template, load_template
 _BYTES_PER_TOKEN = 3
 """Tokens hold three bytes of UTF-8 or more in most languages, so any model ends before `max_tokens`."""
 _GROWTH = 1.5
-_LEAST_TOKENS = 200
+_LEAST_TOKENS = 256
 _JSON_TOKENS = 16
 """Quotes, comma and escapes of an answer."""
 _LONGEST_BOUND = 2000

@@ -58,7 +58,7 @@ def test_room_follows_each_answer_of_the_session() -> None:
     assert all(len(long) < (most or 0) < 2 * len(long) for most in room.answer_chars)
     assert EVEN.room_for(session_of(*([long] * 12))).answer_chars[0] < len(long)
     mixed = BY_SESSION.room_for(session_of(short, long))
-    assert mixed.answer_chars == (600, alone.answer_chars[0])
+    assert mixed.answer_chars == (768, alone.answer_chars[0])
     assert sum(most or 0 for most in room.answer_chars) < 3.2 * room.max_tokens, "the object ends before max_tokens"
 
 
@@ -97,7 +97,7 @@ def test_a_session_that_does_not_fit_the_model_is_asked_for_with_less_room(tmp_p
     settings = {"rewrite_room": "session", "max_tokens": 300, "conversations": [session]}
     dialogues, requests = dialogues_of(tmp_path, reply, Fault("bad_request", times=1), **settings)
     assert dialogues.counts["ok"] == 2
-    assert {request["max_tokens"] for request in requests} == {300, 448}
+    assert {request["max_tokens"] for request in requests} == {300, 560}
 
 
 def test_a_server_with_a_lower_limit_of_its_own_is_asked_for_less(tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_a_server_with_a_lower_limit_of_its_own_is_asked_for_less(tmp_path: Path
     settings = {"rewrite_room": "session", "max_tokens": 400, "conversations": [session]}
     dialogues, requests = dialogues_of(tmp_path, reply, rule=at_most_400, **settings)
     assert dialogues.counts["ok"] == 2
-    assert [request["max_tokens"] for request in requests].count(448) == 2
+    assert [request["max_tokens"] for request in requests].count(560) == 2
 
 
 @pytest.mark.parametrize(
