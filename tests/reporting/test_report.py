@@ -144,6 +144,7 @@ def test_the_whole_run_is_shown(whole: ReportInputs, tmp_path: Path) -> None:
         "A flat answer.",
         "A lively answer.",
         "near duplicate answer",
+        "system prompt is paper , with persona in 6 rows, persona and profile in 58 rows.",
         "Where else <b>would</b> I be?",
         "Base model · org/base As a baker, yes. Draw 2;",
         "Both got the same prompt.",

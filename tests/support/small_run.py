@@ -136,7 +136,9 @@ def statistics() -> dict[str, Any]:
     """A mixture's statistics, with a row left out."""
     by_name: dict[str, Any] = {name: {} for name in ("strategies", "corpora", "licences", "prompt_views", "teachers")}
     cells = ["train", "seen_character_held_out_session", "held_out_character_seen_session", "held_out_both"]
+    by_name["prompt_views"] = {"persona": 6, "persona_and_profile": 58}
     return {
+        "system_prompt": "paper",
         "cells": {
             cell: {"rows": 64 - 9 * place, "characters": 20, "sessions": 18, "tokens": {"total": 9000}} | by_name
             for place, cell in enumerate(cells)
