@@ -1,8 +1,10 @@
 """The two ways a command can end badly; the CLI turns each into one message and an exit code."""
 
+from opencharacter.redaction import redact
+
 
 class OpenCharacterError(Exception):
-    """A failure that is not the user's mistake (a server went away, a disk is full).
+    """A failure that is not the user's mistake (a server went away, a disk is full). Its message holds no API key.
 
     `hint` says what to do next. The CLI prints it under the message, and so does a traceback. A notebook shows message
     and hint alone; `%debug` still reaches the frames.
@@ -11,7 +13,7 @@ class OpenCharacterError(Exception):
     exit_code = 1
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
-        super().__init__(message)
+        super().__init__(redact(message))
         self.hint = hint
         if hint:
             self.add_note(f"hint: {hint}")

@@ -4,8 +4,9 @@ import errno
 import os
 import signal
 import sys
+import traceback
 import warnings
-from types import FrameType
+from types import FrameType, TracebackType
 from typing import Annotated, Any
 
 import typer
@@ -14,6 +15,7 @@ from opencharacter import __version__
 from opencharacter.cli import cluster, config, demo, models, pipeline, plan, promoter, run, serving
 from opencharacter.config.yaml_files import RenamedWarning
 from opencharacter.errors import OpenCharacterError
+from opencharacter.redaction import redact
 
 app = typer.Typer(
     name="opencharacter",
@@ -72,6 +74,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run a command and exit with its code. Errors become one message, without a traceback unless --debug."""
     signal.signal(signal.SIGTERM, _interrupt)
     warnings.showwarning = _show_warning
+    sys.excepthook = _show_traceback
     warnings.simplefilter("default", RenamedWarning)
     try:
         code = app(_with_new_names(sys.argv[1:] if arguments is None else arguments), standalone_mode=False)
@@ -97,7 +100,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _end(error: BaseException, message: str, hint: str | None, code: int) -> None:
     if _debug:
         raise error
-    typer.secho(f"error: {message}", err=True, fg="red")
+    typer.secho(f"error: {redact(message)}", err=True, fg="red")
     if hint:
         typer.echo(f"  {hint}", err=True)
     sys.exit(code)
@@ -129,6 +132,10 @@ def _show_warning(message: Warning | str, category: type[Warning], *where: Any, 
         typer.echo(f"note: {message}", err=True)
     else:
         _PYTHON_SHOWS(message, category, *where, **more)
+
+
+def _show_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    sys.stderr.write(redact("".join(traceback.format_exception(kind, error, trace))))
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -19,7 +19,6 @@ from opencharacter.engines.server_standing import ServerStanding, Shape
 from opencharacter.engines.transport import Transport, TransportError
 from opencharacter.errors import OpenCharacterError
 from opencharacter.records.models import Usage
-from opencharacter.system.redaction import redact
 
 _FIRST_BACKOFF_S = 0.5
 _LONGEST_BACKOFF_S = 10.0
@@ -231,10 +230,10 @@ class ChatEngine:
                 self._stop(f"{self._base_url} fails nearly every request: {fault.message}")
         refused = not fault.retryable and fault.kind is not FaultKind.SPOILED
         reason = fault.reason or ("refused_by_server" if refused else None)
-        raise ChatFailed(redact(f"{self._base_url}: {fault.message}"), refused=refused, reason=reason)
+        raise ChatFailed(f"{self._base_url}: {fault.message}", refused=refused, reason=reason)
 
     def _stop(self, message: str, *, hint: str = _DOWN_HINT, answers: bool = False) -> NoReturn:
-        self._down = self._down or EngineDown(redact(message), hint=hint, answers=answers)
+        self._down = self._down or EngineDown(message, hint=hint, answers=answers)
         self._stopped.set()
         raise self._down.again()
 

@@ -6,18 +6,18 @@ import threading
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from opencharacter.engines.chat import ChatEngine
 from opencharacter.engines.engine_config import EngineConfig
+from opencharacter.engines.network import check_environment, read_base_url
 from opencharacter.engines.replicas import Endpoint
 from opencharacter.engines.shared_servers import SERVERS_VARIABLE, shared_owner, shared_server
 from opencharacter.engines.vllm_server import serve_vllm
 from opencharacter.engines.weights import localize_model
 from opencharacter.errors import UserError
+from opencharacter.redaction import protect
 from opencharacter.system.api_keys import read_api_key
 from opencharacter.system.open_files import room_for_connections
-from opencharacter.system.redaction import protect
 
 
 @asynccontextmanager
@@ -26,11 +26,13 @@ async def open_engine(config: EngineConfig) -> AsyncIterator[ChatEngine]:
 
     With `base_url` it calls that server. With `weights` it calls a vLLM server for them, which is started at the first
     call: a shared one where $OPENCHARACTER_SERVERS names a folder, else a child that ends with the block. Raises
-    `UserError` if neither is set, if the variable named by `api_key_env` is empty, or if the process can't have as many
-    connections as `concurrency` asks for.
+    `UserError` if neither is set, if the variable named by `api_key_env` holds no key, if a variable for proxies or
+    certificates is wrong, or if the process can't have as many connections as `concurrency` asks for.
     """
     api_key = config.api_key_env and read_api_key(config.api_key_env, f"model '{config.model}'")
-    protect(_password(config.base_url))
+    if config.base_url:
+        protect(read_base_url(config.base_url).password or "")
+        check_environment(config.base_url)
     if config.base_url is None and config.weights is None:
         raise UserError(f"the engine of model '{config.model}' has neither base_url nor weights; set one of them")
     with ExitStack() as servers:
@@ -46,13 +48,6 @@ async def open_engine(config: EngineConfig) -> AsyncIterator[ChatEngine]:
             yield engine
         finally:
             await engine.close()
-
-
-def _password(url: str | None) -> str:
-    try:
-        return urlsplit(url or "").password or ""
-    except ValueError:
-        return ""
 
 
 async def _start_in_thread(config: EngineConfig, servers: ExitStack) -> Endpoint:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from opencharacter.system.redaction import redact
+from opencharacter.redaction import redact
 
 _TEXTS = {"message", "msg", "detail", "details", "error", "errors", "error_msg", "error_message", "error_description",
           "description", "raw", "title", "metadata", "reasons", "reason", "fieldViolations"}  # fmt: skip

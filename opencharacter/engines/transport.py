@@ -3,11 +3,10 @@
 import os
 from collections.abc import Mapping
 from typing import NamedTuple
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult
 
 from opencharacter import __version__
-from opencharacter.engines.network import proxy_for, tls_context
-from opencharacter.errors import UserError
+from opencharacter.engines.network import proxy_for, read_base_url, tls_context
 
 CONNECT_TIMEOUT_S = 10.0
 """For one TCP connection and its TLS handshake."""
@@ -55,7 +54,7 @@ class Transport:
 
         from opencharacter.engines.kept_connections import KeptConnections, reused
 
-        address = _checked(base_url)
+        address = read_base_url(base_url)
         self._reused = reused
         self._root = base_url.rstrip("/")
         self._proxy = proxy_for(base_url)
@@ -96,17 +95,6 @@ class Transport:
                 return HttpAnswer(answer.status, answer.headers, await answer.read())
         except (aiohttp.ClientError, OSError) as error:
             raise _named(error) from error
-
-
-def _checked(base_url: str) -> SplitResult:
-    try:
-        address = urlsplit(base_url)
-        known = address.scheme in {"http", "https"} and address.hostname and address.port != 0
-    except ValueError:
-        known = False
-    if not known:
-        raise UserError(f"base_url is '{base_url}'; expected a URL such as http://HOST:PORT/v1")
-    return address
 
 
 def _headers(address: SplitResult, api_key: str | None) -> dict[str, str]:

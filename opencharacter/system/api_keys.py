@@ -3,7 +3,7 @@
 import os
 
 from opencharacter.errors import UserError
-from opencharacter.system.redaction import protect
+from opencharacter.redaction import protect
 
 _USUAL = "OPENAI_API_KEY"
 

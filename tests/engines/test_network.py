@@ -1,5 +1,8 @@
+from pathlib import Path
+
 import pytest
 
+from opencharacter.engines import EngineConfig, open_engine
 from opencharacter.engines.network import proxy_for
 from opencharacter.errors import UserError
 
@@ -11,6 +14,8 @@ def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http", "https", "all", "no"):
         monkeypatch.delenv(f"{name}_proxy", raising=False)
         monkeypatch.delenv(f"{name}_proxy".upper(), raising=False)
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.mark.parametrize(
@@ -74,3 +79,63 @@ def test_a_proxy_of_another_kind_is_refused_by_its_variable(monkeypatch: pytest.
     with pytest.raises(UserError, match="ALL_PROXY names a socks5 proxy"):
         proxy_for("https://teacher.example/v1")
     assert proxy_for("http://127.0.0.1:8000/v1") is None
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("ALL_PROXY", "socks5://proxy:1080"),
+        ("all_proxy", "socks5h://user:hunter22@proxy:1080"),
+        ("HTTPS_PROXY", "http://proxy:port"),
+        ("HTTPS_PROXY", "http://user:hunter22@[::1"),
+        ("HTTPS_PROXY", "http://"),
+        ("HTTPS_PROXY", "proxy:99999"),
+        ("HTTPS_PROXY", "ftp://proxy:21"),
+        ("NO_PROXY", "::1/128"),
+        ("NO_PROXY", "localhost,fe80::/10"),
+        ("no_proxy", "[::1]"),
+        ("NO_PROXY", "svc:http"),
+        ("SSL_CERT_FILE", "/no/such/file.pem"),
+        ("SSL_CERT_FILE", __file__),
+        ("SSL_CERT_FILE", "/"),
+        ("SSL_CERT_DIR", "/no/such/folder"),
+        ("SSL_CERT_DIR", __file__),
+        ("REQUESTS_CA_BUNDLE", "/no/such/file.pem"),
+    ],
+)
+async def test_a_wrong_variable_is_named_before_anything_is_asked(
+    variable: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(UserError, match=variable.upper()) as caught:
+        async with open_engine(EngineConfig(model="m", base_url="https://teacher.example/v1")):
+            pass
+    assert caught.value.exit_code == 2
+    assert "hunter22" not in f"{caught.value} {caught.value.hint}"
+    async with open_engine(EngineConfig(model="m", base_url="http://127.0.0.1:8000/v1")):
+        pass  # nothing of it counts for a server on this machine
+
+
+async def test_right_variables_are_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    certificates = tmp_path / "empty folder"
+    certificates.mkdir()
+    for variable, value in {
+        "HTTPS_PROXY": "http://user:pass@proxy:3128",
+        "ALL_PROXY": "socks5://proxy:1080",  # another variable goes before it
+        "NO_PROXY": "localhost, 127.0.0.1,::1,.svc,*.local,10.0.0.0/8,host:8080,http://other",
+        "SSL_CERT_DIR": str(certificates),
+        "REQUESTS_CA_BUNDLE": str(certificates),
+    }.items():
+        monkeypatch.setenv(variable, value)
+    async with open_engine(EngineConfig(model="m", base_url="https://teacher.example/v1")) as engine:
+        assert engine.concurrency
+
+
+@pytest.mark.parametrize(
+    "url", ["teacher.example/v1", "https://", "ftp://x/v1", "http://x:y/v1", "http://u:hunter22@x:y"]
+)
+async def test_a_base_url_that_is_none_is_refused(url: str) -> None:
+    with pytest.raises(UserError, match="base_url") as caught:
+        async with open_engine(EngineConfig(model="m", base_url=url)):
+            pass
+    assert "hunter22" not in str(caught.value)

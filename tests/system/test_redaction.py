@@ -7,8 +7,10 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from opencharacter.system import redaction
-from opencharacter.system.redaction import protect, redact
+from opencharacter import redaction
+from opencharacter.cli.app import _show_traceback
+from opencharacter.errors import OpenCharacterError
+from opencharacter.redaction import protect, redact
 
 SECRETS = ["sk-abc/def+ghi=jkl", 'sk-"quoted"\\key', "sk-ключ-от-сервера", "sk-first\nsk-second-part"]
 
@@ -63,3 +65,16 @@ def test_a_short_secret_is_not_looked_for_within_words() -> None:
 def test_blanks_are_no_secret() -> None:
     protect(" \n")
     assert redact("a b\n c") == "a b\n c"
+
+
+def test_no_error_of_ours_and_no_traceback_shows_a_secret(capsys: pytest.CaptureFixture[str]) -> None:
+    protect(SECRETS[0])
+    error = OpenCharacterError(f"the server said {SECRETS[0]!r}")
+    assert str(error) == "the server said '***'"
+    try:
+        raise ValueError(f"Illegal header value b'Bearer {SECRETS[0]}'")
+    except ValueError as caught:
+        _show_traceback(type(caught), caught, caught.__traceback__)
+    shown = capsys.readouterr().err
+    assert "Illegal header value b'Bearer ***'" in shown
+    assert SECRETS[0] not in shown
