@@ -294,6 +294,8 @@ class _Search:
         self._loop = asyncio.get_running_loop()
         self._first: asyncio.Future[str] = self._loop.create_future()
         self._search = self._loop.run_in_executor(None, self._run)
+        # Where the work ends before the search, nobody else looks at the search's error.
+        self._search.add_done_callback(lambda search: search.cancelled() or search.exception())
         return self
 
     def __exit__(self, *exception: object) -> None:

@@ -145,9 +145,11 @@ def test_a_shard_by_character_makes_all_rows_of_its_characters(
     for shard in range(3):
         server.calls.clear()
         run.make_responses(shard)
-        prompts.append([call.request["messages"][0]["content"] for call in server.calls])
+        asked = [call.request["messages"] for call in server.calls]
+        begun = dict.fromkeys(tuple(turn["content"] for turn in messages) for messages in asked if len(messages) == 2)
+        prompts.append([prompt for prompt, _ in begun])
     assert sum(len(set(shard)) for shard in prompts) == len({prompt for shard in prompts for prompt in shard})
-    # With one row at a time, a prompt that is left does not come again: its character's rows follow one another.
+    # Rows begin in their order, and a prompt that is left does not come again: its character's rows follow one another.
     for shard in prompts:
         assert len(set(shard)) == sum(before != after for before, after in zip([None, *shard], shard, strict=False))
 
