@@ -103,7 +103,7 @@ def _as_character(row: RawRow | BadRow, config: CharacterSource) -> CharacterPro
 def _license(config: CharacterSource) -> str:
     if config.license is None:
         raise UserError(
-            f"inputs.characters: the characters of {config.uri} name no license",
+            f"the characters of {config.uri} name no license",
             hint="set inputs.characters.license",
         )
     return config.license
