@@ -1,12 +1,14 @@
 """Whether the files of a model folder are whole: each shard is there, is no pointer, and has the length it states."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from opencharacter.errors import UserError
 from opencharacter.records.identify import POINTER_HINT, pointer_fault
+from opencharacter.storage.s3.client import ObjectStore
 
 WEIGHTS = "*.safetensors"
 _DESCRIPTIONS = ("*.json", "*.jinja", "*.model", "tokenizer*", "vocab*", "merges*")
@@ -16,48 +18,89 @@ _LONGEST_HEADER = 100_000_000  # bytes, by safetensors' specification
 _AGAIN = "download or copy the model again; for a Git repository: git lfs pull"
 
 
-def require_whole(folder: Path, name: str, *, weights: bool = True) -> None:
-    """Raise `UserError`, naming the file below `name`, if a file of the model is a pointer, absent or cut off.
+class ModelFiles(NamedTuple):
+    """The files of a model folder: their sizes by name, and how to read a file's first bytes."""
+
+    name: str
+    sizes: Mapping[str, int]
+    read: Callable[[str, int], bytes]
+
+    @classmethod
+    def in_folder(cls, folder: Path, name: str) -> "ModelFiles":
+        """The files of a folder of this machine, which messages call `name`."""
+
+        def read(file: str, length: int) -> bytes:
+            with (folder / file).open("rb") as stream:
+                return stream.read(length)
+
+        return cls(name, {path.name: path.stat().st_size for path in folder.iterdir() if path.is_file()}, read)
+
+    @classmethod
+    def in_store(cls, uri: str) -> "ModelFiles":
+        """The files below a prefix of an object store; nothing but the bytes that are read is fetched."""
+        store = ObjectStore(uri.rstrip("/"))
+
+        def read(file: str, length: int) -> bytes:
+            stored = store.get(file, first=length) if length else None
+            return stored.data if stored else b""
+
+        return cls(uri.rstrip("/"), {entry.key: entry.size for entry in store.below("") if "/" not in entry.key}, read)
+
+    def matching(self, *patterns: str) -> list[str]:
+        """The files of these names, sorted."""
+        return sorted(file for file in self.sizes if any(fnmatch(file, pattern) for pattern in patterns))
+
+
+def require_model(files: ModelFiles, *, weights: bool = True) -> None:
+    """Raise `UserError`, naming the file, if these are not the files of a whole model with safetensors.
 
     Without `weights`, only configuration and tokenizer are looked at.
     """
-    for path in sorted(path for pattern in _DESCRIPTIONS for path in folder.glob(pattern) if path.is_file()):
-        _require_no_pointer(path, f"{name}/{path.name}")
-    for shard in sorted(_shards(folder, name)) if weights else ():
-        _require_whole_shard(folder / shard, f"{name}/{shard}")
+    if "config.json" not in files.sizes:
+        raise UserError(f"{files.name}: no config.json; expected a Hugging Face model folder")
+    require_whole(files, weights=weights)
+    if weights and not files.matching(WEIGHTS):
+        raise UserError(f"{files.name}: the folder holds no safetensors; other weight formats are not loaded")
 
 
-def _shards(folder: Path, name: str) -> Iterator[str]:
+def require_whole(files: ModelFiles, *, weights: bool = True) -> None:
+    """Raise `UserError`, naming the file, if one is a pointer, absent or cut off."""
+    for file in files.matching(*_DESCRIPTIONS):
+        _require_no_pointer(files, file)
+    for shard in sorted(_shards(files)) if weights else ():
+        _require_whole_shard(files, shard)
+
+
+def _shards(files: ModelFiles) -> Iterator[str]:
     """The names of the files that hold the weights."""
-    index = folder / _INDEX
-    if not index.is_file():
-        yield from (path.name for path in folder.glob(WEIGHTS))
+    if _INDEX not in files.sizes:
+        yield from files.matching(WEIGHTS)
         return
-    content = _read_json(index.read_bytes(), f"{name}/{_INDEX}")
+    content = _read_json(files.read(_INDEX, files.sizes[_INDEX]), f"{files.name}/{_INDEX}")
     named = content.get("weight_map")
     if not isinstance(named, dict) or not all(isinstance(file, str) and file for file in named.values()):
-        raise UserError(f"{name}/{_INDEX}: names no files of weights under 'weight_map'", hint=_AGAIN)
+        raise UserError(f"{files.name}/{_INDEX}: names no files of weights under 'weight_map'", hint=_AGAIN)
     for file in sorted(set(named.values())):
-        if not (folder / file).is_file():
-            raise UserError(f"{name}/{file}: no such file, though {_INDEX} names it", hint=_AGAIN)
+        if file not in files.sizes:
+            raise UserError(f"{files.name}/{file}: no such file, though {_INDEX} names it", hint=_AGAIN)
         yield file
 
 
-def _require_no_pointer(path: Path, name: str) -> None:
-    if path.stat().st_size <= _LONGEST_POINTER and (fault := pointer_fault(path.read_bytes())):
-        raise UserError(f"{name}: {fault}", hint=POINTER_HINT)
+def _require_no_pointer(files: ModelFiles, file: str) -> None:
+    size = files.sizes[file]
+    if size <= _LONGEST_POINTER and (fault := pointer_fault(files.read(file, size))):
+        raise UserError(f"{files.name}/{file}: {fault}", hint=POINTER_HINT)
 
 
-def _require_whole_shard(path: Path, name: str) -> None:
-    _require_no_pointer(path, name)
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if size < 8 or not 2 <= length <= _LONGEST_HEADER:
-            raise UserError(f"{name}: not a safetensors file ({size:,} bytes)", hint=_AGAIN)
-        if size < 8 + length:
-            raise UserError(f"{name}: cut off: {size:,} bytes, and its header alone has {8 + length:,}", hint=_AGAIN)
-        header = _read_json(file.read(length), name)
+def _require_whole_shard(files: ModelFiles, file: str) -> None:
+    _require_no_pointer(files, file)
+    name, size = f"{files.name}/{file}", files.sizes[file]
+    length = int.from_bytes(files.read(file, 8), "little") if size >= 8 else 0
+    if not 2 <= length <= _LONGEST_HEADER:
+        raise UserError(f"{name}: not a safetensors file ({size:,} bytes)", hint=_AGAIN)
+    if size < 8 + length:
+        raise UserError(f"{name}: cut off: {size:,} bytes, and its header alone has {8 + length:,}", hint=_AGAIN)
+    header = _read_json(files.read(file, 8 + length)[8:], name)
     header.pop("__metadata__", None)
     try:
         stated = 8 + length + max((int(tensor["data_offsets"][1]) for tensor in header.values()), default=0)

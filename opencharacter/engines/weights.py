@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from opencharacter.engines.weight_files import WEIGHTS, require_whole
+from opencharacter.engines.weight_files import WEIGHTS, ModelFiles, require_model, require_whole
 from opencharacter.errors import OpenCharacterError, UserError
 from opencharacter.storage.s3.client import OBJECT_SCHEME
 from opencharacter.storage.s3.downloads import fetch_folder
@@ -38,7 +38,7 @@ def localize_model(ref: str, *, weights: bool = True) -> Path:
         return _from_package(ref.removeprefix(_PACKAGE))
     folder = fetch_folder(ref) if ref.startswith(OBJECT_SCHEME) else local_path(ref).expanduser()
     if folder.is_dir():
-        _require_model(folder, ref, weights=weights)
+        require_model(ModelFiles.in_folder(folder, ref), weights=weights)
         return folder.resolve()
     hub_id = _HUB_ID.fullmatch(ref)
     if hub_id is None:
@@ -49,28 +49,21 @@ def localize_model(ref: str, *, weights: bool = True) -> Path:
 def check_local_model(ref: str, *, required: bool) -> None:
     """Raise `UserError` if `ref` is a folder of this machine, and not a whole model.
 
-    With `required`, a folder or package that is not on this machine is an error too. Nothing is fetched.
+    With `required`, a folder or package that is not on this machine is an error too, and so is a model in an object
+    store that is not whole. No weights are fetched.
     """
-    if ref.startswith(_PACKAGE):
-        if required:
-            _find_gguf(ref.removeprefix(_PACKAGE))
-    elif not ref.startswith(OBJECT_SCHEME):
-        if (folder := local_path(ref).expanduser()).is_dir():
-            _require_model(folder, ref, weights=True)
-        elif required and not _HUB_ID.fullmatch(ref):
-            raise _no_such_model(ref)
+    if not ref.startswith((_PACKAGE, OBJECT_SCHEME)) and (folder := local_path(ref).expanduser()).is_dir():
+        require_model(ModelFiles.in_folder(folder, ref))
+    elif required and ref.startswith(_PACKAGE):
+        _find_gguf(ref.removeprefix(_PACKAGE))
+    elif required and ref.startswith(OBJECT_SCHEME):
+        require_model(ModelFiles.in_store(ref))
+    elif required and not _HUB_ID.fullmatch(ref):
+        raise _no_such_model(ref)
 
 
 def _no_such_model(ref: str) -> UserError:
     return UserError(f"no model '{ref}'; expected a folder, a hub id (owner/name) or package:NAME")
-
-
-def _require_model(folder: Path, name: str, *, weights: bool) -> None:
-    if not (folder / "config.json").is_file():
-        raise UserError(f"{name}: no config.json; expected a Hugging Face model folder")
-    require_whole(folder, name, weights=weights)
-    if weights and not any(folder.glob(WEIGHTS)):
-        raise UserError(f"{name}: the folder holds no safetensors; other weight formats are not loaded")
 
 
 def _from_package(name: str) -> Path:
@@ -134,5 +127,5 @@ def _from_hub(repo: str, revision: str | None, *, weights: bool) -> Path:
         ) from error
     if weights and not any(Path(folder).glob(WEIGHTS)):
         raise UserError(f"the hub model '{repo}' holds no safetensors; other weight formats are not loaded")
-    require_whole(Path(folder), repo, weights=weights)
+    require_whole(ModelFiles.in_folder(Path(folder), repo), weights=weights)
     return Path(folder)

@@ -9,7 +9,7 @@ def require_whole_models(config: RunConfig, *, here: bool = False) -> None:
     """Raise `UserError` if a folder that the run names as a model is on this machine and not whole.
 
     Looked at are the weights of all engines and the base model. The message names the key and the file. Where the run
-    happens `here`, folders and packages must be on this machine.
+    happens `here`, folders and packages must be on this machine, and models in an object store must be whole.
     """
     models = {f"engines.{name}.weights": engine.weights for name, engine in config.engines.items()}
     models["sft.base_model"] = config.sft.base_model

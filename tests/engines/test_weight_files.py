@@ -7,16 +7,19 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.faulty_proxy import FaultyProxy
 from support.weights import shard, write_model_folder
 
 from opencharacter.cli import main
 from opencharacter.config.loading import load_run_config
 from opencharacter.engines import localize_model
-from opencharacter.engines.weight_files import require_whole
+from opencharacter.engines.weight_files import ModelFiles, require_model
 from opencharacter.errors import UserError
+from opencharacter.hashing import file_digests
 from opencharacter.pipelines.local import run_local
 from opencharacter.planning import load_figures, make_plan
 from opencharacter.planning.models import require_whole_models
+from opencharacter.storage.s3.client import ObjectStore
 
 POINTER = (
     b"version https://git-lfs.github.com/spec/v1\n"
@@ -40,7 +43,7 @@ def model(tmp_path: Path) -> Path:
 def test_a_whole_model_passes_and_files_that_nobody_loads_do_not_count(model: Path) -> None:
     (model / "pytorch_model.bin").write_bytes(POINTER)
     (model / "consolidated.safetensors").write_bytes(POINTER)
-    require_whole(model, "base")
+    require_model(ModelFiles.in_folder(model, "base"))
 
 
 def test_what_a_real_writer_makes_is_whole(tmp_path: Path) -> None:
@@ -53,7 +56,7 @@ def test_what_a_real_writer_makes_is_whole(tmp_path: Path) -> None:
         tmp_path / "model.safetensors",
         metadata={"format": "pt"},
     )
-    require_whole(tmp_path, "base")
+    require_model(ModelFiles.in_folder(tmp_path, "base"))
 
 
 BROKEN: list[tuple[str, Callable[[bytes], bytes | None], str]] = [
@@ -91,7 +94,7 @@ def test_arbitrary_bytes_are_refused_or_whole(tmp_path_factory: pytest.TempPathF
     (folder / "model.safetensors").write_bytes(content)
     faults: list[str] = []
     try:
-        require_whole(folder, "base")
+        require_model(ModelFiles.in_folder(folder, "base"))
     except UserError as error:
         faults.append(str(error))
     assert all(fault.startswith("base/model.safetensors: ") for fault in faults)
@@ -120,4 +123,29 @@ def test_a_model_that_is_not_on_this_machine_stops_a_run_here_only(absent: str, 
     config = load_run_config(preset="demo", overrides=[f"sft.base_model={absent}"])
     require_whole_models(config)
     with pytest.raises(UserError, match=r"sft\.base_model: .*nowhere"):
+        run_local(config, tmp_path / "work", on_line=lambda line: None)
+
+
+def test_a_model_in_an_object_store_is_looked_at_without_fetching_its_weights(
+    model: Path, tmp_path: Path, s3_root: str, s3_proxy: FaultyProxy
+) -> None:
+    large = shard(bytes(3_000_000))
+    (model / "model-00001-of-00002.safetensors").write_bytes(large)
+    config = load_run_config(preset="demo", overrides=[f"sft.base_model={s3_root}/base"])
+    store = ObjectStore(s3_root)
+    store.upload(model, "base", file_digests(model))
+    require_whole_models(config)
+    require_whole_models(config, here=True)
+    assert any("model-00001-of-00002" in line for line in s3_proxy.requests)
+    assert not (tmp_path / "cache" / "inputs").exists()
+    (model / "model-00001-of-00002.safetensors").write_bytes(large[:-1])
+    store.upload(model, "base", file_digests(model))
+    fault = rf"sft\.base_model: {s3_root}/base/model-00001-of-00002\.safetensors: cut off: 3,000,0\d\d bytes"
+    with pytest.raises(UserError, match=fault):
+        run_local(config, tmp_path / "work", on_line=lambda line: None)
+    store.put("base/model-00001-of-00002.safetensors", b"")
+    with pytest.raises(UserError, match=r"model-00001-of-00002\.safetensors: not a safetensors file \(0 bytes\)"):
+        run_local(config, tmp_path / "work", on_line=lambda line: None)
+    store.delete(["base/model-00001-of-00002.safetensors"])
+    with pytest.raises(UserError, match=r"model-00001-of-00002\.safetensors: no such file"):
         run_local(config, tmp_path / "work", on_line=lambda line: None)

@@ -77,14 +77,15 @@ class ObjectStore:
         """The address of the server."""
         return str(self._client.meta.endpoint_url)
 
-    def get(self, key: str) -> Stored | None:
-        """A small object, or None if it does not exist."""
+    def get(self, key: str, *, first: int | None = None) -> Stored | None:
+        """A small object, or its `first` bytes; None if it does not exist."""
         from botocore.exceptions import ClientError, HTTPClientError, IncompleteReadError
 
         with self._store_errors(key):
             for left in reversed(range(int(_MAX_ATTEMPTS))):
                 try:
-                    response = self._client.get_object(Bucket=self.bucket, Key=self._prefix + key)
+                    part = {} if first is None else {"Range": f"bytes=0-{first - 1}"}
+                    response = self._client.get_object(Bucket=self.bucket, Key=self._prefix + key, **part)
                     return Stored(response["Body"].read(), response["ETag"], _age(response))
                 except ClientError as error:
                     if error.response["Error"]["Code"] == "NoSuchKey":
