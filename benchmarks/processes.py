@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -52,6 +53,13 @@ def running(
             output.close()
         elif process.stdout:
             process.stdout.close()
+
+
+def raise_open_files(count: int) -> None:
+    """Let children open so many files and connections, or as many as the hard limit allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = count if hard == resource.RLIM_INFINITY else min(count, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, allowed), hard))
 
 
 def end_on_sigterm() -> None:

@@ -26,7 +26,7 @@ from typing import Any
 
 import prefix_hits
 from environments import NotInstallable, environment_python
-from processes import end_on_sigterm, running
+from processes import end_on_sigterm, raise_open_files, running
 from workload import make_workload
 
 _HERE = Path(__file__).parent
@@ -373,6 +373,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="file to write all figures to")
     arguments = parser.parse_args()
     end_on_sigterm()
+    raise_open_files(4 * max(arguments.in_flight) + 1024)
     pythons = _pythons(client for client in _CLIENTS if client in arguments.only)
     results: Results = {}
     with tempfile.TemporaryDirectory(prefix="opencharacter-bench-") as folder:
