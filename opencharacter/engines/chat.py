@@ -179,6 +179,8 @@ class ChatEngine:
             outcome = await self._attempt(transport, with_schema(request, sent) if sent else request, headers)
             if not isinstance(outcome, Fault):
                 self._succeed(outcome, shape)
+                if self._standing.is_cut_thought(outcome) and not sent:
+                    outcome = replace(outcome, text="", problem="truncated")
                 return replace(outcome, structured=sent is not None)
             if sent and outcome.kind in {FaultKind.FORMAT, FaultKind.SCHEMA}:
                 self._standing.refuse(outcome, sent)

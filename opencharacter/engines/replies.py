@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from opencharacter.engines.faults import Fault, FaultKind, classify_error
-from opencharacter.engines.thoughts import cut_thoughts
+from opencharacter.engines.thoughts import Answer, cut_thoughts
 from opencharacter.records.models import Usage
 
 Problem = Literal["truncated", "only_reasoning", "refusal", "content_filter", "tool_call"]
@@ -37,6 +37,8 @@ class ChatReply:
     problem: Problem | None = None
     detail: str = ""
     """The server's own words about the problem."""
+    thoughts: Literal["none", "cut", "unopened"] = "none"
+    """Thoughts that were in the text; `unopened`: their opening mark is part of the model's prompt."""
 
 
 def read_reply(body: bytes) -> ChatReply | Fault:
@@ -74,14 +76,20 @@ def read_reply(body: bytes) -> ChatReply | Fault:
 def clean_text(text: str, finish_reason: str | None) -> tuple[str, Problem | None]:
     """The answer in a text of the model, and why it holds none."""
     answer = cut_thoughts(text)
+    return answer.text, _problem(answer, finish_reason)
+
+
+def _problem(answer: Answer, finish_reason: str | None) -> Problem | None:
     if not answer.cut or answer.text.strip():
-        return answer.text, None
-    return "", "truncated" if answer.ends_in_thoughts and finish_reason == "length" else "only_reasoning"
+        return None
+    return "truncated" if answer.ends_in_thoughts and finish_reason == "length" else "only_reasoning"
 
 
 def _checked(reply: ChatReply, message: dict[str, Any]) -> ChatReply:
-    text, problem = clean_text(reply.text, reply.finish_reason)
-    reply = replace(reply, text=text, problem=problem)
+    answer = cut_thoughts(reply.text)
+    text, problem = answer.text, _problem(answer, reply.finish_reason)
+    if answer.cut:
+        reply = replace(reply, text=text, problem=problem, thoughts="unopened" if answer.unopened else "cut")
     if reply.finish_reason == "content_filter":
         return replace(reply, problem="content_filter")
     if text.strip():

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from opencharacter.engines.faults import Fault, FaultKind
+from opencharacter.engines.replies import ChatReply
 
 BUSY_PATIENCE_S = 3600.0
 """Seconds of "too many requests" without one answer after which the engine stops."""
@@ -40,6 +41,7 @@ class ServerStanding:
         self._undecided: dict[asyncio.Future[None], None] = {}
         self._forbidden_in_a_row = 0
         self._busy_since: float | None = None
+        self._begins_with_thoughts = self._begins_without = 0
 
     @contextmanager
     def asking(self) -> Iterator[None]:
@@ -63,6 +65,17 @@ class ServerStanding:
             self._structured = False
         else:
             self._refused_schemas.add(json.dumps(schema))
+
+    def is_cut_thought(self, reply: ChatReply) -> bool:
+        """Whether a reply that was cut off ended within thoughts, which it neither opens nor closes.
+
+        It does if most replies of this model begin within thoughts.
+        """
+        if reply.thoughts == "none" and reply.finish_reason == "length":
+            return self._begins_with_thoughts > self._begins_without
+        self._begins_with_thoughts += reply.thoughts == "unopened"
+        self._begins_without += reply.thoughts != "unopened"
+        return False
 
     def answered(self, shape: Shape) -> None:
         """Note an answer to a request of this shape."""

@@ -2,7 +2,7 @@
 
 import json
 import re
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 _NAME = r"(?:[a-z]{1,8}[:|])?(?:think(?:ing|_fast(?:er)?)?|thoughts?|reason(?:ing)?|reflection|scratchpad|antthinking)"
 _DIALECTS = (
@@ -52,6 +52,8 @@ class Answer(NamedTuple):
     """Whether anything was cut away."""
     ends_in_thoughts: bool
     """Whether the last block of thoughts was never closed."""
+    unopened: bool = False
+    """Whether thoughts were closed that the text does not open: their opening mark is part of the prompt."""
 
 
 def cut_thoughts(text: str) -> Answer:
@@ -63,12 +65,17 @@ def cut_thoughts(text: str) -> Answer:
     if not any(first in text for first in ("<", "&lt;", "[", "◁")) and not text.startswith("analysis"):
         return answer
     while not _is_json(answer.text):
-        shorter, inside = _cut_once(answer.text, again=answer.cut)
+        shorter, block = _cut_once(answer.text, again=answer.cut)
         if shorter == answer.text and answer.cut and (wrapped := _WRAPPED.fullmatch(shorter)):
             shorter = wrapped["answer"].strip()
         if shorter == answer.text:
             break
-        answer = Answer(shorter, cut=True, ends_in_thoughts=inside or answer.ends_in_thoughts)
+        answer = Answer(
+            shorter,
+            cut=True,
+            ends_in_thoughts=answer.ends_in_thoughts or block == "unclosed",
+            unopened=answer.unopened or (block == "unopened" and not answer.cut),
+        )
     return answer
 
 
@@ -93,8 +100,8 @@ def _marks(text: str) -> list[_Mark]:
     ]
 
 
-def _cut_once(text: str, *, again: bool) -> tuple[str, bool]:
-    """The text without its first block, and whether that block was never closed; `again`: after another block."""
+def _cut_once(text: str, *, again: bool) -> tuple[str, Literal["whole", "unclosed", "unopened"]]:
+    """The text without its first block, and what is missing of that; `again`: after another block."""
     marks = _marks(text) if _MARK.search(text) else []
     for position, mark in enumerate(marks):
         if mark.opens:
@@ -102,8 +109,8 @@ def _cut_once(text: str, *, again: bool) -> tuple[str, bool]:
             if _is_in_code(text, mark.start) or _is_in_prose(text, mark, closing):
                 continue
             if closing is None:
-                return text[: mark.start].rstrip(), True
-            return _joined(text[: mark.start], text[closing.end :]), False
+                return text[: mark.start].rstrip(), "unclosed"
+            return _joined(text[: mark.start], text[closing.end :]), "whole"
         if mark.dialect == _ENDS_ANY_MESSAGE or mark.spoken_of or _is_in_code(text, mark.start):
             continue
         if _follows_spoken_opening(text, marks[:position], mark):
@@ -111,8 +118,8 @@ def _cut_once(text: str, *, again: bool) -> tuple[str, bool]:
         # The opening mark is part of the prompt of many models: what comes first is thoughts. A mark that the model
         # repeats at its end closes nothing.
         before, after = text[: mark.start].rstrip(), text[mark.end :].strip()
-        return (before if again and not after else after), False
-    return text, False
+        return (before if again and not after else after), "unopened"
+    return text, "whole"
 
 
 def _closing(opening: _Mark, later: list[_Mark]) -> _Mark | None:

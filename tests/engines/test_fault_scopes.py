@@ -196,6 +196,23 @@ async def test_an_answer_that_ends_with_an_error_is_asked_again() -> None:
         assert engine.traffic.retries == 1
 
 
+@pytest.mark.parametrize(("usual", "problem"), [("Hm.\n</think>\n\nAhoy.", "truncated"), ("Ahoy.", None)])
+async def test_thoughts_that_are_cut_off_and_bear_no_mark_are_known_by_the_other_replies(
+    usual: str, problem: str | None
+) -> None:
+    """Many templates open the thoughts themselves, so a reply that ends within them has no mark at all."""
+
+    def rule(request: dict[str, Any], _: int) -> tuple[int, dict[str, Any]]:
+        cut_off = "long" in json.dumps(request["messages"])
+        message = {"content": "The user wants a story. I" if cut_off else usual}
+        return 200, {"choices": [{"message": message, "finish_reason": "length" if cut_off else "stop"}]}
+
+    with server(rule) as fake:
+        async with open_engine(config_for(fake)) as engine:
+            assert (await ask(engine, "short")).text == "Ahoy."
+            assert (await ask(engine, "a long one")).problem == problem
+
+
 KEY = "sk-Ab/9+c=d"
 
 

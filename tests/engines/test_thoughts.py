@@ -62,7 +62,7 @@ def test_thoughts_are_cut_away(text: str, answer: str) -> None:
     ],
 )
 def test_a_text_that_speaks_of_the_marks_stays_whole(text: str) -> None:
-    assert cut_thoughts(text) == (text, False, False)
+    assert cut_thoughts(text) == (text, False, False, False)
 
 
 def test_a_block_that_never_ends_is_told_from_one_that_does() -> None:
