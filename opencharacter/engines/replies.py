@@ -7,6 +7,7 @@ from typing import Any, Literal
 from opencharacter.engines.faults import Fault, FaultKind, classify_error
 from opencharacter.engines.thoughts import Answer, cut_thoughts
 from opencharacter.records.models import Usage
+from opencharacter.redaction import redact
 
 Problem = Literal["truncated", "only_reasoning", "refusal", "content_filter", "tool_call"]
 """Why a reply holds no answer: cut off inside the thoughts, thoughts alone, the server's refusal, its filter, or a call
@@ -96,7 +97,7 @@ def _checked(reply: ChatReply, message: dict[str, Any]) -> ChatReply:
         return reply
     refusal = _text(message.get("refusal")) or _refusal_part(message.get("content"))
     if refusal:
-        return replace(reply, problem="refusal", detail=refusal)
+        return replace(reply, problem="refusal", detail=redact(refusal))
     if message.get("tool_calls") or message.get("function_call"):
         return replace(reply, problem="tool_call")
     if problem is None and any(_text(message.get(name)) for name in ("reasoning_content", "reasoning")):
