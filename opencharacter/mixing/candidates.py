@@ -11,6 +11,7 @@ from opencharacter.mixing.licences import UNKNOWN, combine, permitted_use
 from opencharacter.mixing.mix_config import GeneralSource, MixConfig
 from opencharacter.mixing.split import session_key
 from opencharacter.records.models import DialogueRow, Session, Strategy, Turn
+from opencharacter.texts import text_fault
 
 
 class Candidate(BaseModel):
@@ -107,6 +108,8 @@ class CandidateFilter:
         )
 
     def _admit(self, candidate: Candidate) -> Candidate | None:
+        if any(text_fault(turn.content) for turn in candidate.turns):
+            return self._drop("empty_text")  # of an older version, or imported
         if self._config.commercial_only and (use := permitted_use(candidate.licence)) != "commercial":
             return self._drop(f"{use}_licence")
         return candidate
