@@ -1,12 +1,15 @@
-"""Connections that are kept, and know whether they have been used; loaded when a transport is made."""
+"""Connections that are kept, and know whether they were made for this request; loaded when a transport is made."""
 
+import asyncio
 from contextvars import ContextVar
 from typing import Any
-from weakref import WeakSet
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
+
+_MOST_MADE_AT_ONCE = 128
+"""No server needs a longer queue of new connections than is usual, and none times out because others are made."""
 
 reused: ContextVar[bool] = ContextVar("reused")
 """Whether this task's last request went over a connection that had been used before."""
@@ -17,14 +20,14 @@ class KeptConnections(aiohttp.TCPConnector):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self._used: WeakSet[ResponseHandler] = WeakSet()
+        self._making = asyncio.Semaphore(_MOST_MADE_AT_ONCE)
 
     async def connect(self, *arguments: Any, **options: Any) -> Connection:
         """See `aiohttp.BaseConnector`."""
+        reused.set(True)
+        return await super().connect(*arguments, **options)
+
+    async def _create_connection(self, *arguments: Any, **options: Any) -> ResponseHandler:
         reused.set(False)
-        connection = await super().connect(*arguments, **options)
-        protocol = connection.protocol
-        assert protocol is not None
-        reused.set(protocol in self._used)
-        self._used.add(protocol)
-        return connection
+        async with self._making:
+            return await super()._create_connection(*arguments, **options)

@@ -5,6 +5,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import NoReturn
 
@@ -12,6 +13,7 @@ import pytest
 import uvicorn
 from support.certificates import Authority, authority  # noqa: F401
 
+from opencharacter.engines import kept_connections
 from opencharacter.engines import transport as transport_module
 from opencharacter.engines.transport import Broken, HttpAnswer, TimedOut, Transport, TransportError, Unreachable
 from opencharacter.errors import UserError
@@ -168,6 +170,30 @@ async def test_as_many_connections_are_open_as_there_are_requests() -> None:
 
 def _no_such_host(*_: object, **__: object) -> NoReturn:
     raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+
+async def test_connections_are_made_a_few_at_a_time_each_with_its_own_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept_connections, "_MOST_MADE_AT_ONCE", 2)
+    monkeypatch.setattr(transport_module, "CONNECT_TIMEOUT_S", 0.05)
+    at_once: list[int] = []
+
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        at_once.append(at_once[-1] + 1 if at_once else 1)
+        with suppress(ConnectionError):
+            while await reader.read(1 << 16):
+                pass
+        at_once.append(at_once[-1] - 1)
+        writer.close()
+
+    silent = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+    url = f"https://127.0.0.1:{silent.sockets[0].getsockname()[1]}/v1"
+    async with sending(url) as transport:
+        posts = (transport.post("/chat/completions", b"{}") for _ in range(6))
+        failures = await asyncio.gather(*posts, return_exceptions=True)
+    silent.close()
+    assert {type(failure) for failure in failures} == {Unreachable}
+    assert sum(later > earlier for earlier, later in pairwise([0, *at_once])) == 6
+    assert max(at_once) <= 4, "two, and two whose end the server may not have seen"
 
 
 async def _never() -> None:
