@@ -74,6 +74,10 @@ class PlannedRow(Protocol):
     def group(self) -> str | None:
         """See `RowTask.group`."""
 
+    @property
+    def part(self) -> str:
+        """See `RowTask.part`."""
+
     def task(self) -> RowTask:
         """The row to make."""
 
@@ -91,7 +95,7 @@ class RowsReport:
     unanswered: int = 0
     last_error: str = ""
 
-    def count(self, task: RowTask, label: str | None) -> None:
+    def count(self, task: PlannedRow, label: str | None) -> None:
         """Count a finished row."""
         reason = (label or "").partition(":")[0]
         self.outcomes[reason] += 1

@@ -48,6 +48,11 @@ class PlannedDialogue(NamedTuple):
         """The character's id."""
         return self.plan.character_ids[self.character]
 
+    @property
+    def part(self) -> str:
+        """The strategy."""
+        return self.strategy
+
     def task(self) -> RowTask:
         """The row to make."""
         return self.plan.task(self)

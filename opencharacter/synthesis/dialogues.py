@@ -162,7 +162,7 @@ def collect_dialogues(
 
 
 def _parts(dialogue: PlannedDialogue) -> tuple[str, str]:
-    return dialogue.strategy, f"{dialogue.strategy} and corpus '{dialogue.corpus}'"
+    return dialogue.strategy, f"{dialogue.strategy} and corpus '{dialogue.corpus.name}'"
 
 
 async def _make_dialogue(
