@@ -85,7 +85,10 @@ class Journal:
         await asyncio.shield(self._batch_written)
 
     async def replace(self, kept: Callable[[], list[Call]]) -> None:
-        """Drop all calls of which `kept` does not tell, once it is asked. Appends wait for no write of this."""
+        """Continue in a new file, write the calls of `kept` beside it, and delete the files before.
+
+        `kept` is called once the new file is in use. Appends do not wait for the rest.
+        """
         await self._work.run(self._replace(kept))
 
     async def close(self, *, delete: bool = False) -> None:

@@ -372,3 +372,16 @@ async def test_calls_of_rows_under_way_outlive_the_commits_of_others(tmp_path: P
         await store.record(digest("slow"), "1", {"text": "and more"})
     async with open_rows(tmp_path) as store:
         assert store.calls(digest("slow")) == {"0": {"text": "said"}, "1": {"text": "and more"}}
+
+
+@pytest.mark.usefixtures("small_commits")
+async def test_an_interrupted_run_ends_the_commit_under_way_and_keeps_the_other_calls(tmp_path: Path) -> None:
+    files = StuckFiles(tmp_path)
+    async with interrupted(open_rows(files)) as store:
+        await finish(store, range(6))
+        assert await asyncio.to_thread(files.reached.wait, 20)
+        # The disk goes on once the run is being ended.
+        asyncio.get_running_loop().call_soon(files.resumed.set)
+    assert set(read_rows(tmp_path)) == set(map(digest, range(4)))
+    async with open_rows(tmp_path) as store:
+        assert [number for number in range(6) if store.calls(digest(number))] == [4, 5]
