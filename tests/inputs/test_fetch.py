@@ -4,6 +4,7 @@ import pytest
 
 from opencharacter.errors import OpenCharacterError, UserError
 from opencharacter.sources import fetch, source_name
+from opencharacter.sources.hub import parse_hub_uri
 
 
 def test_local_inputs_are_given_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,6 +50,12 @@ def test_what_is_no_input_is_told(uri: str, message: str) -> None:
 )
 def test_the_source_is_named_for_the_lineage(uri: str, name: str) -> None:
     assert source_name(uri) == name
+
+
+@pytest.mark.parametrize("name", ["train.jsonl", "data/train.csv", "x.tsv.gz", "x.arrow", "x.json.xz", "x.parquet"])
+def test_a_data_file_of_a_hub_data_set_is_told_from_a_configuration(name: str) -> None:
+    assert parse_hub_uri(f"hf://owner/sea/{name}").names_a_file
+    assert not parse_hub_uri("hf://owner/sea/en-2024.1").names_a_file
 
 
 def test_a_configuration_of_a_hub_data_set_becomes_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
