@@ -1,6 +1,6 @@
 """The rows that the steps pass to each other, and the reading of users' personas and sessions."""
 
-from opencharacter.records.file_formats import RawRows, SourceFile, read_raw_rows
+from opencharacter.records.file_formats import RawRows, SourceFile
 from opencharacter.records.formats import FORMATS
 from opencharacter.records.models import (
     HELD_OUT_CELLS,
@@ -33,6 +33,5 @@ __all__ = [
     "Turn",
     "Usage",
     "read_personas",
-    "read_raw_rows",
     "read_sessions",
 ]

@@ -88,11 +88,6 @@ class RawRows:
         next(file for file in reversed(self.files) if file.name == row.file).bad += 1
 
 
-def read_raw_rows(path: Path, name: str, *, text: bool | None = None) -> RawRows:
-    """The rows of a file or folder; see `RawRows`."""
-    return RawRows(path, name, text)
-
-
 def _encoding_name(identity: Identity) -> str:
     return "" if identity.encoding in ("", "utf-8") else identity.encoding[:6].upper()
 

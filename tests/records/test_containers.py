@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from opencharacter.errors import UserError
-from opencharacter.records import BadRow, RawRow, read_raw_rows
+from opencharacter.records import BadRow, RawRow, RawRows
 from opencharacter.records.json_values import JsonReader
 
 ROWS = [{"persona": "a ferrywoman, \u2028 of Husum"}, {"persona": "a baker"}]
@@ -22,7 +22,7 @@ ARRAY = json.dumps(ROWS, indent=2).encode()
 
 
 def _values(path: Path, **options: Any) -> list[Any]:
-    rows = list(read_raw_rows(path, path.name, **options))
+    rows = list(RawRows(path, path.name, **options))
     assert all(isinstance(row, RawRow) for row in rows)
     return [row.value for row in rows if isinstance(row, RawRow)]
 
@@ -45,7 +45,7 @@ def test_rows_are_found_whatever_holds_them(tmp_path: Path, content: bytes, pack
 
 def test_parquet_rows_are_numbered_from_one(tmp_path: Path) -> None:
     (tmp_path / "data").write_bytes(_parquet(b""))
-    assert list(read_raw_rows(tmp_path / "data", "data")) == [
+    assert list(RawRows(tmp_path / "data", "data")) == [
         RawRow("data", number, row) for number, row in enumerate(ROWS, 1)
     ]
 
@@ -63,7 +63,7 @@ def test_a_folder_is_its_data_files_in_order(tmp_path: Path) -> None:
     (folder / "data" / "b.jsonl.gz").write_bytes(gzip.compress(b'{"n": 3}'))
     (folder / "a.json").write_bytes(b'[{"n": 1},\n{"n": 2}]')
     (folder / "README.md").write_text("no data", encoding="utf-8")
-    found = list(read_raw_rows(folder, "set"))
+    found = list(RawRows(folder, "set"))
     assert found == [
         RawRow("set/a.json", 1, {"n": 1}),
         RawRow("set/a.json", 2, {"n": 2}),
@@ -74,7 +74,7 @@ def test_a_folder_is_its_data_files_in_order(tmp_path: Path) -> None:
 def test_bad_lines_are_named_and_the_rest_is_read(tmp_path: Path) -> None:
     bad = [b'{"persona": "cut of', b'{"persona": "\xff"}', b'{"age": NaN}', b"[" * 100_000, b'{"a": "\\ud83d"}']
     (tmp_path / "data.jsonl").write_bytes(b"\n".join([b'{"n": 1}', *bad, b'{"n": 2}']))
-    rows = list(read_raw_rows(tmp_path / "data.jsonl", "data.jsonl"))
+    rows = list(RawRows(tmp_path / "data.jsonl", "data.jsonl"))
     assert [row.value for row in rows if isinstance(row, RawRow)] == [{"n": 1}, {"n": 2}]
     assert [(row.file, row.line, row.reason) for row in rows if isinstance(row, BadRow)] == [
         ("data.jsonl", 2, "not valid JSON"),
@@ -104,14 +104,14 @@ def test_bad_lines_are_named_and_the_rest_is_read(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_read_on_is_named_with_its_line(tmp_path: Path, content: bytes, problem: str) -> None:
     (tmp_path / "x.json").write_bytes(content)
     with pytest.raises(UserError, match=problem):
-        list(read_raw_rows(tmp_path / "x.json", "x.json"))
+        list(RawRows(tmp_path / "x.json", "x.json"))
 
 
 def test_a_missing_file_and_a_folder_without_data_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"absent\.jsonl: no such file"):
-        list(read_raw_rows(tmp_path / "absent.jsonl", "absent.jsonl"))
+        list(RawRows(tmp_path / "absent.jsonl", "absent.jsonl"))
     with pytest.raises(UserError, match="has no data file"):
-        list(read_raw_rows(tmp_path, "folder"))
+        list(RawRows(tmp_path, "folder"))
 
 
 class _Trickle(io.StringIO):
@@ -141,7 +141,7 @@ def test_an_array_read_in_pieces_equals_the_array(values: list[Any], indent: int
 def test_a_long_zstd_file_of_several_frames_is_read_whole(tmp_path: Path) -> None:
     frame = zstandard.compress(LINES * 20_000)
     (tmp_path / "data.jsonl.zst").write_bytes(frame * 2)
-    assert sum(1 for _ in read_raw_rows(tmp_path / "data.jsonl.zst", "x")) == 80_000
+    assert sum(1 for _ in RawRows(tmp_path / "data.jsonl.zst", "x")) == 80_000
 
 
 _fragment = st.sampled_from(
@@ -156,6 +156,6 @@ def test_whatever_a_file_holds_its_fault_is_told_as_one(content: bytes, text: bo
         path = Path(folder) / "data.json"
         path.write_bytes(content)
         with contextlib.suppress(UserError):
-            for row in read_raw_rows(path, "data.json", text=text):
+            for row in RawRows(path, "data.json", text=text):
                 assert row.file == "data.json"
                 assert row.line >= 1

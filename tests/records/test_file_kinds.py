@@ -28,7 +28,6 @@ from opencharacter.records import (
     Session,
     SourceFile,
     read_personas,
-    read_raw_rows,
     read_sessions,
 )
 
@@ -47,7 +46,7 @@ LINES = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in PEOPLE)
 
 
 def _rows(path: Path, **options: Any) -> list[Any]:
-    rows = list(read_raw_rows(path, path.name, **options))
+    rows = list(RawRows(path, path.name, **options))
     assert all(isinstance(row, RawRow) for row in rows), rows
     return [row.value for row in rows if isinstance(row, RawRow)]
 
@@ -131,7 +130,7 @@ def test_one_pretty_object_is_a_row_though_it_holds_lists_of_objects(tmp_path: P
 def test_rows_below_a_key_have_their_own_lines(tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text('{"about": "x",\n "data": [\n  {"n": 1},\n  {"n": 2}\n ]\n}\n')
     assert [
-        (row.line, row.value["n"]) for row in read_raw_rows(tmp_path / "x.json", "x.json") if isinstance(row, RawRow)
+        (row.line, row.value["n"]) for row in RawRows(tmp_path / "x.json", "x.json") if isinstance(row, RawRow)
     ] == [(3, 1), (4, 2)]
 
 
@@ -149,12 +148,12 @@ def test_rows_below_a_key_have_their_own_lines(tmp_path: Path) -> None:
 def test_json_that_cannot_be_read_on_is_named_with_its_line(tmp_path: Path, content: str, problem: str) -> None:
     (tmp_path / "x.json").write_text(content)
     with pytest.raises(UserError, match=problem):
-        list(read_raw_rows(tmp_path / "x.json", "x.json"))
+        list(RawRows(tmp_path / "x.json", "x.json"))
 
 
 def test_a_cut_row_at_the_start_leaves_the_lines_after_it(tmp_path: Path) -> None:
     (tmp_path / "x.jsonl").write_text('{"persona": "a",\n{"persona": "b"}\n{"persona": "c"}\n')
-    assert [type(row) for row in read_raw_rows(tmp_path / "x.jsonl", "x.jsonl")] == [BadRow, RawRow, RawRow]
+    assert [type(row) for row in RawRows(tmp_path / "x.jsonl", "x.jsonl")] == [BadRow, RawRow, RawRow]
 
 
 @pytest.mark.parametrize(
@@ -264,7 +263,7 @@ def test_a_file_of_another_kind_is_refused_by_what_it_is(
 ) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(UserError, match=f"^{name}: {what}") as refused:
-        list(read_raw_rows(tmp_path / name, name, text=text))
+        list(RawRows(tmp_path / name, name, text=text))
     assert refused.value.hint
 
 
@@ -327,7 +326,7 @@ def test_a_broken_description_of_a_saved_data_set_is_named(tmp_path: Path, state
     (tmp_path / "state.json").write_text(state)
     (tmp_path / "dataset_info.json").write_text("{}")
     with pytest.raises(UserError, match=r"set/state\.json: not the description of a saved data set"):
-        list(read_raw_rows(tmp_path, "set"))
+        list(RawRows(tmp_path, "set"))
 
 
 def test_files_and_their_rows_are_counted(tmp_path: Path) -> None:
