@@ -65,7 +65,7 @@ def read_object(text: str) -> dict[str, Any]:
         start = text.find("{")
         value = _first_object(text)
         if value is None and start >= 0:
-            with suppress(RecursionError):
+            with suppress(ValueError, RecursionError):
                 value = repair_json(text[start:], return_objects=True)
     if isinstance(value, list):
         value = next((item for item in value if isinstance(item, dict)), None)

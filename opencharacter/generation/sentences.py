@@ -7,17 +7,15 @@ from typing import Any
 
 from opencharacter.generation.errors import Unusable
 
-_CLOSING = (
-    r"[\p{Pe}\p{Pf}\"'*_~`“‘«]*(?:[ \u00A0\u202F]»(?=\s|\Z))?[\p{Extended_Pictographic}\p{Emoji_Modifier}\u200D\uFE0F]*"
-)
+_CLOSING = r"[\p{Pe}\p{Pf}\"'*_~`“‘«]*+(?:[ \u00A0\u202F]»(?=\s|\Z))?[\p{Extended_Pictographic}\p{Emoji_Modifier}\u200D\uFE0F]*+"
 """What belongs to the sentence before it: quotes (German and Danish close with “ and «), brackets, emphasis, emoji."""
 _UNSPACED = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}]"
 _AMBIGUOUS = r".!?‼⁇⁈⁉․﹒﹖﹗．"
 _ENDS = rf"""(?x)
     # Marks that numbers, names and ellipses hold as well end a sentence where white space follows,
-    (?: [{_AMBIGUOUS}…⋯]+ | (?<=\p{{Greek}})[;\u037E] ) {_CLOSING} (?=\s|\Z)
+    (?: (?<![{_AMBIGUOUS}…⋯])[{_AMBIGUOUS}…⋯]++ | (?<=\p{{Greek}})[;\u037E] ) {_CLOSING} (?=\s|\Z)
     # or between letters of a script that puts no space there.
-  | (?<={_UNSPACED}) [.!?．]+ [\p{{Pe}}\p{{Pf}}]* (?={_UNSPACED})
+  | (?<={_UNSPACED}) [.!?．]++ [\p{{Pe}}\p{{Pf}}]* (?={_UNSPACED})
     # Unicode's other sentence marks end one wherever they stand, but for a Burmese mark that is a comma today.
   | [[\p{{Sentence_Terminal}}]--[{_AMBIGUOUS}\u104A]]+ [\p{{Pe}}\p{{Pf}}]*
     # An Ethiopic full stop is often typed as two word spaces.

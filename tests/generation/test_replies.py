@@ -70,6 +70,7 @@ def test_no_reply_raises_anything_but_unusable(text: str, cut_off: bool) -> None
         assert cut_off or not checked.cut
 
 
-def test_a_deeply_nested_reply_is_no_object() -> None:
+@pytest.mark.parametrize("text", ['{"a":' * 100_000, "{" * 3_000, "[" * 3_000 + "{"])
+def test_a_deeply_nested_reply_is_no_object(text: str) -> None:
     with pytest.raises(Unusable):
-        read_object('{"a":' * 100_000)
+        read_object(text)

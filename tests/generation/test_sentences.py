@@ -58,6 +58,11 @@ def test_a_text_without_a_whole_sentence_is_truncated(text: str) -> None:
         whole_sentences(text)
 
 
+@pytest.mark.parametrize("noise", [".", "!?", '"', ")", "😊", "…"])
+def test_a_model_that_repeats_one_mark_until_it_is_stopped_takes_no_time(noise: str) -> None:
+    assert whole_sentences("Aye, so it is. " + noise * 20_000 + "x") == "Aye, so it is."
+
+
 @given(st.text(st.sampled_from('ab Iก1.!?。॥።؟"”»\n;\u1361中😊Dr')) | st.text())
 def test_what_is_left_is_the_beginning_of_the_text(text: str) -> None:
     try:
