@@ -7,7 +7,8 @@ from typing import Any
 
 from opencharacter.generation.errors import Unusable
 
-_CLOSING = r"[\p{Pe}\p{Pf}\"'*_~`“‘«]*+(?:[ \u00A0\u202F]»(?=\s|\Z))?[\p{Extended_Pictographic}\p{Emoji_Modifier}\u200D\uFE0F]*+"
+_EMOJI = r"[\p{Extended_Pictographic}\p{Emoji_Modifier}\u200D\uFE0F]*+"
+_CLOSING = r"[\p{Pe}\p{Pf}\"'*_~`“‘«]*+(?:[ \u00A0\u202F]»(?=\s|\Z))?" + _EMOJI
 """What belongs to the sentence before it: quotes (German and Danish close with “ and «), brackets, emphasis, emoji."""
 _UNSPACED = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}]"
 _AMBIGUOUS = r".!?‼⁇⁈⁉․﹒﹖﹗．"
