@@ -24,6 +24,7 @@ def build_pipeline(config: RunConfig, cluster: Cluster | None = None) -> Any:
     from opencharacter.components.evaluate.component import evaluate as evaluate_step
     from opencharacter.components.gate.component import gate as gate_step
     from opencharacter.components.get_champion.component import get_champion
+    from opencharacter.components.judge_dialogues.component import judge_dialogues as judge_step
     from opencharacter.components.mix.component import mix as mix_step
     from opencharacter.components.promote.component import promote as promote_step
     from opencharacter.components.register.component import register as register_step
@@ -53,6 +54,15 @@ def build_pipeline(config: RunConfig, cluster: Cluster | None = None) -> Any:
     ) -> dsl.Artifact:
         common = {"workspace": workspace, "run": run}
         data = add_data(common, inputs, engines, profiles, responses, shards)
+        if config.quality:
+            judged = judge_step(
+                **common,
+                quality=config.section("quality"),
+                engines=engines,
+                dialogues=data["dialogues"],
+                characters=data["characters"],
+            )
+            data["dialogues"] = judged.outputs["judged"]
         mixture = mix_step(
             **common, mix=mix, base_model=base_model, dialogues=data["dialogues"], characters=data["characters"]
         )

@@ -116,6 +116,8 @@ def _is_part(name: StepName, config: RunConfig) -> bool:
         return inputs.dataset is not None
     if name == "import-characters":
         return inputs.characters is not None
+    if name == "judge-dialogues":
+        return config.quality is not None
     if name in _PROFILES:
         return bool(inputs.personas)
     return name not in _DIALOGUES or inputs.dataset is None
@@ -149,6 +151,8 @@ def _engines(name: StepName, config: RunConfig) -> dict[str, EngineConfig]:
         called = {config.profiles.teacher}
     elif name == "generate-dialogues":
         called = {corpus.teacher for corpus in config.inputs.corpora}
+    elif name == "judge-dialogues" and config.quality:
+        called = {config.quality.engine}
     elif name == "evaluate" and config.evaluate.judge:
         called = {config.evaluate.judge.engine}
     return {engine: config.engines[engine] for engine in sorted(called)}

@@ -11,7 +11,7 @@ from opencharacter.library import fingerprint
 from opencharacter.mixing.mix_config import MixConfig
 from opencharacter.registry.registered_model import RegistryConfig
 from opencharacter.serving.deploy_config import DeployConfig
-from opencharacter.synthesis.synthesis_config import InputsConfig, ProfilesConfig, ResponsesConfig
+from opencharacter.synthesis.synthesis_config import InputsConfig, ProfilesConfig, QualityConfig, ResponsesConfig
 from opencharacter.templates import packaged_templates
 from opencharacter.training.sft_config import SftConfig
 
@@ -31,7 +31,10 @@ def run_identity(seed: int, system_prompt: PromptName = DEFAULT_PROMPT) -> dict[
 
 
 class RunConfig(BaseModel):
-    """A whole run. Each section is one step's settings model, and one parameter of the pipeline."""
+    """A whole run. Each section is one step's settings model, and one parameter of the pipeline.
+
+    `quality` is none: where it is set, the pipeline has one step more, which holds it.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -47,6 +50,7 @@ class RunConfig(BaseModel):
     engines: dict[str, EngineConfig] = Field(default={}, description="chat models by name: teachers and judges")
     profiles: ProfilesConfig = ProfilesConfig()
     responses: ResponsesConfig = ResponsesConfig()
+    quality: QualityConfig | None = Field(default=None, description="a judge of the dialogues; none: all are kept")
     mix: MixConfig = MixConfig()
     sft: SftConfig
     evaluate: EvaluateConfig = EvaluateConfig()
@@ -75,6 +79,8 @@ class RunConfig(BaseModel):
         wanted = {f"inputs.corpora.{i}.teacher": corpus.teacher for i, corpus in enumerate(self.inputs.corpora)}
         if self.inputs.personas:
             wanted["profiles.teacher"] = self.profiles.teacher
+        if self.quality:
+            wanted["quality.engine"] = self.quality.engine
         if self.evaluate.judge:
             wanted["evaluate.judge.engine"] = self.evaluate.judge.engine
         for key, engine in wanted.items():

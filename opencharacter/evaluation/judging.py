@@ -1,21 +1,16 @@
 """Sample answers of each model, scored by a judge on the paper's five dimensions."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel, Field, ValidationError
-
 from opencharacter.characters import render_profile
-from opencharacter.engines import ChatFailed, ChatReply, EngineConfig, Sampling
+from opencharacter.engines import ChatFailed, ChatReply, EngineConfig
 from opencharacter.evaluation.evaluation_config import Dimension, EvaluateConfig, JudgeConfig
 from opencharacter.evaluation.questions import Question
 from opencharacter.evaluation.scorers import EvalModel, ScorerResult, identity
-from opencharacter.generation.calls import Message, RowCalls
-from opencharacter.generation.errors import Unusable
-from opencharacter.generation.replies import read_object
-from opencharacter.generation.rows import RowTask, StoredRow, make_rows
-from opencharacter.hashing import digest, seed64
+from opencharacter.generation.judgements import JUDGEMENT_SCHEMA, ContentCall, make_calls, read_judgement
+from opencharacter.generation.rows import StoredRow
+from opencharacter.hashing import seed64
 from opencharacter.records.evaluation import ENGINE_FAILURE, AnswerRow, ScoreRow
 from opencharacter.records.models import HELD_OUT_CELLS, Turn, Usage
 from opencharacter.storage.rowstore import RowStore
@@ -23,39 +18,6 @@ from opencharacter.templates import load_template
 from opencharacter.texts import is_blank
 
 _SPEAKERS = {"user": "User", "assistant": "Character"}
-
-
-class _Judgement(BaseModel):
-    """What the judge replies; its JSON schema goes to the server."""
-
-    # A limit for the server only: a small judge would else talk until its reply is cut off before the score.
-    reason: str = Field(json_schema_extra={"maxLength": 200})
-    score: int = Field(ge=1, le=5)
-
-
-@dataclass(frozen=True)
-class _Call:
-    """A call whose outcome depends on these fields alone."""
-
-    model: str
-    """Who is asked: a digest of weights, or the name of a served model."""
-    messages: list[Message]
-    sampling: Sampling
-    seed: int
-    schema: dict[str, Any] | None = None
-
-    @property
-    def row_id(self) -> str:
-        """Content address of the outcome."""
-        return digest(
-            {
-                "model": self.model,
-                "messages": self.messages,
-                "sampling": self.sampling.model_dump(),
-                "seed": self.seed,
-                "schema": self.schema,
-            }
-        )
 
 
 class JudgeScorer:
@@ -94,7 +56,7 @@ class JudgeScorer:
             if answer.answer is not None
             for dimension in self._settings.dimensions
         ]
-        usage += await _ask_all(f"judgements of {self._judge.model}", self._judge, judged, store, _read_judgement)
+        usage += await _ask_all(f"judgements of {self._judge.model}", self._judge, judged, store, read_judgement)
         rows = [
             self._score_row(question, answer, dimension, store)
             for question, answer in answered
@@ -124,15 +86,15 @@ class JudgeScorer:
             max_model_len=self._config.max_length + self._settings.answer_sampling.max_tokens,
         )
 
-    def _answer_call(self, eval_model: EvalModel, question: Question) -> _Call:
-        return _Call(
+    def _answer_call(self, eval_model: EvalModel, question: Question) -> ContentCall:
+        return ContentCall(
             model=eval_model.digest,
             messages=[turn.model_dump() for turn in question.conversation],
             sampling=self._settings.answer_sampling,
             seed=seed64(self._seed, "answer", question.row.row_id),
         )
 
-    def _judge_call(self, question: Question, answer: str, dimension: Dimension) -> _Call:
+    def _judge_call(self, question: Question, answer: str, dimension: Dimension) -> ContentCall:
         character = question.character
         assert character is not None
         prompt = self._prompt.render(
@@ -141,12 +103,12 @@ class JudgeScorer:
             answer=answer,
             aspect=self._aspects[dimension].strip(),
         )
-        return _Call(
+        return ContentCall(
             model=self._judge.identity,
             messages=[{"role": "user", "content": prompt}],
             sampling=self._settings.judge_sampling,
             seed=seed64(self._seed, "judge"),
-            schema=_Judgement.model_json_schema(),
+            schema=JUDGEMENT_SCHEMA,
         )
 
     def _answer_row(self, eval_model: EvalModel, question: Question, store: RowStore) -> AnswerRow:
@@ -173,29 +135,13 @@ class JudgeScorer:
 async def _ask_all(
     title: str,
     engine: EngineConfig,
-    calls: Iterable[_Call],
+    calls: Iterable[ContentCall],
     store: RowStore,
     read: Callable[[ChatReply], dict[str, Any]],
 ) -> Usage:
-    """Make the calls that the store does not hold, each as a row, and return what they used.
-
-    `read` turns a reply into the row's content, whose `status` is the row's label. A call that finally fails leaves a
-    row of status `engine_failure`. Raises `EngineDown` if the server is gone.
-    """
-
     # A penalty that only one of the models has by default would make the comparison unfair. Our own servers take this.
     extra = {"repetition_penalty": 1.0} if engine.base_url is None else None
-
-    def task(call: _Call) -> RowTask:
-        async def make(calls: RowCalls) -> StoredRow:
-            content = await calls.record(
-                "reply", call.messages, seed=call.seed, schema=call.schema, extra=extra, read=read
-            )
-            return StoredRow(content, content["status"])
-
-        return RowTask(call.row_id, engine.model, call.sampling, make, _failed)
-
-    return (await make_rows(store, map(task, calls), {engine.model: engine}, what=title)).made
+    return await make_calls(calls, engine, store, read, what=title, on_failure=_failed, extra=extra)
 
 
 def _failed(error: ChatFailed) -> StoredRow:
@@ -211,13 +157,3 @@ def _read_answer(reply: ChatReply) -> dict[str, Any]:
     if is_blank(text) or reply.problem:
         return {"status": "empty_answer", "finish_reason": reply.finish_reason}
     return {"status": "ok", "answer": text, "finish_reason": reply.finish_reason}
-
-
-def _read_judgement(reply: ChatReply) -> dict[str, Any]:
-    try:
-        judgement = _Judgement.model_validate(read_object(reply.text))
-    except (Unusable, ValidationError) as error:
-        refused = reply.problem == "refusal" or (isinstance(error, Unusable) and error.reason == "refusal")
-        note = reply.text or reply.detail or reply.problem or ""
-        return {"status": "refusal" if refused else "parse_failure", "note": note}
-    return {"status": "ok", "score": judgement.score, "note": judgement.reason}

@@ -25,7 +25,7 @@ _CHECKPOINTS = 2
 """The last one is deleted once the next is complete."""
 _ENCODED_BYTES = 16
 """Of a training token: its id and its label, as 64-bit integers."""
-_GENERATING: tuple[StepName, ...] = ("generate-profiles", "generate-dialogues")
+_GENERATING: tuple[StepName, ...] = ("generate-profiles", "generate-dialogues", "judge-dialogues")
 """Stages that keep rows in the row store, which does not compress, and may serve models."""
 
 _SERVING_HEADROOM = 1.2

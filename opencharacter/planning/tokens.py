@@ -110,6 +110,10 @@ class TokenEstimates:
         """A prompt template."""
         return self._lengths.count(load_template(name).text)
 
+    def text(self, text: str) -> float:
+        """A text of the configuration."""
+        return self._lengths.count(text)
+
     def system(self, views: Mapping[PromptView, float]) -> float:
         """The system message, under shares of prompt views."""
         of_view: dict[PromptView, float] = {

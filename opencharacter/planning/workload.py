@@ -13,7 +13,7 @@ from opencharacter.planning.inputs import InputCount, mean_persona_tokens
 from opencharacter.planning.tokens import Dialogues, TextLengths, TokenEstimates
 from opencharacter.records.models import HELD_OUT_CELLS, Cell
 from opencharacter.synthesis.profile_prompt import ProfilePrompt
-from opencharacter.synthesis.synthesis_config import ResponsesConfig
+from opencharacter.synthesis.synthesis_config import QualityConfig, ResponsesConfig
 from opencharacter.training import SftConfig
 
 MODELS_MEASURED = 2
@@ -91,6 +91,8 @@ def stage_workloads(
         assumptions, lengths, persona=mean_persona_tokens(inputs), system_prompt=config.system_prompt, **limits
     )
     workloads, dialogues = _synthesis(config, inputs, texts)
+    if config.quality:
+        workloads.append(_judging(config.quality, dialogues, texts))
     mix_workload, mixed = _mixture(config.mix, inputs, dialogues, texts)
     workloads += [mix_workload, _training(config.sft, mixed), _evaluation(config.evaluate, mixed, texts)]
     return {workload.step: workload for workload in workloads}
@@ -216,6 +218,21 @@ def _release(
     dialogues = [Dialogues("G", count.rows, 1, count.user_tokens / count.rows + answer, _weight(config.mix, "G"))]
     stored = _stored(dialogues, texts)
     return [StageWorkload("import-dataset", count.rows, "dialogues", stored_bytes=stored)], dialogues
+
+
+def _judging(settings: QualityConfig, dialogues: list[Dialogues], texts: TokenEstimates) -> StageWorkload:
+    """The judge of the dialogues: a judgement of each; a repair and another judgement of each as the most."""
+    rows = sum(group.rows for group in dialogues)
+    prompt = texts.template("quality.md") + texts.persona + texts.profile + texts.assumed("mark_tokens")
+    prompt += texts.text(settings.rubric) if settings.rubric else texts.template("quality_rubric.md")
+    volume = CallVolume(
+        calls=rows,
+        calls_at_most=rows * (3 if settings.repair else 1),
+        tokens_in=sum(group.rows * (prompt + group.text_tokens) for group in dialogues),
+        tokens_out=rows * min(texts.assumed("judgement_tokens"), settings.judge_sampling.max_tokens),
+    )
+    calls = {settings.engine: volume}
+    return StageWorkload("judge-dialogues", rows, "dialogues", calls, stored_bytes=_stored(dialogues, texts))
 
 
 def _stored(dialogues: list[Dialogues], texts: TokenEstimates) -> float:

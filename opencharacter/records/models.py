@@ -103,7 +103,10 @@ class DialogueRow(BaseModel):
     model: str = Field(description="the teacher")
     prompt_hash: str
     usage: Usage = Usage()
-    extra: dict[str, Any] = Field(default_factory=dict, description="unknown keys of imported rows")
+    extra: dict[str, Any] = Field(
+        default_factory=dict,
+        description="unknown keys of imported rows; `quality`: score and reason of the quality judge",
+    )
 
     def _repr_html_(self) -> str:
         """How a notebook shows the dialogue."""

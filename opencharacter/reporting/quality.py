@@ -31,10 +31,20 @@ class Outcome:
 
 
 @dataclass(frozen=True)
+class Judged:
+    """What the quality judge decided; `outcomes` hold a label, rows and their share."""
+
+    judge: str
+    threshold: int
+    outcomes: list[tuple[str, int, float]]
+
+
+@dataclass(frozen=True)
 class QualityView:
     """Everything that the section shows."""
 
     outcomes: list[Outcome]
+    judged: Judged | None
     dialogues: int
     sampled: int
     variety: list[Variety]
@@ -60,6 +70,7 @@ def quality_view(characters: Artifact, dialogues: Artifact, sessions: Artifact |
     profiles: Iterable[CharacterProfile] = CHARACTERS.read(characters)
     return QualityView(
         outcomes=[*_outcomes("characters", characters), *_outcomes("dialogues", dialogues)],
+        judged=_judged(dialogues),
         dialogues=sample.seen,
         sampled=len(rows),
         variety=values,
@@ -69,6 +80,15 @@ def quality_view(characters: Artifact, dialogues: Artifact, sessions: Artifact |
         copy_similarity=COPY_SIMILARITY,
         facts=facts.judge(profiles),
     )
+
+
+def _judged(dialogues: Artifact) -> Judged | None:
+    found = dialogues.stats.get("quality")
+    if not found:
+        return None
+    total = sum(found["outcomes"].values())
+    outcomes = [(label, rows, rows / total) for label, rows in found["outcomes"].items() if rows]
+    return Judged(found["judge"], found["threshold"], outcomes)
 
 
 def _source_answers(sessions: Artifact | None, ids: set[str]) -> list[str]:

@@ -5,6 +5,7 @@ from opencharacter.synthesis.imported_characters import import_characters
 from opencharacter.synthesis.ingest import Ingested, ingest
 from opencharacter.synthesis.profiles import collect_profiles, make_profile, synthesise_profiles
 from opencharacter.synthesis.published_dataset import ImportedDataset, import_dataset
+from opencharacter.synthesis.quality import judge_dialogues
 from opencharacter.synthesis.synthesis_config import (
     CharacterSource,
     Corpus,
@@ -12,6 +13,7 @@ from opencharacter.synthesis.synthesis_config import (
     PersonaSource,
     ProfilesConfig,
     PublishedDataset,
+    QualityConfig,
     ResponsesConfig,
 )
 
@@ -24,6 +26,7 @@ __all__ = [
     "PersonaSource",
     "ProfilesConfig",
     "PublishedDataset",
+    "QualityConfig",
     "ResponsesConfig",
     "collect_dialogues",
     "collect_profiles",
@@ -31,6 +34,7 @@ __all__ = [
     "import_characters",
     "import_dataset",
     "ingest",
+    "judge_dialogues",
     "make_profile",
     "rewrite_session",
     "synthesise_profiles",

@@ -113,3 +113,19 @@ class ResponsesConfig(_Settings):
         description="answers per row (G: per turn) before the row is rejected; raise it to ask again for rejected rows",
     )
     max_rejected_share: float = Field(default=0.9, ge=0, le=1, description="stop if more rows are rejected")
+
+
+class QualityConfig(_Settings):
+    """A judge between synthesis and mixing: keeps good dialogues, has others rewritten once, drops the rest."""
+
+    engine: str = Field(default="judge", description="key of the run's `engines`: who judges and rewrites")
+    rubric: str | None = Field(
+        default=None, min_length=1, description="what counts, in words; none: `prompts/quality_rubric.md`"
+    )
+    threshold: int = Field(default=3, ge=1, le=5, description="least score, from 1 to 5, of a dialogue that is kept")
+    repair: bool = Field(
+        default=True, description="let the answers below the threshold be rewritten once, and judge them again"
+    )
+    judge_sampling: Sampling = Sampling(temperature=0.0, top_p=1.0, max_tokens=256)
+    repair_sampling: Sampling = Sampling(max_tokens=2048)
+    max_dropped_share: float = Field(default=0.9, ge=0, le=1, description="stop if more dialogues are dropped")

@@ -39,6 +39,35 @@ def test_synthesis_is_sharded_by_parallel_for(tmp_path: Path) -> None:
     assert inner == {"generate-profiles", "generate-dialogues"}
 
 
+@pytest.mark.parametrize("dataset", [False, True])
+def test_a_quality_judge_stands_between_dialogues_and_mixture(tmp_path: Path, dataset: bool) -> None:
+    engine = ("engines.critic.model=m", "engines.critic.base_url=http://critic/v1")
+    quality = ("quality.engine=critic", "quality.threshold=4")
+    source = "collect-dialogues"
+    if dataset:
+        config = tmp_path / "run.yaml"
+        config.write_text(
+            "name: released\ninputs: {dataset: {characters: c.jsonl, dialogues: d.jsonl}}\nsft: {base_model: m}\n"
+        )
+        loaded = load_run_config(config, overrides=[*engine, *quality])
+        spec = read_ir(compile_pipeline(loaded, tmp_path / "released.yaml"))
+        source = "import-dataset"
+    else:
+        spec = compiled(tmp_path, "demo", *engine, *quality)
+    tasks = spec["root"]["dag"]["tasks"]
+    judge = tasks["judge-dialogues"]["inputs"]
+    assert judge["artifacts"]["dialogues"]["taskOutputArtifact"]["producerTask"] == source
+    settings = judge["parameters"]["quality"]["runtimeValue"]["constant"]
+    assert (settings["engine"], settings["threshold"], settings["repair"]) == ("critic", 4, True)
+    for reader in ("mix", "report"):
+        read = tasks[reader]["inputs"]["artifacts"]["dialogues"]["taskOutputArtifact"]
+        assert (read["producerTask"], read["outputArtifactKey"]) == ("judge-dialogues", "judged")
+
+
+def test_without_a_quality_section_there_is_no_judge(tmp_path: Path) -> None:
+    assert "judge-dialogues" not in compiled(tmp_path, "demo")["root"]["dag"]["tasks"]
+
+
 def test_promotion_hangs_on_the_gate(tmp_path: Path) -> None:
     spec = compiled(tmp_path, "demo")
     [branch] = [task for task in spec["root"]["dag"]["tasks"].values() if "triggerPolicy" in task]

@@ -136,6 +136,17 @@ def test_steps_are_those_of_the_trainer() -> None:
     assert stages(plan("demo"))["sft"].optimizer_steps == 12
 
 
+def test_a_quality_judge_is_called_for_each_dialogue_and_three_times_at_the_most() -> None:
+    made = stages(plan("demo", "quality.engine=teacher"))
+    judged, dialogues = made["judge-dialogues"], made["collect-dialogues"].rows
+    assert (judged.rows, judged.calls, judged.calls_at_most) == (dialogues, dialogues, 3 * dialogues)
+    once = stages(plan("demo", "quality.engine=teacher", "quality.repair=false"))["judge-dialogues"]
+    assert (once.calls_at_most, once.tokens_in) == (dialogues, judged.tokens_in)
+    longer = stages(plan("demo", "quality.engine=teacher", f"quality.rubric={'word ' * 500}"))["judge-dialogues"]
+    assert longer.tokens_in > judged.tokens_in + 300 * dialogues
+    assert "judge-dialogues" not in stages(plan("demo"))
+
+
 def test_evaluation_counts_questions_answers_and_judgements() -> None:
     of = stages(plan("demo"))
     # 10 rows of each held-out cell, but 4 in the smallest, and 4 of the train cell.

@@ -144,7 +144,10 @@ def test_the_report_shows_them_with_their_rules(make_output: OutputMaker, tmp_pa
             "dialogues",
             {"dialogues.jsonl.zst": made},
             counts=counts,
-            stats={"rejected_by_reason": {"refusal": 4, "empty_answer": 1}},
+            stats={
+                "rejected_by_reason": {"refusal": 4, "empty_answer": 1},
+                "quality": {"judge": "critic-1", "threshold": 4, "outcomes": {"accepted": 2, "repaired": 1}},
+            },
         ),
     )
     page = write_report(run, tmp_path / "report.html").read_text()

@@ -1,0 +1,1 @@
+"""Collect the responses of all shards into one data set."""
