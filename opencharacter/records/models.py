@@ -105,7 +105,7 @@ class DialogueRow(BaseModel):
     usage: Usage = Usage()
     extra: dict[str, Any] = Field(
         default_factory=dict,
-        description="unknown keys of imported rows; `quality`: score and reason of the quality judge",
+        description="unknown keys of imported rows; `quality`: what the quality judge says",
     )
 
     def _repr_html_(self) -> str:
