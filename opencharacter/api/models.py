@@ -15,6 +15,7 @@ from opencharacter.api.boundary import public, public_async, settings, wait_for
 from opencharacter.characters.profile import CharacterProfile
 from opencharacter.characters.prompt import DEFAULT_PROMPT, PromptName
 from opencharacter.engines.engine_config import EngineConfig
+from opencharacter.engines.network import check_environment
 from opencharacter.errors import OpenCharacterError, UserError
 from opencharacter.system.api_keys import read_api_key
 
@@ -36,6 +37,7 @@ async def connect_async(
     """`connect`, to be awaited."""
     if not url.startswith(("http://", "https://")):
         raise UserError(f"'{url}' is not a URL", hint=_URL_HINT)
+    check_environment(url)
     api_key = api_key_env and read_api_key(api_key_env, url)
     name = model or await _first_model(url, api_key)
     return settings(

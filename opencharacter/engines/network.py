@@ -55,9 +55,9 @@ def proxy_for(url: str) -> str | None:
 
 
 def check_environment(url: str) -> None:
-    """Raise `UserError` for a variable of the environment that keeps every client from reaching `url`."""
-    host = urlsplit(url).hostname
-    if is_loopback(host):
+    """Raise `UserError` if `url` is no HTTP address, or a variable of the environment keeps every client from it."""
+    address = read_base_url(url)
+    if is_loopback(address.hostname):
         return
     proxy_for(url)
     for entry in getproxies_environment().get("no", "").replace(",", " ").split():
@@ -75,7 +75,7 @@ def check_environment(url: str) -> None:
                 f"{variable} names {path}, but there is no such {what}; expected certificates of authorities",
                 hint=f"correct the path, or unset {variable}",
             )
-    if urlsplit(url).scheme == "https":
+    if address.scheme == "https":
         tls_context()
 
 

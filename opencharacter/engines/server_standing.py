@@ -15,6 +15,8 @@ BUSY_PATIENCE_S = 3600.0
 """Seconds of "too many requests" without one answer after which the engine stops."""
 
 _MOST_FORBIDDEN = 10
+_MOST_SCHEMAS = 16
+"""Schemas that may be refused, one after the other, before none is sent any more."""
 
 
 class Shape(NamedTuple):
@@ -35,6 +37,8 @@ class ServerStanding:
     def __init__(self, *, structured: bool) -> None:
         self._structured = structured
         self._refused_schemas: set[str] = set()
+        self._refused_bound = 0
+        """The least of the largest bounds of refused schemas; other schemas with such bounds would be refused, too."""
         self._answered: dict[Shape, int] = {}
         """The largest `max_tokens` that was answered, by the rest of the shape."""
         self._asking = 0
@@ -55,16 +59,17 @@ class ServerStanding:
 
     def takes(self, schema: dict[str, Any] | None) -> bool:
         """Whether to send a JSON schema."""
-        return schema is not None and self._structured and not (
-            self._refused_schemas and json.dumps(schema) in self._refused_schemas
-        )  # fmt: skip
+        if schema is None or not self._structured or not self._refused_schemas:
+            return schema is not None and self._structured
+        return json.dumps(schema) not in self._refused_schemas and not 0 < self._refused_bound <= _largest_bound(schema)
 
     def refuse(self, fault: Fault, schema: dict[str, Any] | None) -> None:
         """Note that the server does not take this schema, or no schema at all."""
-        if fault.kind is FaultKind.FORMAT:
+        self._refused_schemas.add(json.dumps(schema))
+        if fault.kind is FaultKind.FORMAT or len(self._refused_schemas) > _MOST_SCHEMAS:
             self._structured = False
-        else:
-            self._refused_schemas.add(json.dumps(schema))
+        elif bound := _largest_bound(schema):
+            self._refused_bound = min(self._refused_bound or bound, bound)
 
     def is_cut_thought(self, reply: ChatReply) -> bool:
         """Whether a reply that was cut off ended within thoughts, which it neither opens nor closes.
@@ -133,3 +138,11 @@ class ServerStanding:
             for decided in self._undecided:
                 if not decided.done():
                     decided.set_result(None)
+
+
+def _largest_bound(schema: Any) -> int:
+    """The largest `maxLength` or `maxItems` within a schema; 0 without any."""
+    if isinstance(schema, dict):
+        own = [schema[name] for name in ("maxLength", "maxItems") if isinstance(schema.get(name), int)]
+        return max([*own, *map(_largest_bound, schema.values())], default=0)
+    return max(map(_largest_bound, schema), default=0) if isinstance(schema, list) else 0

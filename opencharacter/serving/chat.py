@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from opencharacter.characters import DEFAULT_PROMPT, PromptName, load_prompt, render_profile
 from opencharacter.characters import system_prompt as render_system_prompt
 from opencharacter.characters.profile import CharacterProfile
+from opencharacter.engines.network import check_environment
 from opencharacter.errors import OpenCharacterError, UserError
 from opencharacter.system.api_keys import read_api_key, usual_variable
 
@@ -47,6 +48,7 @@ class Conversation:
     ) -> None:
         import openai
 
+        check_environment(url)
         self._url = url
         self._key_variable = api_key_env or usual_variable()
         # A proxy meant for the internet must not be asked for a server on this machine.

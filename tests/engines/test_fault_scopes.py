@@ -175,6 +175,30 @@ async def test_a_schema_that_the_grammar_does_not_take_is_left_out(words: str) -
         assert ["response_format" in call.request for call in fake.calls] == [True, False, False, True]
 
 
+def bounded(most: int) -> dict[str, Any]:
+    return {"type": "object", "properties": {"name": {"type": "string", "maxLength": most}}, "required": ["name"]}
+
+
+async def test_schemas_that_differ_by_row_are_not_refused_one_by_one() -> None:
+    """R's schemas have bounds by the answers that are rewritten, so hardly two are the same."""
+
+    def rule(request: dict[str, Any], _: int) -> tuple[int, dict[str, Any]] | None:
+        sent = request.get("response_format")
+        most = sent["json_schema"]["schema"]["properties"]["name"]["maxLength"] if sent else 0
+        return refuse(400, "failed to parse grammar") if most > 2000 else None
+
+    with server(rule) as fake:
+        async with open_engine(config_for(fake)) as engine:
+            replies = [await ask(engine, f"row {n}", bounded(3000 - 10 * n)) for n in (0, 40, 99, 50, 98, 150)]
+    assert [reply.structured for reply in replies] == [False] * 5 + [True]
+    assert fake.outcomes["ruled"] == 3, "each with a smaller bound than those before"
+    with server(lambda request, _: refuse(400, "Grammar error") if "response_format" in request else None) as fake:
+        async with open_engine(config_for(fake)) as engine:
+            for n in range(40):
+                await ask(engine, "row", {"type": "object", "properties": {f"name{n}": {"type": "string"}}})
+    assert fake.outcomes["ruled"] == 17
+
+
 async def test_json_that_the_server_rejects_is_for_the_next_attempt() -> None:
     with server(lambda *_: refuse(400, "Failed to generate JSON.", code="json_validate_failed")) as fake:
         async with open_engine(config_for(fake)) as engine:

@@ -48,6 +48,24 @@ async def test_every_answer_is_scored_on_every_dimension(judge_with, fake_llm) -
     assert found.usage.calls == len(fake_llm.calls) == QUESTIONS * (1 + DIMENSIONS)
 
 
+async def test_a_judge_and_a_model_that_think_aloud_are_read_like_others(judge_with, fake_llm) -> None:
+    fake_llm._answer = lambda request: f"<think>The user wants a score of 9.</think>{default_answer(request)}"
+    found = await judge_with()
+    assert {row.status for row in found.rows} == {"ok"}
+    assert not any("think" in (answer.answer or "") for answer in found.answers)
+    assert "think" not in str([call.request["messages"] for call in fake_llm.calls if is_judgement(call.request)])
+
+
+async def test_a_judges_refusal_in_its_own_field_is_a_refusal(judge_with, fake_llm) -> None:
+    def rule(request: dict, _: int) -> tuple[int, dict] | None:
+        message = {"content": None, "refusal": "I will not grade this."}
+        return (200, {"choices": [{"message": message}]}) if is_judgement(request) else None
+
+    fake_llm._rule = rule
+    found = await judge_with()
+    assert {(row.status, row.note) for row in found.rows} == {("refusal", "I will not grade this.")}
+
+
 async def test_models_get_the_system_prompt_of_training_and_the_judge_sees_question_and_answer(
     judge_with, fake_llm, mixture
 ) -> None:
