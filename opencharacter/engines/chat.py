@@ -247,7 +247,7 @@ class ChatEngine:
         """Wait as long as the server asked, or by exponential backoff with jitter; cut short when the engine stops."""
         longest = _LONGEST_BUSY_BACKOFF_S if fault.kind is FaultKind.BUSY else _LONGEST_BACKOFF_S
         wait = min(_FIRST_BACKOFF_S * 2 ** min(attempts, 20), longest) * random.uniform(0.5, 1.0)
-        if fault.retry_after_s is not None:
+        if fault.retry_after_s:  # at once is too soon
             wait = fault.retry_after_s if fault.kind is FaultKind.BUSY else min(fault.retry_after_s, _LONGEST_WAIT_S)
         with suppress(TimeoutError):
             await asyncio.wait_for(self._stopped.wait(), wait)

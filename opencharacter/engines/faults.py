@@ -127,7 +127,7 @@ _NO_ACCESS = _any_of(
     r"(?:invalid|incorrect|expired|revoked|missing|no valid)[ _](?:api[ _-]?|access |auth\w* |bearer )(?:key|token)\b",
     r"api[ _-]?key (?:is )?(?:not|invalid|expired|missing)", r"invalid_api_key", r"authentication_error",
     r"model_not_found", r"\bmodel\b.{0,80}(?:does not exist|not found|not a valid model)", r"not a valid model",
-    r"not have access to (?:the )?model",
+    r"not have access to (?:the )?model", r"(?:country|region|territory|location) (?:is )?not supported",
 )  # fmt: skip
 _TOO_MANY = _any_of(r"rate[ _-]?limit", r"too many (?:concurrent )?requests", r"throttl", r"overloaded")
 _SPOILED = _any_of(
@@ -136,8 +136,10 @@ _SPOILED = _any_of(
 )  # fmt: skip
 _FILTERED = _any_of(
     r"content[ _](?:filter|management|policy|moderation)", r"responsibleai", r"\bmoderation", r"\bflagged\b",
-    r"data_?inspection_?failed", r"safety (?:system|filter|setting)s?", r"inappropriate content", "敏感",
+    r"data_?inspection_?failed", r"safety (?:system|filter|setting)s?", r"inappropriate content",
+    r"content exists risk", "敏感",
 )  # fmt: skip
+_TOO_LARGE = _any_of(r"request too large")  # for the limit of a minute
 _TOO_LONG = _any_of(
     r"context[ _](?:length|window|size)", r"(?:prompt|input|request|message)s?\b.{0,40}too (?:long|large)",
     r"input[ _](?:tokens?|length)", r"reduce the length", r"max_model_len", r"prompt tokens",
@@ -202,6 +204,8 @@ def _kind(
         return FaultKind.ACCOUNT, None, None
     if rejects and _PERHAPS_NO_CREDIT.search(said) and (retry_after_s is None or long_wait):
         return FaultKind.ACCOUNT, None, None
+    if status == 429 and _TOO_LARGE.search(said):
+        return FaultKind.REJECTED, None, None
     if status in {429, 529} or (status in {400, 403, 503} and _TOO_MANY.search(said)):
         return FaultKind.ACCOUNT if long_wait else FaultKind.BUSY, None, None
     if _SPOILED.search(said):
@@ -210,7 +214,7 @@ def _kind(
         return FaultKind.ACCOUNT, None, None
     if rejects and _FILTERED.search(said):
         return FaultKind.REJECTED, None, "content_filter"
-    if _NO_SYSTEM.search(said):
+    if _NO_SYSTEM.search(said) or (rejects and any(field.endswith("role") for field in words.fields)):
         return FaultKind.PARAMETER, SYSTEM_ROLE, None
     if rejects and _TOO_LONG.search(said):
         return FaultKind.REJECTED, None, None

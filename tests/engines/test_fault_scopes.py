@@ -56,6 +56,24 @@ async def test_too_many_requests_never_use_up_retries(monkeypatch: pytest.Monkey
     assert set(kinds) == {ChatReply}
 
 
+async def test_a_server_that_asks_to_come_back_at_once_is_not_asked_without_a_pause(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr("opencharacter.engines.chat._FIRST_BACKOFF_S", 0.01)
+    wait_for = asyncio.wait_for
+
+    async def noted(awaited: Any, timeout: float | None) -> Any:
+        pauses.append(timeout or 0.0)
+        return await wait_for(awaited, timeout)
+
+    monkeypatch.setattr("opencharacter.engines.chat.asyncio.wait_for", noted)
+    with server(lambda _, n: refuse(429, "Please try again in 0s.") if n < 3 else None) as fake:
+        async with open_engine(config_for(fake)) as engine:
+            await ask(engine)
+    assert min(pauses) > 0.001
+
+
 async def test_a_server_that_is_busy_for_too_long_stops_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("opencharacter.engines.server_standing.BUSY_PATIENCE_S", 0.0)
     with server(lambda *_: refuse(429, "slow down")) as fake:

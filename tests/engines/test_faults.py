@@ -47,6 +47,8 @@ QUOTA = "You exceeded your current quota, please check your plan and billing det
         (404, error("The model `x` does not exist or you do not have access to it.", code="model_not_found")),
         (404, {"error": "model 'x' not found"}),  # Ollama
         (400, error("foo/bar is not a valid model ID", code=400)),  # OpenRouter
+        (403, error("Country, region, or territory not supported", code="unsupported_country_region_territory")),
+        (400, error("User location is not supported for the API use.", status="FAILED_PRECONDITION")),
         (404, b"404 page not found"),
         (302, b""),
         (405, b""),
@@ -117,6 +119,7 @@ def test_trouble_of_the_server_is_asked_again(status: int) -> None:
         (b"", None),
         (error("The response was filtered due to the prompt triggering Azure OpenAI's content management policy.",
                code="content_filter"), "content_filter"),
+        (error("Content Exists Risk", type="invalid_request_error"), "content_filter"),
         (error("Output data may contain inappropriate content.", code="data_inspection_failed"), "content_filter"),
     ],
 )  # fmt: skip
@@ -130,6 +133,11 @@ def test_a_403_is_moderation_where_it_says_so_and_open_otherwise() -> None:
     assert answered(403, flagged).kind is REJECTED
     assert answered(403, error("Forbidden")).kind is FaultKind.FORBIDDEN
     assert answered(413, b"").kind is REJECTED
+
+
+def test_a_row_that_is_larger_than_the_limit_of_a_minute_is_not_waited_for() -> None:
+    words = "Request too large for gpt-4 on tokens per min (TPM): Limit 10000, Requested 12000."
+    assert answered(429, error(words, type="tokens", code="rate_limit_exceeded")).kind is REJECTED
 
 
 EXTRA = {"type": "extra_forbidden", "loc": ["body", "seed"], "msg": "Extra inputs are not permitted", "input": 1}
@@ -168,6 +176,10 @@ TOO_LARGE = "max_tokens is too large: 5000. This model supports at most 4096 com
                param="messages[0].role"), "system role", "merge"),
         (error('messages: Unexpected role "system". The Messages API accepts a top-level `system`'), "system role", ""),
         (error("Only user and assistant roles are supported!"), "system role", "merge"),
+        ({"detail": [{"loc": ["body", "messages", 0, "role"], "msg": "Input should be 'user' or 'assistant'"}]},
+         "system role", "merge"),
+        (error("Invalid value: 'system'. Supported values are: 'user', 'assistant'.", param="messages[0].role"),
+         "system role", "merge"),
     ],
 )  # fmt: skip
 def test_a_parameter_that_is_not_taken_is_named_with_the_setting(body: Any, parameter: str, setting: str) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from support.fake_llm import FakeLLM, default_answer
-from support.synthesis_run import CONVERSATIONS, SmallRun
+from support.synthesis_run import CONVERSATIONS, SmallRun, conversation
 
 from opencharacter.engines import EngineDown
 from opencharacter.engines.thoughts import Answer
@@ -163,6 +163,27 @@ def test_all_of_g_lost_while_r_is_fine_is_no_success(tmp_path: Path) -> None:
     with FakeLLM(rule=rule) as server:
         run = SmallRun(str(tmp_path), server.base_url)
         with pytest.raises(OpenCharacterError, match=r"12 of 12 dialogues of G were rejected: only_reasoning 12"):
+            run.run()
+
+
+def test_all_of_a_large_corpus_lost_is_no_success(tmp_path: Path) -> None:
+    """20 rows of R from the corpus "odd" are lost, and 20 from "talk" are fine."""
+
+    class TwoCorpora(SmallRun):
+        def session_ref(self) -> Artifact:
+            odd = [conversation([f"Odd question {i}?", "Well."], corpus="odd") for i in range(10)]
+            return self._input("sessions", [*(conversation(texts) for texts in EASY[:10]), *odd])
+
+        def _responses(self) -> Any:
+            config, [corpus], *rest = super()._responses()
+            return config, [corpus, corpus.model_copy(update={"name": "odd"})], *rest
+
+    def rule(request: dict[str, Any], _: int) -> tuple[int, dict[str, Any]] | None:
+        return refuse(400, "prompt is too long") if "Odd question" in json.dumps(request["messages"]) else None
+
+    with FakeLLM(rule=rule) as server:
+        run = TwoCorpora(str(tmp_path), server.base_url, strategies=("R",))
+        with pytest.raises(OpenCharacterError, match=r"20 of 20 dialogues of R and corpus 'odd' were rejected"):
             run.run()
 
 
