@@ -25,6 +25,7 @@ from opencharacter.progress import progress
 from opencharacter.records.models import Usage
 from opencharacter.storage.protocols import RowFiles
 from opencharacter.storage.rowstore import BUCKETS, RowStore, bucket_of, open_rows
+from opencharacter.system.garbage import rare_collections
 
 _ENOUGH_TO_JUDGE = 100
 OK = "ok"
@@ -221,7 +222,7 @@ async def make_rows(
 
     async def make_all(engine: ChatEngine, left: list[PlannedRow]) -> None:
         done = report.outcomes.total()
-        with progress(what, total=done + len(left), done=done) if what else nullcontext() as bar:
+        with rare_collections(), progress(what, total=done + len(left), done=done) if what else nullcontext() as bar:
             # More rows than requests: while some wait for the disk, others keep the server busy.
             limit = 2 * engine.config.concurrency
             tally = await run_bounded(partial(make, engine), left, limit=limit, room=engine.room, bar=bar)
@@ -229,7 +230,7 @@ async def make_rows(
         if tally.last_error:
             report.last_error = str(tally.last_error)
 
-    with _Search(store, tasks, report) as search:
+    with rare_collections(), _Search(store, tasks, report) as search:
         first = await search.first_engine()
         if first is not None:
             async with _opened(engines[first]) as engine:
