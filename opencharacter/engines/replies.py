@@ -22,6 +22,8 @@ _FAILED = {
     "malformed_function_call", "server_error",
 }  # fmt: skip
 _MOST_TOKENS = 2**53
+_REASONING = ("reasoning_content", "reasoning", "reasoning_details", "thinking")
+"""Where servers put thoughts that they took out of the content."""
 
 
 @dataclass(frozen=True)
@@ -100,8 +102,10 @@ def _checked(reply: ChatReply, message: dict[str, Any]) -> ChatReply:
         return replace(reply, problem="refusal", detail=redact(refusal))
     if message.get("tool_calls") or message.get("function_call"):
         return replace(reply, problem="tool_call")
-    if problem is None and any(_text(message.get(name)) for name in ("reasoning_content", "reasoning")):
-        return replace(reply, problem="truncated" if reply.finish_reason == "length" else "only_reasoning")
+    if reply.finish_reason == "length":  # some servers do not show the thoughts that used up the tokens
+        return replace(reply, problem="truncated")
+    if any(message.get(name) for name in _REASONING):
+        return replace(reply, problem="only_reasoning")
     return reply
 
 

@@ -58,6 +58,8 @@ def test_the_text_of_an_answer(content: Any, text: str) -> None:
         (body(None, reasoning_content="Hm."), "only_reasoning"),
         (body("", reasoning="Hm."), "only_reasoning"),
         (body(None, "length", reasoning_content="Hm."), "truncated"),
+        (body("", "length"), "truncated"),
+        (body(None, reasoning_details=[{"type": "reasoning.text", "text": "Hm."}]), "only_reasoning"),
         (body([{"type": "thinking", "thinking": "Hm."}], reasoning_content="Hm."), "only_reasoning"),
         (body(None, refusal="I cannot do that."), "refusal"),
         (body([{"type": "refusal", "refusal": "No."}]), "refusal"),

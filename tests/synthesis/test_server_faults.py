@@ -255,3 +255,32 @@ def test_a_stored_row_of_an_earlier_version_is_read_without_its_thoughts(
         assert len(server.calls) == before
     assert {turn.content for row in rows(dialogues) for turn in row.turns[1::2]} == {"The sea."}
     assert [(row.reason, row.turns) for row in rows(dialogues, "rejected.jsonl")] == [("only_reasoning", ())] * 2
+
+
+def test_a_recorded_call_of_an_earlier_version_is_read_without_its_thoughts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A row that 0.1 began goes on from its journal, and what it says next knows nothing of the thoughts."""
+    stop = {"at": "And a longer one?"}
+
+    def rule(request: dict[str, Any], _: int) -> tuple[int, dict[str, Any]] | None:
+        last = request["messages"][-1]["content"]
+        return refuse(402, "no credit") if last == stop["at"] and is_generated(request) else None
+
+    def say(request: dict[str, Any]) -> str:
+        return "<think>Hm.</think>The sea." if is_generated(request) else default_answer(request)
+
+    with FakeLLM(rule=rule, answer=say) as server:
+        run = SmallRun(str(tmp_path), server.base_url, strategies=("G",), conversations=CONVERSATIONS[1:2])
+        run.make_profiles()
+        run.characters()
+        with monkeypatch.context() as earlier:
+            earlier.setattr("opencharacter.engines.replies.cut_thoughts", lambda text: Answer(text, False, False))
+            with pytest.raises(EngineDown):
+                run.make_responses()
+        stop["at"] = ""
+        before = len(server.calls)
+        run.make_responses()
+        asked = [call.request["messages"] for call in server.calls[before:]]
+    assert len(asked) == 2, "the first answers are in the journal"
+    assert {messages[2]["content"] for messages in asked} == {"The sea."}
