@@ -1,6 +1,6 @@
 """Which characters play a session: a seeded draw that nothing but seed, session and characters decides."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from opencharacter.hashing import DigestTemplate
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _FIRST, _SECOND = 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
-_AT_ONCE = 16
+_AT_ONCE = 8
 """Sessions; the weights of some 20,000 characters for them fit a core's cache."""
 _SLOT = "\0"
 
@@ -47,9 +47,8 @@ class CharacterPool:
         share = (n + 6 * n**0.5 + 10) / len(self)
         if share > 0.25:
             rows = [self._highest(session, n) for session in sessions]
-        else:
-            rows = list(self._above(sessions, n, np.uint64(int((1 - share) * 2**31) << 33)))
-        return np.array(rows, dtype=np.int64).reshape(len(sessions), n)
+            return np.array(rows, dtype=np.int64).reshape(len(sessions), n)
+        return self._above(sessions, n, np.uint64(int((1 - share) * 2**31) << 33))
 
     def _highest(self, session: "np.uint64", n: int) -> "NDArray[np.int64]":
         """The draw of one session."""
@@ -59,7 +58,7 @@ class CharacterPool:
         top = np.argpartition(weights, len(weights) - n)[len(weights) - n :]
         return top[np.argsort(weights[top])[::-1]]
 
-    def _above(self, sessions: "NDArray[np.uint64]", n: int, least: "np.uint64") -> "Iterator[NDArray[np.int64]]":
+    def _above(self, sessions: "NDArray[np.uint64]", n: int, least: "np.uint64") -> "NDArray[np.int64]":
         """The draws of sessions, of the characters whose weight is not below `least`.
 
         This is `_mix` in place, without what can be left out: its first step is linear, so it is done for characters
@@ -69,20 +68,25 @@ class CharacterPool:
 
         characters, others = _fold(self._hashes, 30), _fold(sessions, 30)
         buffers = np.empty((2, _AT_ONCE, len(self)), dtype=np.uint64)
+        found = [np.empty(0, dtype=np.int64)]
         for start in range(0, len(sessions), _AT_ONCE):
-            some = sessions[start : start + _AT_ONCE]
+            some = others[start : start + _AT_ONCE, None]
             weights, shifted = buffers[:, : len(some)]
-            np.bitwise_xor(characters, others[start : start + _AT_ONCE, None], out=weights)
+            np.bitwise_xor(characters, some, out=weights)
             np.multiply(weights, np.uint64(_FIRST), out=weights)
             np.right_shift(weights, np.uint64(27), out=shifted)
             np.bitwise_xor(weights, shifted, out=weights)
             np.multiply(weights, np.uint64(_SECOND), out=weights)
-            rows, above = np.divmod(np.flatnonzero(weights >= least), len(self))
-            above = above[np.lexsort((~_mix(self._hashes[above] ^ some[rows]), rows))]
-            ends = np.searchsorted(rows, np.arange(len(some) + 1))
-            for number, session in enumerate(some):
-                first, end = ends[number], ends[number + 1]
-                yield above[first : first + n] if end - first >= n else self._highest(session, n)
+            found.append(np.flatnonzero(weights >= least) + start * len(self))
+        rows, above = np.divmod(np.concatenate(found), len(self))
+        above = above[np.lexsort((~_mix(self._hashes[above] ^ sessions[rows]), rows))]
+        ends = np.searchsorted(rows, np.arange(len(sessions) + 1))
+        enough = np.diff(ends) >= n
+        drawn = np.empty((len(sessions), n), dtype=np.int64)
+        drawn[enough] = above[ends[:-1][enough, None] + np.arange(n)]
+        for row in np.flatnonzero(~enough):
+            drawn[row] = self._highest(sessions[row], n)
+        return drawn
 
 
 def _fold(values: "NDArray[np.uint64]", bits: int) -> "NDArray[np.uint64]":
