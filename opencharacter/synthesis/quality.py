@@ -129,6 +129,7 @@ class _Stage:
         self._judge = judge
         self._seed = seed
         self._characters = characters
+        self._descriptions: dict[str, str] = {}
         self._prompt = load_template("quality.md")
         self._repair_prompt = load_template("quality_repair.md")
         self._rubric = config.rubric or load_template("quality_rubric.md").text.strip()
@@ -146,9 +147,10 @@ class _Stage:
             asker = _Asker(self._judge, store, stack)
             rows = iter(rows)
             while some := list(islice(rows, _AT_ONCE)):
-                await asker.ask([self._judgement(row) for row in some], read_judgement, "judgements")
+                first = [self._judgement(row) for row in some]
+                await asker.ask(first, read_judgement, "judgements")
                 if self._config.repair:
-                    await self._repair(some, asker, store)
+                    await self._repair(zip(some, first, strict=True), asker, store)
                 outcomes.update(self.verdict(row, store).outcome for row in some)
                 self.check(outcomes)
 
@@ -177,13 +179,17 @@ class _Stage:
             reasons = ", ".join(f"{reason} {outcomes[reason]}" for reason in (LOW, NOT_JUDGED) if outcomes[reason])
             raise OpenCharacterError(
                 f"{dropped} of {outcomes.total()} dialogues would be dropped by the judge: {reasons}",
-                hint="lower quality.threshold, or try another judge or rubric; finished judgements are kept",
+                hint="give the judge more room (quality.judge_sampling.max_tokens: a reasoning model needs thousands)"
+                if outcomes[NOT_JUDGED] > outcomes[LOW]
+                else "lower quality.threshold, or try another judge or rubric; finished judgements are kept",
             )
 
-    async def _repair(self, rows: list[DialogueRow], asker: "_Asker", store: RowStore) -> None:
+    async def _repair(
+        self, judged: Iterable[tuple[DialogueRow, ContentCall]], asker: "_Asker", store: RowStore
+    ) -> None:
         repairs: list[tuple[DialogueRow, ContentCall]] = []
-        for row in rows:
-            judgement = store.read(self._judgement(row).row_id)
+        for row, first in judged:
+            judgement = store.read(first.row_id)
             if self._is_low(judgement):
                 repairs.append((row, self._repair_call(row, judgement["note"])))
         await asker.ask([call for _, call in repairs], _read_answers, "repairs")
@@ -243,7 +249,10 @@ class _Stage:
                 f"dialogue {row.row_id}: its character {row.character_id} is not among the characters",
                 hint="give the characters that the dialogues were made with",
             )
-        return "\n\n".join(part for part in (character.persona, render_profile(character)) if part)
+        if row.character_id not in self._descriptions:
+            texts = (character.persona, render_profile(character))
+            self._descriptions[row.character_id] = "\n\n".join(filter(None, texts))
+        return self._descriptions[row.character_id]
 
 
 class _Asker:

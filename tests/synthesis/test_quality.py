@@ -203,6 +203,15 @@ def test_a_judge_that_drops_nearly_everything_stops_the_run(inputs: Inputs, serv
     assert inputs.workspace.list("dialogues") == [inputs.dialogues]
 
 
+def test_a_judge_without_room_for_a_score_is_told_what_it_needs(inputs: Inputs, judge: Judge) -> None:
+    with (
+        FakeLLM(answer=judge, faults=[Fault("truncated")]) as server,
+        pytest.raises(OpenCharacterError, match="3 of 3 dialogues would be dropped by the judge: not_judged 3") as no,
+    ):
+        inputs.judged(server)
+    assert "quality.judge_sampling.max_tokens" in str(no.value.hint)
+
+
 def test_characters_of_another_run_are_named(inputs: Inputs, server: FakeLLM) -> None:
     inputs.characters = inputs.make("characters", {"characters.jsonl.zst": [ROSA]})
     with pytest.raises(OpenCharacterError, match=f"its character {IVAN.id} is not among the characters"):
