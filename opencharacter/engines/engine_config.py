@@ -1,11 +1,12 @@
 """How to reach a language model over the OpenAI chat API, and how to sample from it."""
 
 import json
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 RequestField = Literal["seed", "temperature", "top_p", "max_tokens"]
+_ENGINES_OWN = {"model", "messages", "response_format", "stream", "n"}
 
 
 class Sampling(BaseModel):
@@ -34,12 +35,15 @@ class RequestConfig(BaseModel):
     )
     add: dict[str, Any] = Field(default={}, description="further fields of every request, e.g. reasoning_effort: low")
 
-    @field_validator("add")
-    @classmethod
-    def _leaves_the_rows_own_fields(cls, add: dict[str, Any]) -> dict[str, Any]:
-        if taken := sorted(add.keys() & {"model", "messages", "seed", "response_format", "stream", "n"}):
-            raise ValueError(f"{', '.join(taken)} cannot be set here; the engine decides it")
-        return add
+    @model_validator(mode="after")
+    def _names_are_free(self) -> "RequestConfig":
+        sampled = set(get_args(RequestField))
+        if taken := sorted(self.add.keys() & (_ENGINES_OWN | sampled)):
+            raise ValueError(f"add: {', '.join(taken)} cannot be set here; the sampling or the engine decides it")
+        names = [*self.rename.values(), *(sampled - self.rename.keys() - set(self.omit)), *self.add, *_ENGINES_OWN]
+        if doubled := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"rename: {', '.join(doubled)} would be sent twice")
+        return self
 
     @property
     def deciding(self) -> dict[str, Any]:

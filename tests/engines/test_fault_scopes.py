@@ -7,9 +7,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 from support.fake_llm import FakeLLM
 
 from opencharacter.engines import ChatEngine, ChatFailed, ChatReply, EngineConfig, EngineDown, Sampling, open_engine
+from opencharacter.engines.engine_config import RequestConfig
 from opencharacter.errors import UserError
 
 SCHEMA = {"type": "object", "properties": {"name": {"type": "string", "maxLength": 3000}}, "required": ["name"]}
@@ -178,6 +180,29 @@ async def test_the_system_message_goes_under_another_role(fake_llm: FakeLLM, rol
     assert [message["role"] for message in sent["messages"]] == (["user"] if role == "merge" else [role, "user"])
     assert sent["messages"][0]["content"].startswith("You are Bo.")
     assert sent["messages"][-1]["content"].endswith("Hello")
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"omit": ["foo"]}, "omit"),
+        ({"rename": {"foo": "bar"}}, "rename"),
+        ({"rename": {"max_tokens": "temperature"}}, "temperature would be sent twice"),
+        ({"rename": {"max_tokens": "limit", "seed": "limit"}}, "limit would be sent twice"),
+        ({"rename": {"seed": "messages"}}, "messages would be sent twice"),
+        ({"add": {"seed": 1}}, "seed cannot be set here"),
+        ({"add": {"messages": []}}, "messages cannot be set here"),
+        ({"rename": {"seed": "random_seed"}, "add": {"random_seed": 1}}, "random_seed would be sent twice"),
+        ({"system_role": "tool"}, "system_role"),
+    ],
+)
+def test_settings_of_a_request_that_cannot_be_are_refused(settings: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ValidationError, match=problem):
+        RequestConfig.model_validate(settings)
+
+
+def test_a_name_that_becomes_free_may_be_used() -> None:
+    RequestConfig.model_validate({"omit": ["temperature"], "rename": {"top_p": "temperature"}, "add": {"top_k": 4}})
 
 
 @pytest.mark.parametrize("words", ["Failed to initialize samplers: failed to parse grammar", "Grammar error: x"])
