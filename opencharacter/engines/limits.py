@@ -3,8 +3,6 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 _DECREASE = 0.75
 _SUCCESSES_PER_STEP = 25
@@ -38,24 +36,25 @@ class ConcurrencyLimit:
         """Requests allowed at once, now."""
         return int(self._limit)
 
-    @asynccontextmanager
-    async def slot(self) -> AsyncIterator[None]:
-        """Hold one place; waits for it in order of arrival."""
-        if self._waiting or self._under_way >= self.limit:
-            place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiting.append(place)
-            try:
-                await place
-            except asyncio.CancelledError:
-                if place.done() and not place.cancelled():
-                    self._release()
-                raise
-        else:
+    def slot(self) -> "ConcurrencyLimit":
+        """Hold one place, inside `async with`; waits for it in order of arrival."""
+        return self
+
+    async def __aenter__(self) -> None:
+        if not self._waiting and self._under_way < self.limit:
             self._under_way += 1
+            return
+        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(place)
         try:
-            yield
-        finally:
-            self._release()
+            await place
+        except asyncio.CancelledError:
+            if place.done() and not place.cancelled():
+                self._release()
+            raise
+
+    async def __aexit__(self, *_: object) -> None:
+        self._release()
 
     async def room(self) -> None:
         """Wait until a place is free and nobody waits for it, without taking it.

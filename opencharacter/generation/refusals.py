@@ -24,11 +24,12 @@ class _Phrases:
     words: tuple[str, ...]
     patterns: tuple[str, ...]
 
-    def search(self, text: str) -> "re.Match[str] | None":
-        lower = text.lower()
-        if not any(word in lower for word in self.words):
-            return None
-        return _compiled(self.patterns).search(text)
+    def search(self, text: str, lower: str) -> "re.Match[str] | None":
+        """The first match in a text, of which `lower` is the lower case."""
+        for word in self.words:
+            if word in lower:
+                return _compiled(self.patterns).search(text)
+        return None
 
 
 @functools.cache
@@ -261,10 +262,13 @@ def is_refusal(text: str) -> bool:
     """Whether the model speaks as a model, or declines in a model's words. What a character declines is no refusal."""
     plain = text.strip().translate(PLAIN)
     opening = plain[:OPENING_CHARS]
-    if any(phrases.search(plain) for phrases in _AS_A_MODEL) or any(phrases.search(opening) for phrases in _STOCK):
+    lower, lower_opening = plain.lower(), opening.lower()
+    if any(phrases.search(plain, lower) for phrases in _AS_A_MODEL):
+        return True
+    if any(phrases.search(opening, lower_opening) for phrases in _STOCK):
         return True
     for phrases in _SHORT_STOCK:
-        if declined := phrases.search(opening):
+        if declined := phrases.search(opening, lower_opening):
             rest = plain[declined.end() :].strip(' .!"”*。！')
             return len(rest) <= _MOST_AFTER_STOCK or _OFFER.search(rest[:200]) is not None
     return False

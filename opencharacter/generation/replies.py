@@ -23,9 +23,16 @@ class PromptEcho:
     def __init__(self, *texts: str, words: int = _ECHO_WORDS) -> None:
         self._words = words
         self._grams = {gram for text in texts for gram in _grams(text, words)}
+        self._vocabulary = {word for gram in self._grams for word in gram}
 
     def __contains__(self, answer: str) -> bool:
-        return any(gram in self._grams for gram in _grams(answer, self._words))
+        words = _words(answer)
+        known = 0
+        for end, word in enumerate(words, 1):
+            known = known + 1 if word in self._vocabulary else 0
+            if known >= self._words and tuple(words[end - self._words : end]) in self._grams:
+                return True
+        return False
 
 
 class CheckedAnswer(NamedTuple):
@@ -92,6 +99,10 @@ def _first_object(text: str) -> Any:
         return None
 
 
+def _words(text: str) -> list[str]:
+    return _WORD.findall(text.lower())
+
+
 def _grams(text: str, length: int) -> Iterable[tuple[str, ...]]:
-    words = [word.lower() for word in _WORD.findall(text)]
+    words = _words(text)
     return zip(*(words[start:] for start in range(length)), strict=False)
