@@ -66,6 +66,16 @@ def test_every_recipe_runs_on_every_cluster_as_the_driver_walks_it(
         assert len(gathered.artifacts["rows"]) == config.shards
 
 
+@pytest.mark.parametrize("more", [(), (RELEASE,)])
+def test_a_quality_judge_runs_as_the_driver_walks_it(tmp_path: Path, more: tuple[str, ...]) -> None:
+    walk = Walk(compile_recipe(tmp_path, "demo", None, "quality.engine=teacher", *more), tmp_path / "run")
+    steps = [ran.step for ran in walk.run(workspace=WORKSPACE)]
+    [judge] = walk.of("judge-dialogues")
+    assert (judge.parameters["quality"]["threshold"], set(judge.artifacts)) == (3, {"dialogues", "characters"})
+    assert steps.index("import-dataset" if more else "collect-dialogues") < steps.index("judge-dialogues")
+    assert steps.index("judge-dialogues") < steps.index("mix")
+
+
 def test_a_release_runs_as_the_driver_walks_it(tmp_path: Path) -> None:
     walk = Walk(compile_recipe(tmp_path, "demo", None, RELEASE), tmp_path / "run")
     assert {ran.step for ran in walk.run(workspace=WORKSPACE)} == ALL - SYNTHESIS | {"import-dataset"}
