@@ -12,7 +12,7 @@ import yaml
 from opencharacter.cluster.spec import Cluster
 from opencharacter.config.run import RunConfig
 from opencharacter.errors import OpenCharacterError
-from opencharacter.pipelines.compile import check_workspace, compile_pipeline
+from opencharacter.pipelines.compile import check_placement, check_workspace, compile_pipeline
 from opencharacter.pipelines.kfp_client import (
     NO_API_HINT,
     KfpServer,
@@ -53,10 +53,12 @@ def submit_pipeline(
     fit, before anything is sent; `OpenCharacterError` if the server cannot be reached, refuses, or is something else.
     """
     check_workspace(workspace)
+    if cluster:
+        check_placement(config, cluster)
     server = KfpServer(host, token)
-    spec = _compiled(config, cluster)
     try:
         namespace = _namespace(server, token, cluster)
+        spec = _compiled(config, cluster)
         name = os.environ.get(_EXPERIMENT_VARIABLE) or experiment or config.registry.experiment
         run_id = _start(
             server,
