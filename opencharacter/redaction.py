@@ -8,6 +8,8 @@ from functools import cache
 from urllib.parse import quote, quote_plus
 
 _SHORT = 8
+_PLACEHOLDERS = {"dummy", "empty", "key", "lm-studio", "no-key", "none", "not-needed", "null", "ollama", "test", "vllm"}
+"""What people set as the key of a server that needs none; their words in messages are no secret."""
 _secrets: set[str] = set()
 
 
@@ -15,7 +17,7 @@ def protect(secret: str) -> None:
     """Have `redact` hide this text, in every form that a program may give it."""
     # A program may show a part of a secret alone that spans several lines.
     parts = [part for part in re.split(r"[\x00-\x1f\x7f-\x9f]+", secret) if len(part) >= _SHORT]
-    new = {secret, *parts} - _secrets if secret.strip() else set()
+    new = {secret, *parts} - _secrets if secret.strip() and secret.lower() not in _PLACEHOLDERS else set()
     if new:
         _secrets.update(new)
         _pattern.cache_clear()

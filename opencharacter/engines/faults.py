@@ -153,7 +153,8 @@ _FORMAT = _any_of(
     r"response[ _]?format", r"json_schema", r"structured[ _]outputs?", r"guided[ _](?:decoding|json)", r"json mode",
 )  # fmt: skip
 _NO_SYSTEM = _any_of(
-    r"system['\"`]? (?:role|message|prompt|instruction)s? (?:is |are )?(?:not|un)", r"roles? must alternate",
+    r"system['\"`]? (?:role|message|prompt|instruction)s? (?:is |are )?(?:not\b|unsupp|unexp|unknown)",
+    r"roles? must alternate",
     r"developer instruction is not enabled", r"only user(?:,| and) (?:assistant|model)",
     r"(?:not support|unsupported|unexpected|invalid|unknown)\b.{0,40}\brole\b.{0,20}\bsystem\b",
     r"\brole\b.{0,60}(?:not support|unsupported|unexpected|invalid|unknown)\b.{0,20}\bsystem\b",

@@ -58,8 +58,13 @@ def test_a_part_that_stands_alone_is_hidden() -> None:
 
 
 def test_a_short_secret_is_not_looked_for_within_words() -> None:
-    protect("none")
-    assert redact("key none is nonetheless shown") == "key *** is nonetheless shown"
+    protect("abc")
+    assert redact("key abc is in abcdef") == "key *** is in abcdef"
+
+
+def test_a_placeholder_is_no_secret() -> None:
+    protect("EMPTY")
+    assert redact("the answer is EMPTY") == "the answer is EMPTY"
 
 
 def test_blanks_are_no_secret() -> None:
