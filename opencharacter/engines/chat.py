@@ -128,7 +128,7 @@ class ChatEngine:
             self._raise_if_down()
             transport = await self._ready()
             headers = self._replicas.headers(seat) if seat is not None else None
-            with self._standing.asking():
+            with self._standing.asking(shape):
                 return await self._ask(transport, request, shape, json_schema, headers)
 
     def seat(self, group: str | None) -> Seat | None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -41,21 +42,23 @@ class ServerStanding:
         """The least of the largest bounds of refused schemas; other schemas with such bounds would be refused, too."""
         self._answered: dict[Shape, int] = {}
         """The largest `max_tokens` that was answered, by the rest of the shape."""
-        self._asking = 0
-        self._undecided: dict[asyncio.Future[None], None] = {}
+        self._asking: Counter[Shape] = Counter()
+        self._undecided: dict[asyncio.Future[None], tuple[Fault, Shape]] = {}
         self._forbidden_in_a_row = 0
         self._busy_since: float | None = None
         self._begins_with_thoughts = self._begins_without = 0
 
     @contextmanager
-    def asking(self) -> Iterator[None]:
+    def asking(self, shape: Shape) -> Iterator[None]:
         """Count a call as under way."""
-        self._asking += 1
+        rest = _rest(shape)
+        self._asking[rest] += 1
         try:
             yield
         finally:
-            self._asking -= 1
-            self._settle()
+            self._asking[rest] -= 1
+            if self._undecided:
+                self._settle()
 
     def takes(self, schema: dict[str, Any] | None) -> bool:
         """Whether to send a JSON schema."""
@@ -84,7 +87,7 @@ class ServerStanding:
 
     def answered(self, shape: Shape) -> None:
         """Note an answer to a request of this shape."""
-        rest = shape._replace(max_tokens=0)
+        rest = _rest(shape)
         self._answered[rest] = max(shape.max_tokens, self._answered.get(rest, 0))
         self._forbidden_in_a_row = 0
         self._busy_since = None
@@ -104,7 +107,7 @@ class ServerStanding:
         if fault.parameter == "max_tokens" and shape.max_tokens > shape.usual_max_tokens:
             return replace(fault, kind=FaultKind.REJECTED)
         if not self._has_answered(fault, shape):
-            await self._others()
+            await self._others(fault, shape)
         if not self._has_answered(fault, shape):
             return fault if fault.kind is FaultKind.PARAMETER else replace(fault, kind=FaultKind.ACCOUNT)
         if fault.kind is FaultKind.FORBIDDEN:
@@ -120,13 +123,13 @@ class ServerStanding:
 
     def _has_answered(self, fault: Fault, shape: Shape) -> bool:
         if fault.kind is FaultKind.PARAMETER:
-            return self._answered.get(shape._replace(max_tokens=0), 0) >= shape.max_tokens
+            return self._answered.get(_rest(shape), 0) >= shape.max_tokens
         return bool(self._answered)
 
-    async def _others(self) -> None:
-        """Wait until the server answers a request, or none is under way that could be answered."""
+    async def _others(self, fault: Fault, shape: Shape) -> None:
+        """Wait until the server answers a request like this one, or none is under way that could be answered."""
         decided = asyncio.get_running_loop().create_future()
-        self._undecided[decided] = None
+        self._undecided[decided] = fault, shape
         try:
             self._settle()
             await decided
@@ -134,10 +137,21 @@ class ServerStanding:
             self._undecided.pop(decided, None)
 
     def _settle(self) -> None:
-        if self._answered or self._asking <= len(self._undecided):
-            for decided in self._undecided:
-                if not decided.done():
-                    decided.set_result(None)
+        for decided, (fault, shape) in self._undecided.items():
+            if not decided.done() and (self._has_answered(fault, shape) or self._is_alone(fault, shape)):
+                decided.set_result(None)
+
+    def _is_alone(self, fault: Fault, shape: Shape) -> bool:
+        """Whether all calls under way wait like this one: those of its shape, or for a 403 all."""
+        if fault.kind is FaultKind.FORBIDDEN:
+            return self._asking.total() <= len(self._undecided)
+        alike = sum(_rest(other) == _rest(shape) for _, other in self._undecided.values())
+        return self._asking[_rest(shape)] <= alike
+
+
+def _rest(shape: Shape) -> Shape:
+    """What requests of different `max_tokens` share."""
+    return shape._replace(max_tokens=0)
 
 
 def _largest_bound(schema: Any) -> int:

@@ -171,6 +171,31 @@ async def test_a_parameter_that_other_requests_may_have_concerns_the_row_alone()
             assert await ask_all(engine, ["long row", "row 1", "row 2"]) == [ChatFailed, ChatReply, ChatReply]
 
 
+async def test_a_parameter_stops_the_run_though_requests_of_another_kind_are_answered() -> None:
+    """G is answered, and R asks for more tokens than the server gives."""
+
+    def rule(request: dict[str, Any], _: int) -> tuple[int, dict[str, Any]] | None:
+        return refuse(400, "max_tokens is too large: 9000") if request["max_tokens"] > 4096 else None
+
+    with server(rule) as fake:
+        async with open_engine(config_for(fake)) as engine:
+            await ask(engine)
+            with pytest.raises(EngineDown, match="does not take 'max_tokens'"):
+                await engine.chat([{"role": "user", "content": "R"}], Sampling(max_tokens=9000), seed=1)
+
+
+async def test_a_row_of_a_new_kind_waits_for_those_like_it() -> None:
+    """Its refusal names a parameter, and comes before the first answer of its kind."""
+
+    def rule(request: dict[str, Any], _: int) -> tuple[int, dict[str, Any]] | None:
+        return refuse(400, "max_tokens must be at least 1, got -20") if "long" in json.dumps(request) else None
+
+    with server(rule, delay_s=0.02) as fake:
+        async with open_engine(config_for(fake)) as engine:
+            await engine.chat([{"role": "user", "content": "another kind"}], Sampling(), seed=1)
+            assert await ask_all(engine, ["long", "one", "two"]) == [ChatFailed, ChatReply, ChatReply]
+
+
 @pytest.mark.parametrize("role", ["developer", "user", "merge"])
 async def test_the_system_message_goes_under_another_role(fake_llm: FakeLLM, role: str) -> None:
     async with open_engine(config_for(fake_llm, request={"system_role": role, "add": {"top_k": 20}})) as engine:
