@@ -13,7 +13,7 @@ assert _litellm.origin is not None
 _tokenizers = Path(_litellm.origin).parent / "litellm_core_utils" / "tokenizers"
 os.environ.setdefault("TIKTOKEN_CACHE_DIR", str(_tokenizers))
 
-from bespokelabs import curator  # noqa: E402
+from bespokelabs import curator  # noqa: E402  # pyright: ignore[reportMissingImports]
 from datasets import Dataset  # noqa: E402
 
 _NO_LIMIT = 10**9

@@ -1,7 +1,7 @@
 """NVIDIA's DataDesigner: one text column over a seed data set, on a provider of one's own."""
 
-import data_designer.config as dd
-from data_designer.interface import DataDesigner
+import data_designer.config as dd  # pyright: ignore[reportMissingImports]
+from data_designer.interface import DataDesigner  # pyright: ignore[reportMissingImports]
 from measured import SAMPLING, Job, run
 
 
