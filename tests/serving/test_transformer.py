@@ -87,8 +87,10 @@ def test_without_a_character_it_is_an_ordinary_chat(client: openai.OpenAI, llm: 
 
 
 def test_the_stock_client_shows_which_field_is_wrong(client: openai.OpenAI, llm: FakeLLM) -> None:
-    with pytest.raises(openai.UnprocessableEntityError, match=r"character\.name") as caught:
+    with pytest.raises(openai.UnprocessableEntityError, match="character: needs a name or a persona"):
         client.chat.completions.create(model="ilse", messages=HELLO, extra_body={"character": {"age": "61"}})
+    with pytest.raises(openai.UnprocessableEntityError, match=r"character\.name") as caught:
+        client.chat.completions.create(model="ilse", messages=HELLO, extra_body={"character": {"name": ["Ilse"]}})
     assert caught.value.param == "character.name"
     with pytest.raises(openai.UnprocessableEntityError, match="chat_template"):
         client.chat.completions.create(model="ilse", messages=HELLO, extra_body={"chat_template": "{{ 1 }}"})
