@@ -2,11 +2,11 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from opencharacter.evaluation.questions import CELLS
 from opencharacter.hashing import seed64
-from opencharacter.records.evaluation import Difference, Metric, Role, Score, ScoreRow, Summary
+from opencharacter.records.evaluation import Difference, Role, Score, ScoreRow, Summary
 from opencharacter.records.models import HELD_OUT_CELLS, Cell
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def summarise(rows: Sequence[ScoreRow], models: Mapping[Role, str]) -> Summary:
     """Scores of each role, cell and metric, and the challenger's difference from the others."""
     scores: list[Score] = []
     differences: list[Difference] = []
-    for metric in get_args(Metric):
+    for metric in dict.fromkeys(row.metric for row in rows):
         measured = [row for row in rows if row.metric == metric]
         for group, cells in _GROUPS.items():
             inside = [row for row in measured if row.cell in cells]
@@ -41,7 +41,7 @@ def paired(rows: Iterable[ScoreRow], challenger: str, other: str) -> list[float]
 
     Over several metrics (the judge's dimensions) it is the mean over those that both have a score for.
     """
-    scores: dict[str, dict[tuple[str, Metric], float]] = {challenger: {}, other: {}}
+    scores: dict[str, dict[tuple[str, str], float]] = {challenger: {}, other: {}}
     for row in rows:
         if row.model in scores and row.score is not None:
             scores[row.model][row.question_id, row.metric] = row.score
@@ -52,7 +52,7 @@ def paired(rows: Iterable[ScoreRow], challenger: str, other: str) -> list[float]
     return [sum(values) / len(values) for values in differences.values()]
 
 
-def _difference(against: Literal["base", "champion"], group: Group, metric: Metric, pairs: list[float]) -> Difference:
+def _difference(against: Literal["base", "champion"], group: Group, metric: str, pairs: list[float]) -> Difference:
     estimate = bootstrap(pairs, confidence=CONFIDENCE)
     return Difference(
         against=against,
@@ -65,7 +65,7 @@ def _difference(against: Literal["base", "champion"], group: Group, metric: Metr
     )
 
 
-def _score(role: Role, group: Group, metric: Metric, rows: list[ScoreRow]) -> Score:
+def _score(role: Role, group: Group, metric: str, rows: list[ScoreRow]) -> Score:
     estimate = bootstrap([row.score for row in rows if row.score is not None], confidence=CONFIDENCE)
     return Score(
         model=role,

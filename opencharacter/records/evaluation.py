@@ -4,20 +4,17 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from opencharacter.records.models import Cell, Turn
+from opencharacter.records.models import Cell, Turn, Usage
 
 Role = Literal["base", "challenger", "champion"]
-Metric = Literal[
-    "loss",
-    "profile_swap_gap",
-    "expected_action",
-    "toxicity_control",
-    "linguistic_habits",
-    "persona_consistency",
-    "action_justification",
-]
-"""`loss`: nats per response token. `profile_swap_gap`: loss under a wrong character's profile minus that. The rest:
-the paper's five dimensions, 1 to 5."""
+
+GRID = "grid"
+"""The suite that measures a run's own split grid."""
+
+LOSS = "loss"
+"""Nats per response token; lower is better."""
+SWAP_GAP = "profile_swap_gap"
+"""Loss under a wrong character's profile minus `loss`; higher is better."""
 
 Status = Literal[
     "ok",
@@ -26,13 +23,49 @@ Status = Literal[
     "no_other_character",  # there is no other character to swap the profile with
     "engine_failure",  # the model or the judge could not be asked
     "empty_answer",  # the model said nothing
+    "truncated",  # the answer was cut off at max_tokens; it may have a score
     "no_answer",  # the dimension was not judged, since there is no answer to judge
     "parse_failure",  # the judge's reply holds no score
     "refusal",  # the judge refused
 ]
 
+MODEL_FAILURES: frozenset[Status] = frozenset({"too_long", "not_finite", "empty_answer", "no_answer"})
+"""A model's own failures: each counts as the worst score of its measure, never as a missing value."""
+
+JUDGE_FAILURES: frozenset[Status] = frozenset({"parse_failure", "refusal", "engine_failure"})
+"""Failures of a judge, or of the way to it: asked again, then left out for both models of a comparison."""
 
 ENGINE_FAILURE: Status = "engine_failure"
+
+
+class Check(BaseModel):
+    """What a program can check of an answer: a kind and its arguments, such as `{kind: max_words, value: 50}`."""
+
+    model_config = ConfigDict(extra="allow")
+
+    kind: str
+
+
+class Item(BaseModel):
+    """One question of a suite: who is played, and what is said to it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    id: str
+    suite: str
+    task: str = Field(default="", description="part of the suite, such as `expected_action`; scores are compared in it")
+    character_id: str | None = Field(default=None, description="none: the model is asked without a character")
+    session_id: str = Field(description="items of one session are one cluster")
+    cell: Cell | None = Field(default=None, description="of the split grid; none outside the grid")
+    turns: list[Turn] = Field(
+        description="what is said, without the system message; ends in a user turn. Where the history is the model's"
+        " own, user turns only"
+    )
+    reference: str | None = Field(default=None, description="a good answer, whose loss is measured")
+    checks: list[Check] = []
+    tags: list[str] = []
+    source: str = ""
+    license: str = ""
 
 
 def is_final(label: str) -> bool:
@@ -43,19 +76,21 @@ def is_final(label: str) -> bool:
 class _Row(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    question_id: str = Field(description="row id in the mixture")
+    suite: str = GRID
+    question_id: str = Field(description="the item's id; in the suite `grid` the row id in the mixture")
     character_id: str | None
     session_id: str
-    cell: Cell
-    model: str = Field(description="digest of the weights")
+    cell: Cell | None = Field(description="none outside the split grid")
+    model: str = Field(description="the model's identity: digest of the weights, or what an endpoint says of itself")
+    repeat: int = Field(default=0, ge=0, description="which of several answers to the same item")
     status: Status
 
 
 class ScoreRow(_Row):
     """One measurement (docs/design.md, decision 12). A score exists only where the status is ok."""
 
-    metric: Metric
-    judge: str | None = Field(default=None, description="model name of the judge")
+    metric: str = Field(description="`loss`, `profile_swap_gap`, or the task that was judged or checked")
+    judge: str | None = Field(default=None, description="identity of the judge")
     score: float | None = None
     tokens: int | None = Field(default=None, description="response tokens that the loss is a mean of")
     note: str | None = Field(default=None, description="the judge's reason, or what went wrong")
@@ -70,17 +105,42 @@ class ScoreRow(_Row):
 class AnswerRow(_Row):
     """A sample answer, as it was judged."""
 
-    conversation: list[Turn] = Field(description="what was asked, without the system message; ends in a user turn")
+    conversation: list[Turn] = Field(
+        description="what came before, without the system message; ends in a user turn. Holds the model's own earlier"
+        " answers where the history is its own"
+    )
     answer: str | None
     finish_reason: str | None = None
+    usage: Usage = Field(default=Usage(), description="of all calls that made the answer")
+    system_prompt_hash: str | None = Field(default=None, description="content hash of the system message")
+    reported_model: str | None = Field(default=None, description="as the server named itself in its reply")
+
+
+class Judgement(BaseModel):
+    """What a judge said of an answer, or of two."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    suite: str
+    question_id: str
+    metric: str
+    model: str = Field(description="whose answer is judged")
+    rival: str | None = Field(default=None, description="whose answer it is compared with, which is shown second")
+    repeat: int = 0
+    judge: str = Field(description="identity of the judge")
+    rubric_hash: str
+    status: Status
+    score: float | None = None
+    reason: str | None = None
+    reply: str | None = Field(default=None, description="the judge's words, where they could not be read")
 
 
 class Score(BaseModel):
     """Mean of a model's ok rows in one cell, or in all held-out cells together, with its bootstrap interval."""
 
     model: Role
-    cell: Cell | Literal["held_out"]
-    metric: Metric
+    cell: Cell | Literal["held_out", "all"] = Field(description="all: items outside the split grid")
+    metric: str
     n: int
     mean: float | None
     low: float | None = Field(description="none for fewer than two questions")
@@ -92,8 +152,8 @@ class Difference(BaseModel):
     """Challenger minus another model over the questions that both have a score for (paired bootstrap)."""
 
     against: Literal["base", "champion"]
-    cell: Cell | Literal["held_out"]
-    metric: Metric
+    cell: Cell | Literal["held_out", "all"] = Field(description="all: items outside the split grid")
+    metric: str
     n: int
     difference: float | None
     low: float | None

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from opencharacter.characters.profile import CharacterProfile
 from opencharacter.characters.prompt import load_prompt
 from opencharacter.errors import OpenCharacterError, UserError
-from opencharacter.records.evaluation import AnswerRow, ScoreRow, Summary
+from opencharacter.records.evaluation import AnswerRow, Item, Judgement, ScoreRow, Summary
 from opencharacter.records.mixture import MixtureStatistics
 from opencharacter.records.models import Cell, DialogueRow, Persona, Session, TrainingRow
 from opencharacter.records.registry import RegisteredModel
@@ -146,7 +146,9 @@ LINEAGE = JsonFile(f"{WEIGHTS}/opencharacter/model.json", Lineage)
 SYSTEM_PROMPT = TextFile(f"{WEIGHTS}/opencharacter/system.md")
 
 SCORES = RowsFile("rows.jsonl.zst", ScoreRow)
+ITEMS = RowsFile("items.jsonl.zst", Item)
 ANSWERS = RowsFile("answers.jsonl.zst", AnswerRow)
+JUDGEMENTS = RowsFile("judgements.jsonl.zst", Judgement)
 SUMMARY = JsonFile("summary.json", Summary)
 SMOKE_QUESTION = TextFile("smoke_question.json")
 
@@ -194,7 +196,7 @@ KINDS: dict[str, Kind] = {
         Kind("dialogues", (DIALOGUES,), (REJECTED,)),
         Kind("mixture", tuple(CELLS.values()), (CHARACTERS, STATISTICS, MIXTURE_PROMPT, QUARANTINE, CARD)),
         Kind("model", (LOSS,), (LINEAGE, SYSTEM_PROMPT, CARD)),
-        Kind("evaluation", (SCORES,), (ANSWERS, SUMMARY, SMOKE_QUESTION)),
+        Kind("evaluation", (SCORES,), (CHARACTERS, ITEMS, ANSWERS, JUDGEMENTS, SUMMARY, SMOKE_QUESTION)),
         Kind("version", files=(VERSION,)),
         Kind("deployment", files=(SERVICE,)),
         Kind("report", files=(REPORT,)),

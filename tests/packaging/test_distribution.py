@@ -54,7 +54,7 @@ def test_an_image_s_library_has_the_fingerprint_of_its_checkout(wheel_file: Path
 
 
 def test_the_wheel_holds_all_modules(wheel: set[str]) -> None:
-    tops = [ROOT / name for name in ("opencharacter", "clusters", "components", "pipelines", "prompts", "recipes")]
+    tops = [ROOT / name for name in ("opencharacter", "clusters", "components", "pipelines", "prompts", "recipes", "suites")]
     modules = {path.relative_to(ROOT).as_posix() for top in tops for path in top.rglob("*.py")}
     inside = {name if name.startswith("opencharacter/") else f"opencharacter/{name}" for name in modules}
     assert len(inside) > 200
@@ -66,6 +66,7 @@ def test_the_wheel_holds_all_data_files(wheel: set[str]) -> None:
     expected |= {f"opencharacter/recipes/{path.name}" for path in (ROOT / "recipes").glob("*.yaml")}
     expected |= {f"opencharacter/clusters/{path.name}" for path in (ROOT / "clusters").glob("*.yaml")}
     expected |= {"opencharacter/planning/prices.yaml"}
+    expected |= {f"opencharacter/suites/{path.relative_to(ROOT / 'suites')}" for path in (ROOT / "suites").glob("*/*")}
     for folder in ("opencharacter/data", "opencharacter/reporting/templates"):
         expected |= {path.relative_to(ROOT).as_posix() for path in (ROOT / folder).rglob("*") if path.is_file()}
     expected = {name for name in expected if "__pycache__" not in name}

@@ -1,0 +1,1 @@
+"""The evaluation suites: a folder each, with `suite.yaml`, items and rubrics."""
