@@ -27,8 +27,8 @@ lint: install  ## check format, types and the layers of imports
 	$(BIN)/mypy charts/*.py docker/*.py manifests/*.py requirements/*.py benchmarks
 	$(BIN)/lint-imports
 
-unit: install  ## run the tests in two worker processes, each with its own files
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+unit: install  ## run the tests in three worker processes, each with its own files
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 docs: install  ## build the documentation site into build/site, with every link checked; SERVE=1 shows it on port 8000
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs $(if $(SERVE),serve,build --quiet) --strict
