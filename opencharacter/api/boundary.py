@@ -6,9 +6,9 @@ from typing import Any, ParamSpec, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from opencharacter.config.yaml_files import explain
 from opencharacter.errors import OpenCharacterError
 from opencharacter.system.event_loop import run_coroutine
+from opencharacter.yaml_files import explain
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")

@@ -13,9 +13,9 @@ import typer
 
 from opencharacter import __version__
 from opencharacter.cli import cluster, config, demo, models, pipeline, plan, promoter, run, serving
-from opencharacter.config.yaml_files import RenamedWarning
 from opencharacter.errors import OpenCharacterError
 from opencharacter.redaction import redact
+from opencharacter.yaml_files import RenamedWarning
 
 app = typer.Typer(
     name="opencharacter",

@@ -98,8 +98,8 @@ def workflow_defaults(
     import yaml
 
     from opencharacter.cluster.workflow_defaults import CONFIG_MAP, defaults_patch
-    from opencharacter.config.yaml_files import read_text
     from opencharacter.errors import UserError
+    from opencharacter.yaml_files import read_text
 
     try:
         found = yaml.safe_load(read_text(config_map, hint=f"kubectl get configmap {CONFIG_MAP} --output yaml"))

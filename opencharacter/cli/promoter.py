@@ -19,9 +19,9 @@ def promoter(
 
     Example: opencharacter promoter --config promoter.yaml --once
     """
-    from opencharacter.config.yaml_files import load_document, read_text
     from opencharacter.errors import OpenCharacterError
     from opencharacter.promoter import PromoterConfig, log_line, promote_once, run_promoter
+    from opencharacter.yaml_files import load_document, read_text
 
     settings = load_document(
         PromoterConfig, read_text(config), str(config), hint="docs/promote.md shows the keys, and the chart's values"

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from opencharacter.cluster.spec import Cluster
-from opencharacter.config.yaml_files import Renamed, load_document, read_text, shipped, shipped_text
+from opencharacter.yaml_files import Renamed, load_document, read_text, shipped, shipped_text
 
 _CLUSTERS = "opencharacter.clusters"
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from opencharacter.config.run import RunConfig
-from opencharacter.config.yaml_files import Renamed, load_document, read_text, shipped, shipped_text
 from opencharacter.errors import UserError
+from opencharacter.yaml_files import Renamed, load_document, read_text, shipped, shipped_text
 
 _RECIPES = "opencharacter.recipes"
 

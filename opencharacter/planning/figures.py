@@ -10,8 +10,8 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from opencharacter.config.yaml_files import compose, explain, read_text
 from opencharacter.errors import UserError
+from opencharacter.yaml_files import compose, explain, read_text
 
 _HINT = "opencharacter plan --show-prices prints the shipped file, with every key"
 

@@ -3,8 +3,8 @@
 import pytest
 
 from opencharacter.cluster.spec import Cluster
-from opencharacter.config.yaml_files import load_document
 from opencharacter.errors import UserError
+from opencharacter.yaml_files import load_document
 
 CLUSTER = """\
 name: lab

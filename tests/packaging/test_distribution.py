@@ -54,7 +54,9 @@ def test_an_image_s_library_has_the_fingerprint_of_its_checkout(wheel_file: Path
 
 
 def test_the_wheel_holds_all_modules(wheel: set[str]) -> None:
-    tops = [ROOT / name for name in ("opencharacter", "clusters", "components", "pipelines", "prompts", "recipes", "suites")]
+    tops = [
+        ROOT / name for name in ("opencharacter", "clusters", "components", "pipelines", "prompts", "recipes", "suites")
+    ]
     modules = {path.relative_to(ROOT).as_posix() for top in tops for path in top.rglob("*.py")}
     inside = {name if name.startswith("opencharacter/") else f"opencharacter/{name}" for name in modules}
     assert len(inside) > 200
