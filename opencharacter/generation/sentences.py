@@ -3,6 +3,7 @@
 import functools
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 from opencharacter.generation.errors import Unusable
@@ -37,6 +38,13 @@ def whole_sentences(text: str) -> str:
     if not any(map(str.isalnum, whole)):
         raise Unusable("truncated")
     return whole
+
+
+def count_sentences(text: str) -> int:
+    """How many sentences a text has; words after the last mark are one."""
+    ends = [0, *sorted(set(_sentence_ends(text))), len(text)]
+    pieces = [text[start:end] for start, end in pairwise(ends)]
+    return sum(any(map(str.isalnum, piece)) for piece in pieces)
 
 
 def _sentence_ends(text: str) -> Iterator[int]:

@@ -1,0 +1,1 @@
+"""How answers are measured: one module for each kind of measure."""
