@@ -37,6 +37,9 @@ JUDGE_FAILURES: frozenset[Status] = frozenset({"parse_failure", "refusal", "engi
 
 ENGINE_FAILURE: Status = "engine_failure"
 
+TOKEN_LIMIT = "length"
+"""The `finish_reason` of an answer that was cut off at `max_tokens`."""
+
 
 class Check(BaseModel):
     """What a program can check of an answer: a kind and its arguments, such as `{kind: max_words, value: 50}`."""
@@ -158,6 +161,10 @@ class Difference(BaseModel):
     difference: float | None
     low: float | None
     high: float | None
+    clusters: int | None = Field(
+        default=None, description="independent groups (characters or sessions, whichever are fewer); none: not counted"
+    )
+    p: float | None = Field(default=None, description="two-sided p-value of the clustered t-test against zero")
 
 
 class Summary(BaseModel):

@@ -26,6 +26,7 @@ from opencharacter.reporting.sections import (
     total_usage,
     training_view,
 )
+from opencharacter.reporting.verdicts import MIN_CLUSTERS
 from opencharacter.storage.kinds import CHARACTERS, REPORT
 from opencharacter.storage.workspace import Artifact, Workspace
 
@@ -100,6 +101,7 @@ def _view(run: ReportInputs) -> dict[str, Any]:
         "quality": quality_view(run.characters, run.dialogues, run.sessions) if run.dialogues else None,
         "lengths_chart": charts.length_histogram(lengths) if lengths else None,
         "training": training_view(run.model) if run.model else None,
+        "min_clusters": MIN_CLUSTERS,
         "scores": score_view(run.evaluation) if run.evaluation else None,
         "answers": sample_answers(run.evaluation) if run.evaluation else [],
         "decision": describe_decision(run.decision) if run.decision else None,

@@ -1,21 +1,23 @@
-"""The evaluation as the report shows it: before (the base model) against after (the tuned one), and the gate's word."""
+"""The evaluation as the report shows it: after (the tuned model) against before (the base model) and the champion."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from opencharacter.hashing import text_digest
-from opencharacter.records.evaluation import Difference, Score, Summary
+from opencharacter.records.evaluation import LOSS, SWAP_GAP, TOKEN_LIMIT, Difference, Score, Summary
 from opencharacter.reporting import charts
 from opencharacter.reporting.formats import CELL_LABELS, words
+from opencharacter.reporting.verdicts import Verdict, page_verdicts
 from opencharacter.storage.kinds import ANSWERS, SUMMARY
 from opencharacter.storage.workspace import Artifact
 
-_SERIES = {"base": "before", "challenger": "after", "champion": "champion"}
-_LOWER_IS_BETTER = {"loss"}
-_LIKELIHOOD = ("loss", "profile_swap_gap")
+_SERIES = {"base": "before", "champion": "champion", "challenger": "after"}
+_LIKELIHOOD = (LOSS, SWAP_GAP)
 _ANSWERS_SHOWN = 6
+_Key = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
@@ -35,10 +37,10 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Change:
-    """After minus before over the same questions; `direction` is better, worse or unclear."""
+    """The tuned model minus another one over the same questions."""
 
     difference: Estimate
-    direction: str
+    verdict: Verdict
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class ScoreLine:
     label: str
     questions: int
     estimates: Mapping[str, Estimate]
-    change: Change | None
+    changes: Mapping[str, Change]
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class ScoreTable:
     title: str
     caption: str
     series: list[str]
+    rivals: list[str]
     lines: list[ScoreLine]
     chart: str
 
@@ -92,17 +95,18 @@ class DecisionText:
 
 @dataclass(frozen=True)
 class SampleAnswer:
-    """One question, and what each model answered: title and text by model."""
+    """One question, and what each model answered: title, text and what is wrong with it (empty: nothing)."""
 
     character_id: str | None
     label: str
     conversation: list[dict[str, str]]
-    answers: list[tuple[str, str]]
+    answers: list[tuple[str, str, str]]
 
 
 def score_view(evaluation: Artifact) -> ScoreView:
     """The tables and charts of an evaluation's summary."""
     summary = SUMMARY.read(evaluation)
+    verdicts = dict(zip(map(_key, summary.differences), page_verdicts(summary), strict=True))
     present = [role for role in _SERIES if role in summary.models]
     cells = [name for name in CELL_LABELS if any(score.cell == name for score in summary.scores)]
     judged = list(dict.fromkeys(s.metric for s in summary.scores if s.metric not in _LIKELIHOOD))
@@ -110,18 +114,17 @@ def score_view(evaluation: Artifact) -> ScoreView:
     nats = f"nats per token, {interval}"
     gap = "Loss under a wrong character’s profile minus loss under the right one. Higher: the model uses the profile."
     judges = "From 1 to 5, over all held-out cells. Higher is better."
+    table = partial(_table, summary, verdicts)
     tables = [
-        _table(summary, "Loss of the answer’s tokens", "Lower is better.", nats, _by_cell("loss", cells)),
-        _table(summary, "Profile-swap gap", gap, nats, _by_cell("profile_swap_gap", cells)),
-        _table(
-            summary, "Judge scores", judges, f"score, {interval}", [(name, "held_out", words(name)) for name in judged]
-        ),
+        table("Loss of the answer’s tokens", "Lower is better.", nats, _by_cell("loss", cells)),
+        table("Profile-swap gap", gap, nats, _by_cell("profile_swap_gap", cells)),
+        table("Judge scores", judges, f"score, {interval}", [(name, "held_out", words(name)) for name in judged]),
     ]
     return ScoreView(
         confidence=summary.confidence,
         judge=summary.judge,
         tables=[table for table in tables if table.lines],
-        failures=_failures(summary.scores),
+        failures=_failures(summary.scores) + _truncation(evaluation, summary),
         series=[_SERIES[role] for role in present],
     )
 
@@ -149,67 +152,84 @@ def describe_decision(decision: Mapping[str, Any]) -> DecisionText:
 
 
 def sample_answers(evaluation: Artifact) -> list[SampleAnswer]:
-    """Questions that base and tuned model both answered, chosen by the questions' ids only."""
+    """Questions that every model was asked, with what each said, chosen by the questions' ids only."""
     if not ANSWERS.exists(evaluation):
         return []
-    roles = {digest: role for role, digest in reversed(SUMMARY.read(evaluation).models.items())}
+    roles = SUMMARY.read(evaluation).models
     by_question: dict[str, dict[str, dict[str, Any]]] = {}
     for row in ANSWERS.read_raw(evaluation):
-        if row["answer"] and row["model"] in roles:
-            by_question.setdefault(row["question_id"], {})[roles[row["model"]]] = row
-    both = [question for question, rows in by_question.items() if {"base", "challenger"} <= rows.keys()]
+        by_question.setdefault(row["question_id"], {}).setdefault(row["model"], row)
+    asked = [question for question, rows in by_question.items() if set(roles.values()) <= rows.keys()]
     samples = []
-    for question in sorted(both, key=text_digest)[:_ANSWERS_SHOWN]:
-        rows = by_question[question]
-        asked = rows["base"]
+    for question in sorted(asked, key=text_digest)[:_ANSWERS_SHOWN]:
+        rows = {role: by_question[question][roles[role]] for role in _SERIES if role in roles}
+        first = rows["base"]
         samples.append(
             SampleAnswer(
-                character_id=asked["character_id"],
-                label=CELL_LABELS[asked["cell"]],
-                conversation=asked["conversation"],
-                answers=[(_SERIES[role], rows[role]["answer"]) for role in ("base", "challenger")],
+                character_id=first["character_id"],
+                label=CELL_LABELS.get(first["cell"], ""),
+                conversation=first["conversation"],
+                answers=[(_SERIES[role], row["answer"] or "", _answer_fault(row)) for role, row in rows.items()],
             )
         )
     return samples
+
+
+def _answer_fault(row: Mapping[str, Any]) -> str:
+    if row["answer"]:
+        return "cut off at the limit of tokens" if row.get("finish_reason") == TOKEN_LIMIT else ""
+    return f"no answer: {words(row['status'])}"
 
 
 def _by_cell(metric: str, cells: Iterable[str]) -> list[tuple[str, str, str]]:
     return [(metric, cell, CELL_LABELS[cell]) for cell in cells]
 
 
-def _table(summary: Summary, title: str, caption: str, axis: str, rows: Iterable[tuple[str, str, str]]) -> ScoreTable:
-    lines = [line for metric, cell, label in rows if (line := _line(summary, metric, cell, label)).estimates]
+def _table(
+    summary: Summary,
+    verdicts: Mapping[_Key, Verdict],
+    title: str,
+    caption: str,
+    axis: str,
+    rows: Iterable[tuple[str, str, str]],
+) -> ScoreTable:
+    lines = [line for metric, cell, label in rows if (line := _line(summary, verdicts, metric, cell, label)).estimates]
     series = [name for name in _SERIES.values() if any(name in line.estimates for line in lines)]
+    rivals = [name for name in _SERIES.values() if any(name in line.changes for line in lines)]
     points = {line.label: {name: value.with_interval for name, value in line.estimates.items()} for line in lines}
     chart = charts.intervals(words(title).replace(" ", "-").lower(), title, axis, points) if lines else ""
-    return ScoreTable(title, caption, series, lines, chart)
+    return ScoreTable(title, caption, series, rivals, lines, chart)
 
 
-def _line(summary: Summary, metric: str, cell: str, label: str) -> ScoreLine:
+def _line(summary: Summary, verdicts: Mapping[_Key, Verdict], metric: str, cell: str, label: str) -> ScoreLine:
     scores = [s for s in summary.scores if (s.metric, s.cell) == (metric, cell) and s.mean is not None]
-    change = next(
-        (
-            _change(row, row.difference)
-            for row in summary.differences
-            if (row.metric, row.cell, row.against) == (metric, cell, "base") and row.difference is not None
-        ),
-        None,
-    )
     return ScoreLine(
         label=label,
         questions=max((score.n for score in scores), default=0),
         estimates={_SERIES[s.model]: Estimate(s.mean, s.low, s.high) for s in scores if s.mean is not None},
-        change=change,
+        changes={
+            _SERIES[row.against]: Change(Estimate(row.difference, row.low, row.high), verdicts[_key(row)])
+            for row in summary.differences
+            if (row.metric, row.cell) == (metric, cell) and row.difference is not None
+        },
     )
 
 
-def _change(row: Difference, difference: float) -> Change:
-    sign = -1 if row.metric in _LOWER_IS_BETTER else 1
-    low, high = row.low, row.high
-    direction = "unclear"
-    if low is not None and high is not None and (low > 0 or high < 0):
-        direction = "better" if sign * low > 0 else "worse"
-    return Change(Estimate(difference, low, high), direction)
+def _key(row: Difference) -> _Key:
+    return row.metric, row.cell, row.against
+
+
+def _truncation(evaluation: Artifact, summary: Summary) -> list[Failures]:
+    """Answers that the limit of tokens cut off, whether they have a score or not."""
+    if not ANSWERS.exists(evaluation):
+        return []
+    asked: Counter[str] = Counter()
+    cut: Counter[str] = Counter()
+    for row in ANSWERS.read_raw(evaluation):
+        asked[row["model"]] += 1
+        cut[row["model"]] += row.get("finish_reason") == TOKEN_LIMIT
+    counts = {_SERIES[role]: (cut[model], asked[model]) for role, model in summary.models.items() if cut[model]}
+    return [Failures("answer: cut off at the limit of tokens", counts)] if counts else []
 
 
 def _failures(scores: Iterable[Score]) -> list[Failures]:

@@ -190,12 +190,12 @@ def test_ids_are_unique_so_that_charts_do_not_share_their_clips(whole: ReportInp
     assert len(set(ids)) == len(ids)
 
 
-def test_a_change_counts_only_beyond_its_interval(whole: ReportInputs, tmp_path: Path) -> None:
+def test_a_change_gets_a_word_only_where_it_is_shown(whole: ReportInputs, tmp_path: Path) -> None:
     text = Page(render(whole, tmp_path)).text
     loss, rest = text.split("Lower is better.")[1].split("Higher: the model uses the profile.")
     gap = rest.split("From 1 to 5")[0]
     assert loss.count("better −") == 5
-    assert gap.count("unclear 0.020") == 5
+    assert gap.count("not shown 0.020") == 5
     assert "better" not in gap
 
 
@@ -203,8 +203,34 @@ def test_unparsed_judge_replies_are_counted_for_each_model(whole: ReportInputs, 
     assert "judge: parse failure 2 of 14 3 of 3" in Page(render(whole, tmp_path)).text
 
 
-def test_answers_are_shown_only_where_both_models_gave_one(whole: ReportInputs, tmp_path: Path) -> None:
-    assert "Lonely answer." not in Page(render(whole, tmp_path)).text
+def test_silence_and_cut_answers_are_shown_and_counted(
+    whole: ReportInputs, make_output: OutputMaker, tmp_path: Path
+) -> None:
+    answers = [answer("b", "q1", ROSA.id, None), answer("c", "q1", ROSA.id, "And so I") | {"finish_reason": "length"}]
+    evaluation = make_output(
+        "evaluation", {"answers.jsonl.zst": answers}, texts={"summary.json": json.dumps(summary())}
+    )
+    text = Page(render(whole.model_copy(update={"evaluation": evaluation}), tmp_path)).text
+    assert "Before · no answer: empty answer After · cut off at the limit of tokens And so I" in text
+    assert "answer: cut off at the limit of tokens 0 1 of 1" in text
+
+
+def test_the_champion_has_its_column_its_change_and_its_answers(
+    whole: ReportInputs, make_output: OutputMaker, tmp_path: Path
+) -> None:
+    three = summary()
+    three["models"]["champion"] = "a" * 64
+    for row in [row for row in three["scores"] if row["model"] == "base"]:
+        three["scores"].append(row | {"model": "champion"})
+    for row in [row for row in three["differences"] if row["metric"] == "loss"]:
+        worse = {"against": "champion", "difference": 0.3, "low": 0.2, "high": 0.4}
+        three["differences"].append(row | worse)
+    answers = [answer(model, "q1", ROSA.id, f"Said by {model}.") for model in "bac"]
+    evaluation = make_output("evaluation", {"answers.jsonl.zst": answers}, texts={"summary.json": json.dumps(three)})
+    text = Page(render(whole.model_copy(update={"evaluation": evaluation}), tmp_path)).text
+    assert "before champion after after − before after − champion" in text
+    assert text.count("worse 0.300 0.200 to 0.400") == 5
+    assert "Before Said by b. Champion Said by a. After Said by c." in text
 
 
 @pytest.mark.parametrize(

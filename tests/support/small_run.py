@@ -90,9 +90,12 @@ def score(model: str, cell: str, metric: str, mean: float | None, n: int = 12, *
     }  # fmt: skip
 
 
-def difference(cell: str, metric: str, value: float, low: float, high: float) -> dict[str, Any]:
+def difference(
+    cell: str, metric: str, value: float, low: float, high: float, *, clusters: int | None = 40, p: float | None = 1.0
+) -> dict[str, Any]:
     return {
         "against": "base", "cell": cell, "metric": metric, "n": 12, "difference": value, "low": low, "high": high,
+        "clusters": clusters, "p": p,
     }  # fmt: skip
 
 
@@ -103,7 +106,7 @@ def summary() -> dict[str, Any]:
     for place, cell in enumerate(cells):
         scores += [score("base", cell, "loss", 2.9 + place / 20), score("challenger", cell, "loss", 2.1 + place / 10)]
         scores += [score("base", cell, "profile_swap_gap", 0.02), score("challenger", cell, "profile_swap_gap", 0.04)]
-        differences.append(difference(cell, "loss", -0.8 + place / 20, -0.9 + place / 20, -0.7 + place / 20))
+        differences.append(difference(cell, "loss", -0.8 + place / 20, -0.9 + place / 20, -0.7 + place / 20, p=1e-6))
         differences.append(difference(cell, "profile_swap_gap", 0.02, -0.03, 0.07))
     for cell in ("held_out_both", "held_out"):
         scores.append(score("base", cell, "persona_consistency", 2.5, parse_failure=2))
