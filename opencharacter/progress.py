@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
@@ -15,6 +16,19 @@ if TYPE_CHECKING:
 
 LOG_INTERVAL_S = 10.0
 """Seconds between two log lines where there is no terminal."""
+
+
+_HIDDEN: ContextVar[bool] = ContextVar("hidden", default=False)
+
+
+@contextmanager
+def hidden() -> Iterator[None]:
+    """Work inside the block shows no progress."""
+    token = _HIDDEN.set(True)
+    try:
+        yield
+    finally:
+        _HIDDEN.reset(token)
 
 
 @dataclass
@@ -79,6 +93,9 @@ def progress(
     """
     out = stream or sys.stderr
     state = Progress(stage, total, done)
+    if _HIDDEN.get():
+        yield state
+        return
     display: _Display = _Bar(state, out) if out.isatty() else _Log(state, out)
     with ExitStack() as cleanup:
         cleanup.callback(display.close)

@@ -4,8 +4,8 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
@@ -16,6 +16,7 @@ from opencharacter.engines.replicas import Endpoint, Replicas, Seat
 from opencharacter.engines.replies import ChatReply, read_reply
 from opencharacter.engines.requests import build_request, with_schema
 from opencharacter.engines.server_standing import ServerStanding, Shape
+from opencharacter.engines.spending import Budget
 from opencharacter.engines.transport import Transport, TransportError
 from opencharacter.errors import OpenCharacterError
 from opencharacter.records.models import Usage
@@ -29,6 +30,7 @@ _DOWN_HINT = (
     "check the server and the engine's base_url, model and api_key_env; what is finished is kept, "
     "so the same command continues where this one stopped"
 )
+_BUDGET_HINT = "what is finished is kept: the same command continues, with the same budget again"
 
 
 class EngineDown(OpenCharacterError):
@@ -43,7 +45,11 @@ class EngineDown(OpenCharacterError):
 
     def again(self) -> "EngineDown":
         """The same error, to be raised in another call."""
-        return EngineDown(str(self), hint=self.hint, answers=self.answers)
+        return type(self)(str(self), hint=self.hint, answers=self.answers)
+
+
+class BudgetSpent(EngineDown):
+    """The next call could cost more than is left of the budget. What is under way is still answered."""
 
 
 class ChatFailed(OpenCharacterError):
@@ -72,7 +78,12 @@ class ChatEngine:
     """Calls one chat model with bounded concurrency, retries and accounting. Get one from `open_engine`."""
 
     def __init__(
-        self, config: EngineConfig, connect: Callable[[], Awaitable[Endpoint]], *, api_key: str | None
+        self,
+        config: EngineConfig,
+        connect: Callable[[], Awaitable[Endpoint]],
+        *,
+        api_key: str | None,
+        budget: Budget | None = None,
     ) -> None:
         """`connect` gives the server's address; it is awaited once, at the first call or at `start`."""
         self.config = config
@@ -81,6 +92,7 @@ class ChatEngine:
         self.traffic = Traffic()
         self._connect = connect
         self._api_key = api_key
+        self._budget = budget
         self._transport: asyncio.Task[Transport] | None = None
         self._replicas = Replicas()
         self._limit = ConcurrencyLimit(config.concurrency)
@@ -115,7 +127,7 @@ class ChatEngine:
         `max_tokens` takes the place of the sampling's; a server that does not take so many rejects this call alone.
         Calls with one `seat` go to one copy of the model, where the server is ours and holds several.
         `seed` may be any integer; it is folded to 31 bits, which every server takes. Raises `ChatFailed` if this call
-        failed for good, `EngineDown` if the server counts as down.
+        failed for good, `EngineDown` if the server counts as down, `BudgetSpent` if there is no money for the call.
         """
         form = self.config.request
         usual, sampling = sampling, sampling.model_copy(update={"max_tokens": max_tokens}) if max_tokens else sampling
@@ -128,8 +140,9 @@ class ChatEngine:
             self._raise_if_down()
             transport = await self._ready()
             headers = self._replicas.headers(seat) if seat is not None else None
-            with self._standing.asking(shape):
-                return await self._ask(transport, request, shape, json_schema, headers)
+            with self._standing.asking(shape), self._paid() as reply:
+                reply.append(await self._ask(transport, request, shape, json_schema, headers))
+        return reply[0]
 
     def seat(self, group: str | None) -> Seat | None:
         """For the calls of one row, until `leave`; rows of a group are seated together. None without a group."""
@@ -153,6 +166,18 @@ class ChatEngine:
         await asyncio.wait([self._transport])
         if not self._transport.cancelled() and self._transport.exception() is None:
             await self._transport.result().close()
+
+    @contextmanager
+    def _paid(self) -> Iterator[list[ChatReply]]:
+        """A call's share of the budget; the block adds the reply to the list."""
+        reply: list[ChatReply] = []
+        if self._budget is not None and not self._budget.take(self.config.model):
+            raise BudgetSpent(f"the budget is spent: {self._budget}", hint=_BUDGET_HINT, answers=True)
+        try:
+            yield reply
+        finally:
+            if self._budget is not None:
+                self._budget.give_back(self.config.model, reply[0].usage if reply else None)
 
     async def _ready(self) -> Transport:
         self.start()

@@ -10,8 +10,10 @@ from pathlib import Path
 from opencharacter.engines.chat import ChatEngine
 from opencharacter.engines.engine_config import EngineConfig
 from opencharacter.engines.network import check_environment, read_base_url
+from opencharacter.engines.rehearsal import current_rehearsal
 from opencharacter.engines.replicas import Endpoint
 from opencharacter.engines.shared_servers import SERVERS_VARIABLE, shared_owner, shared_server
+from opencharacter.engines.spending import current_budget
 from opencharacter.engines.vllm_server import serve_vllm
 from opencharacter.engines.weights import localize_model
 from opencharacter.errors import UserError
@@ -28,7 +30,11 @@ async def open_engine(config: EngineConfig) -> AsyncIterator[ChatEngine]:
     call: a shared one where $OPENCHARACTER_SERVERS names a folder, else a child that ends with the block. Raises
     `UserError` if neither is set, if the variable named by `api_key_env` holds no key, if a variable for proxies or
     certificates is wrong, or if the process can't have as many connections as `concurrency` asks for.
+    Inside `rehearse` no server is called: a stand-in answers. Inside `limit_spending` the budget is asked first.
     """
+    if (rehearsal := current_rehearsal()) is not None:
+        yield rehearsal.engine(config)
+        return
     api_key = config.api_key_env and read_api_key(config.api_key_env, f"model '{config.model}'")
     if config.base_url:
         protect(read_base_url(config.base_url).password or "")
@@ -43,7 +49,7 @@ async def open_engine(config: EngineConfig) -> AsyncIterator[ChatEngine]:
         async def connect() -> Endpoint:
             return Endpoint(config.base_url) if config.base_url else await _start_in_thread(config, servers)
 
-        engine = ChatEngine(config, connect, api_key=api_key)
+        engine = ChatEngine(config, connect, api_key=api_key, budget=current_budget())
         try:
             yield engine
         finally:
