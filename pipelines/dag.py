@@ -51,6 +51,7 @@ def build_pipeline(config: RunConfig, cluster: Cluster | None = None) -> Any:
         registry: dict = default["registry"],
         deploy: dict = default["deploy"],
         shards: list[dict] = default["shards"],
+        suites: list[dict] = default["suites"],
     ) -> dsl.Artifact:
         common = {"workspace": workspace, "run": run}
         data = add_data(common, inputs, engines, profiles, responses, shards)
@@ -69,23 +70,26 @@ def build_pipeline(config: RunConfig, cluster: Cluster | None = None) -> Any:
         model = sft_step(**common, sft=sft, registry=registry, mixture=mixture.outputs["mixture"])
         incumbent = get_champion(**common, registry=registry).after(model)
         incumbent.set_caching_options(False)
-        scores = evaluate_step(
-            **common,
-            evaluate=evaluate,
-            engines=engines,
-            base_model=base_model,
-            mixture=mixture.outputs["mixture"],
-            model=model.outputs["model"],
-            champion=incumbent.outputs["champion"],
-        )
+        # Side by side on a cluster; on one machine they would only compete for it.
+        with dsl.ParallelFor(suites, name="suites", parallelism=None if cluster else 1) as item:
+            scores = evaluate_step(
+                **common,
+                suite=item.suite,
+                evaluate=evaluate,
+                engines=engines,
+                base_model=base_model,
+                mixture=mixture.outputs["mixture"],
+                model=model.outputs["model"],
+                champion=incumbent.outputs["champion"],
+            )
         version = register_step(
             **common,
             registry=registry,
             model=model.outputs["model"],
-            evaluation=scores.outputs["evaluation"],
+            evaluations=dsl.Collected(scores.outputs["evaluation"]),
         )
         version.set_caching_options(False)
-        gated = gate_step(**common, gate=gate, evaluation=scores.outputs["evaluation"])
+        gated = gate_step(**common, gate=gate, evaluations=dsl.Collected(scores.outputs["evaluation"]))
         report = report_step(
             **common,
             name=config.name,
@@ -93,7 +97,7 @@ def build_pipeline(config: RunConfig, cluster: Cluster | None = None) -> Any:
             **data,
             mixture=mixture.outputs["mixture"],
             model=model.outputs["model"],
-            evaluation=scores.outputs["evaluation"],
+            evaluations=dsl.Collected(scores.outputs["evaluation"]),
             registered=version.outputs["registered"],
         )
         with dsl.If(gated.outputs["Output"] == True, name="promotion"):  # noqa: E712 (KFP builds the condition)

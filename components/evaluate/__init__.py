@@ -1,1 +1,1 @@
-"""Score base, challenger and champion on every cell of the split grid."""
+"""Measure base, challenger and champion with one suite."""

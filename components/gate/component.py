@@ -10,7 +10,7 @@ def gate(
     workspace: str,
     run: dict,
     gate: dict,
-    evaluation: dsl.Input[dsl.Artifact],
+    evaluations: dsl.Input[list[dsl.Artifact]],
     decision: dsl.OutputPath(dict),  # type: ignore[valid-type]
 ) -> bool:
     """Decide whether the challenger beats the champion.
@@ -22,7 +22,7 @@ def gate(
         workspace: Folder or object store prefix (`s3://...`) that holds all data of the run.
         run: The run's identity: seed, system prompt, fingerprint of the library, hash of each prompt template.
         gate: The section `gate` of the configuration.
-        evaluation: Scores, from `evaluate`.
+        evaluations: Scores by suite, from `evaluate`.
 
     Returns:
         decision: The decision with its figures.
@@ -36,7 +36,7 @@ def gate(
     from opencharacter.evaluation import gate as decide
 
     with Step("gate", workspace, run) as step:
-        gate_decision = decide(GateConfig.model_validate(gate), step.ref(evaluation))
+        gate_decision = decide(GateConfig.model_validate(gate), [step.ref(one) for one in evaluations])
         # A parameter cannot hold null; what may be null in a decision is so by default.
         Path(decision).write_text(json.dumps(gate_decision.model_dump(mode="json", exclude_none=True)))
         return gate_decision.passed

@@ -11,7 +11,7 @@ def register(
     run: dict,
     registry: dict,
     model: dsl.Input[dsl.Model],
-    evaluation: dsl.Input[dsl.Artifact],
+    evaluations: dsl.Input[list[dsl.Artifact]],
     registered: dsl.Output[dsl.Model],
 ) -> None:
     """Register the model as challenger.
@@ -24,7 +24,7 @@ def register(
         run: The run's identity: seed, system prompt, fingerprint of the library, hash of each prompt template.
         registry: The section `registry` of the configuration.
         model: The tuned model, from `sft`.
-        evaluation: Scores, from `evaluate`.
+        evaluations: Scores by suite, from `evaluate`.
 
     Returns:
         registered: The registered version.
@@ -33,5 +33,6 @@ def register(
     from opencharacter.registry import RegistryConfig, register
 
     with Step("register", workspace, run) as step:
-        version = register(RegistryConfig.model_validate(registry), step.ref(model), step.ref(evaluation))
+        scores = [step.ref(evaluation) for evaluation in evaluations]
+        version = register(RegistryConfig.model_validate(registry), step.ref(model), scores)
         step.publish_version(version, registered)

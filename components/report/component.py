@@ -15,7 +15,7 @@ def report(
     dialogues: dsl.Input[dsl.Dataset],
     mixture: dsl.Input[dsl.Dataset],
     model: dsl.Input[dsl.Model],
-    evaluation: dsl.Input[dsl.Artifact],
+    evaluations: dsl.Input[list[dsl.Artifact]],
     registered: dsl.Input[dsl.Model],
     report: dsl.Output[dsl.HTML],
     personas: dsl.Input[dsl.Dataset] = None,
@@ -37,7 +37,7 @@ def report(
         dialogues: The dialogues.
         mixture: The training set, from `mix`.
         model: The tuned model, from `sft`.
-        evaluation: Scores, from `evaluate`.
+        evaluations: Scores by suite, from `evaluate`.
         registered: The registered version, from `register`.
         personas: The personas; absent where a dataset was imported.
         sessions: The instruction sessions; absent where a dataset was imported.
@@ -62,7 +62,7 @@ def report(
             dialogues=step.ref(dialogues),
             mixture=step.ref(mixture),
             model=step.ref(model),
-            evaluation=step.ref(evaluation),
+            evaluations=[step.ref(evaluation) for evaluation in evaluations],
             decision=decision,
             registered=step.version(registered).model_dump(mode="json"),
         )

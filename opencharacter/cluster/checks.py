@@ -187,9 +187,11 @@ def _local_files(config: RunConfig) -> Iterator[Issue]:
         named |= {f"inputs.dataset.{key}": getattr(inputs.dataset, key) for key in ("characters", "dialogues")}
     named |= {"sft.base_model": config.sft.base_model}
     named |= {f"engines.{name}.weights": engine.weights or "" for name, engine in config.engines.items()}
+    named |= {f"evaluate.suites.{i}": suite for i, suite in enumerate(config.evaluate.suites)}
     for key, uri in named.items():
         is_model = key.endswith((".base_model", ".weights"))
-        if uri.startswith(("/", "./", "../", "~", "file://")) or ("://" not in uri and not is_model):
+        has_names = is_model or key.startswith("evaluate.suites.")
+        if uri.startswith(("/", "./", "../", "~", "file://")) or ("://" not in uri and not has_names):
             message = f"{uri} is on this machine; expected what a pod reaches: s3://, hf:// or, for models, a hub id"
             yield Issue(subject=f"run: {key}", state="fatal", message=message)
         elif is_model and uri.startswith("package:"):

@@ -29,7 +29,7 @@ class Step:
     launcher: Placement
     """What the step's own pod asks for: the same, or little where it starts a TrainJob and watches it."""
     workers: int = 1
-    """Pods that Kubeflow Pipelines starts side by side: one for each shard."""
+    """Pods that Kubeflow Pipelines starts side by side: one for each shard, or suite."""
     nodes: int = 1
     """Nodes that one worker trains on; more than one makes a TrainJob."""
     engines: Mapping[str, EngineConfig] = field(default_factory=dict)
@@ -133,7 +133,7 @@ def _resolve(name: StepName, config: RunConfig | None, cluster: Cluster | None) 
         on_cluster=cluster is not None,
         placement=placement,
         launcher=cluster.pod(name) if cluster else Placement(),
-        workers=config.shards if config and name in _SHARDED else 1,
+        workers=_workers(name, config) if config else 1,
         nodes=placement.nodes or 1,
         engines=engines,
         base_model=base_model,
@@ -145,6 +145,12 @@ def _resolve(name: StepName, config: RunConfig | None, cluster: Cluster | None) 
     )
 
 
+def _workers(name: StepName, config: RunConfig) -> int:
+    if name == "evaluate":
+        return len(config.evaluate.suites)
+    return config.shards if name in _SHARDED else 1
+
+
 def _engines(name: StepName, config: RunConfig) -> dict[str, EngineConfig]:
     called: set[str] = set()
     if name == "generate-profiles":
@@ -153,8 +159,8 @@ def _engines(name: StepName, config: RunConfig) -> dict[str, EngineConfig]:
         called = {corpus.teacher for corpus in config.inputs.corpora}
     elif name == "judge-dialogues" and config.quality:
         called = {config.quality.engine}
-    elif name == "evaluate" and config.evaluate.judge:
-        called = {config.evaluate.judge.engine}
+    elif name == "evaluate":
+        called = set(config.evaluate.judges)
     return {engine: config.engines[engine] for engine in sorted(called)}
 
 
@@ -176,5 +182,7 @@ def _downloads(
         uris = [source.uri for source in inputs.personas] + [corpus.uri for corpus in inputs.corpora]
     elif name == "import-characters" and inputs.characters:
         uris = [inputs.characters.uri]
+    elif name == "evaluate":
+        uris = config.evaluate.suites
     hub_ids |= {uri.removeprefix("hf://") for uri in uris if uri.startswith("hf://")}
     return tuple(sorted(hub_ids))

@@ -56,7 +56,7 @@ def load_run_config(path: Path | None = None, *, preset: str | None = None, over
 
 
 def _anchor_paths(data: dict[str, Any], folder: Path) -> None:
-    inputs, mix = data.get("inputs"), data.get("mix")
+    inputs, mix, evaluate = data.get("inputs"), data.get("mix"), data.get("evaluate")
     sources: list[Any] = []
     if isinstance(inputs, dict):
         sources += [*(inputs.get("personas") or []), *(inputs.get("corpora") or []), inputs.get("characters")]
@@ -66,6 +66,12 @@ def _anchor_paths(data: dict[str, Any], folder: Path) -> None:
                     dataset[key] = _anchored(dataset[key], folder)
     if isinstance(mix, dict):
         sources += mix.get("general") or []
+    if isinstance(evaluate, dict) and isinstance(suites := evaluate.get("suites"), list):
+        # A suite without a slash is a packaged one's name.
+        folders = [isinstance(suite, str) and "/" in suite for suite in suites]
+        evaluate["suites"] = [
+            _anchored(suite, folder) if is_folder else suite for suite, is_folder in zip(suites, folders, strict=True)
+        ]
     for source in sources:
         if isinstance(source, dict) and isinstance(source.get("uri"), str):
             source["uri"] = _anchored(source["uri"], folder)

@@ -81,8 +81,9 @@ class RunConfig(BaseModel):
             wanted["profiles.teacher"] = self.profiles.teacher
         if self.quality:
             wanted["quality.engine"] = self.quality.engine
-        if self.evaluate.judge:
-            wanted["evaluate.judge.engine"] = self.evaluate.judge.engine
+        for judge in self.evaluate.judges:
+            in_section = self.evaluate.judge and judge == self.evaluate.judge.engine
+            wanted[f"evaluate.{'judge.engine' if in_section else f'judges: {judge}'}"] = judge
         for key, engine in wanted.items():
             if engine not in self.engines:
                 raise ValueError(f"{key}: no engine '{engine}' under `engines`; declared: {sorted(self.engines)}")
@@ -113,6 +114,7 @@ class RunConfig(BaseModel):
             "base_model": self.sft.base_model,
             "sft": self.section("sft"),
             "evaluate": self.section("evaluate"),
+            "suites": [{"suite": suite} for suite in self.evaluate.suites],
             "gate": self.section("gate"),
             "registry": self.section("registry"),
             "deploy": self.section("deploy"),

@@ -4,6 +4,7 @@ from opencharacter.evaluation.evaluating import evaluate
 from opencharacter.evaluation.evaluation_config import EvaluateConfig, GateConfig, JudgeConfig
 from opencharacter.evaluation.gate import gate
 from opencharacter.evaluation.scorers import EvalModel, Scorer, ScorerResult
+from opencharacter.evaluation.step import evaluate_suite
 from opencharacter.records.evaluation import AnswerRow, Difference, GateDecision, Score, ScoreRow, Summary
 
 __all__ = [
@@ -20,5 +21,6 @@ __all__ = [
     "ScorerResult",
     "Summary",
     "evaluate",
+    "evaluate_suite",
     "gate",
 ]

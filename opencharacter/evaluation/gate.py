@@ -1,19 +1,20 @@
 """The promotion gate: does the challenger beat the champion, or, where there is none, the base model?"""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Literal, get_args
 
 from opencharacter.evaluation.evaluation_config import Dimension, GateConfig
 from opencharacter.evaluation.summary import bootstrap, paired
-from opencharacter.records.evaluation import GateDecision
+from opencharacter.records.evaluation import GRID, GateDecision
 from opencharacter.records.models import HELD_OUT_CELLS
-from opencharacter.storage.kinds import SCORES, SUMMARY
+from opencharacter.storage.kinds import SCORES, SUMMARY, suite_of
 from opencharacter.storage.workspace import Artifact
 
 _JUDGED = get_args(Dimension)
 
 
-def gate(config: GateConfig, evaluation: Artifact) -> GateDecision:
+def gate(config: GateConfig, evaluations: Sequence[Artifact]) -> GateDecision:
     """Decide by a paired bootstrap over the held-out questions that both models have a score for.
 
     The challenger passes if the whole interval of its mean difference lies on the better side of zero: below for
@@ -21,6 +22,7 @@ def gate(config: GateConfig, evaluation: Artifact) -> GateDecision:
     `min_questions`. If its weights are the champion's it passes without a comparison, since there is nothing to
     change, so that a repeated run ends as the first one did.
     """
+    [evaluation] = [one for one in evaluations if suite_of(one) == GRID]
     models = SUMMARY.read(evaluation).models
     challenger, champion = models["challenger"], models.get("champion")
     against: Literal["base", "champion"] = "base" if champion is None else "champion"

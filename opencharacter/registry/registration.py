@@ -3,9 +3,11 @@
 import json
 import logging
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from opencharacter.errors import UserError
+from opencharacter.records.evaluation import GRID
 from opencharacter.registry.client import mlflow_client
 from opencharacter.registry.registered_model import (
     CHALLENGER,
@@ -16,7 +18,7 @@ from opencharacter.registry.registered_model import (
     RegistryConfig,
 )
 from opencharacter.registry.versions import find_version
-from opencharacter.storage.kinds import LINEAGE, SMOKE_QUESTION, SUMMARY, WEIGHTS
+from opencharacter.storage.kinds import LINEAGE, SMOKE_QUESTION, SUMMARY, WEIGHTS, suite_of
 from opencharacter.storage.workspace import Artifact
 from opencharacter.tracking import REPLACES_TAG, make_experiment, usable_run
 
@@ -39,15 +41,16 @@ _log = logging.getLogger(__name__)
 
 
 def register(
-    config: RegistryConfig, model: Artifact, evaluation: Artifact | None = None, *, tags: dict[str, str] | None = None
+    config: RegistryConfig, model: Artifact, evaluations: Sequence[Artifact] = (), *, tags: dict[str, str] | None = None
 ) -> RegisteredModel:
     """Register a model that `train` made, as alias `challenger`, and return its version.
 
     Weights that are registered already keep their version. The weights are not copied: the version's tags hold their
-    URI and digest beside prompt hash, data set digest, licences, base model and `tags`. The evaluation's means are
+    URI and digest beside prompt hash, data set digest, licences, base model and `tags`. The evaluations' means are
     logged as metrics of the training run (of a new run where the server does not know that one, or it is deleted), and
-    its smoke question becomes a tag: what a deployment of the version is asked before it serves. Raises `UserError`
-    where the model folder has no lineage or the experiment is deleted, `OpenCharacterError` where the server fails.
+    the smoke question of the suite `grid` becomes a tag: what a deployment of the version is asked before it serves.
+    Raises `UserError` where the model folder has no lineage or the experiment is deleted, `OpenCharacterError` where
+    the server fails.
     """
     described = _lineage(model) | {URI_TAG: f"{model.uri}/{WEIGHTS}", DIGEST_TAG: model.part_digest(WEIGHTS)}
     described |= tags or {}
@@ -59,8 +62,9 @@ def register(
         version = found[0] if found else _create_version(client, config, model, described)
         # The same weights may lie elsewhere by now, in a new workspace for instance.
         client.set_model_version_tag(config.model_name, version.version, URI_TAG, described[URI_TAG])
-        if evaluation is not None:
-            _log_scores(client, _scores_run(client, config, version), evaluation)
+        scores_run = _scores_run(client, config, version) if evaluations else ""
+        for evaluation in evaluations:
+            _log_scores(client, scores_run, evaluation)
             _tag_smoke_question(client, config.model_name, version.version, evaluation)
         client.set_registered_model_alias(config.model_name, CHALLENGER, version.version)
         return find_version(client, config.model_name, int(version.version))
@@ -125,16 +129,19 @@ def _new_run(client: "MlflowClient", config: RegistryConfig, *, replaces: str | 
 def _log_scores(client: "MlflowClient", run_id: str, evaluation: Artifact) -> None:
     from mlflow.entities import Metric
 
-    if client.get_run(run_id).data.tags.get(_EVALUATION_TAG) == evaluation.digest:
+    suite = suite_of(evaluation)
+    # The names that the suite `grid` had before there were others.
+    tag, prefix = (_EVALUATION_TAG, "eval") if suite == GRID else (f"{_EVALUATION_TAG}.{suite}", f"eval/{suite}")
+    if client.get_run(run_id).data.tags.get(tag) == evaluation.digest:
         return
     now = time.time_ns() // 1_000_000
     scores = [
-        Metric(f"eval/{score.model}/{score.cell}/{score.metric}", score.mean, now, 0)
+        Metric(f"{prefix}/{score.model}/{score.cell}/{score.metric}", score.mean, now, 0)
         for score in SUMMARY.read(evaluation).scores
         if score.mean is not None
     ]
     client.log_batch(run_id, metrics=scores)
-    client.set_tag(run_id, _EVALUATION_TAG, evaluation.digest)
+    client.set_tag(run_id, tag, evaluation.digest)
 
 
 def _tag_smoke_question(client: "MlflowClient", name: str, version: str, evaluation: Artifact) -> None:

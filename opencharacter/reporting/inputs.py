@@ -5,6 +5,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from opencharacter.characters.profile import CharacterProfile
+from opencharacter.records.evaluation import GRID
+from opencharacter.storage.kinds import suite_of
 from opencharacter.storage.workspace import Artifact
 
 
@@ -55,13 +57,33 @@ class ReportInputs(BaseModel):
     dialogues: Artifact | None = None
     mixture: Artifact | None = None
     model: Artifact | None = None
-    evaluation: Artifact | None = None
+    evaluations: list[Artifact] = Field(default=[], description="one for each suite")
     decision: dict[str, Any] | None = Field(default=None, description="the gate's decision")
     registered: dict[str, Any] | None = Field(default=None, description="the registered model version")
     deployment: Artifact | None = None
     served: ServedAnswer | None = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _of_one_suite(cls, fields: Any) -> Any:
+        """Reports of version 0.1 hold one evaluation."""
+        if not isinstance(fields, dict) or "evaluation" not in fields:
+            return fields
+        only = fields["evaluation"]
+        kept = {name: value for name, value in fields.items() if name != "evaluation"}
+        return kept | {"evaluations": [only] if only else []}
+
+    @property
+    def evaluation(self) -> Artifact | None:
+        """That of the suite `grid`."""
+        return next((ref for ref in self.evaluations if suite_of(ref) == GRID), None)
+
     def stages(self) -> dict[str, Artifact]:
         """The outputs that exist, in the order of the pipeline."""
-        names = ("personas", "sessions", "characters", "dialogues", "mixture", "model", "evaluation", "deployment")
-        return {name: ref for name in names if (ref := getattr(self, name)) is not None}
+        before = ("personas", "sessions", "characters", "dialogues", "mixture", "model")
+        stages = {name: getattr(self, name) for name in before}
+        for ref in self.evaluations:
+            suite = suite_of(ref)
+            stages["evaluation" if suite == GRID else f"evaluation, {suite}"] = ref
+        stages["deployment"] = self.deployment
+        return {name: ref for name, ref in stages.items() if ref is not None}

@@ -58,7 +58,7 @@ def _stage(name: str, ref: Artifact, shards: Sequence[Artifact]) -> Stage:
     usage = ref.stats.get("usage")
     return Stage(
         name=name,
-        purpose=_PURPOSE[name],
+        purpose=_PURPOSE[ref.kind],
         shards=len(shards),
         made={key: count for key, count in ref.counts.items() if count and not key.startswith(_TURNED_AWAY)},
         turned_away=_turned_away(ref),

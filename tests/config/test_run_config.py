@@ -1,5 +1,6 @@
 """The run configuration: what users type, and what they are told when it is wrong."""
 
+import re
 import types
 import typing
 from pathlib import Path
@@ -100,6 +101,44 @@ def test_the_paper_s_recipes_compare_on_one_cast_and_one_system_prompt() -> None
 def test_relative_inputs_are_taken_from_the_file_s_folder(run_yaml: Path) -> None:
     config = load_run_config(run_yaml)
     assert config.inputs.personas[0].uri == str(run_yaml.parent / "personas.jsonl")
+
+
+def test_a_suite_s_folder_is_taken_from_the_file_s_folder(run_yaml: Path) -> None:
+    run_yaml.write_text(run_yaml.read_text() + "evaluate: {suites: [grid, ./own, s3://bucket/suite, hf://a/b]}\n")
+    suites = ["grid", str(run_yaml.parent / "own"), "s3://bucket/suite", "hf://a/b"]
+    assert load_run_config(run_yaml).evaluate.suites == suites
+
+
+@pytest.mark.parametrize(
+    ("settings", "judges", "of_grid"),
+    [
+        ("{judge: {questions_per_cell: 3}}", ["judge"], ("judge", 3)),
+        ("{judges: [teacher, judge]}", ["teacher", "judge"], ("teacher", 20)),
+        ("{judges: [teacher, judge], judge: {questions_per_cell: 3}}", ["teacher", "judge"], ("teacher", 3)),
+        ("{judges: [teacher], judge: {engine: judge}}", ["judge", "teacher"], ("judge", 20)),
+        ("{}", [], None),
+    ],
+)
+def test_judges_are_one_list_however_they_are_named(
+    settings: str, judges: list[str], of_grid: tuple[str, int] | None
+) -> None:
+    config = load_run_config(preset="demo", overrides=[f"evaluate={settings}"])
+    for read in (config, RunConfig.model_validate(config.model_dump())):
+        judge = read.evaluate.judge
+        assert (read.evaluate.judges, judge and (judge.engine, judge.questions_per_cell)) == (judges, of_grid)
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ("{judges: [nobody]}", "no engine 'nobody' under `engines`"),
+        ("{suites: []}", "evaluate.suites"),
+        ("{suites: [grid, grid]}", "each one once"),
+    ],
+)
+def test_suites_and_judges_are_checked(settings: str, told: str) -> None:
+    with pytest.raises(UserError, match=re.escape(told)):
+        load_run_config(preset="demo", overrides=[f"evaluate={settings}"])
 
 
 @pytest.mark.parametrize(

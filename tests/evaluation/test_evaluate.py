@@ -29,7 +29,7 @@ def test_a_row_per_question_and_model_in_every_cell(config, mixture, workspace, 
     assert means["base", "train", "loss"] == pytest.approx(sum(wanted) / len(wanted))
     assert len(means) == 2 * 2 * 5
     assert ref.stats["wall_s"] > 0
-    assert gate(GateConfig(), ref).n == 12
+    assert gate(GateConfig(), [ref]).n == 12
 
 
 def test_the_same_call_again_gives_the_same_output(config, mixture, workspace, tiny_llama, other_tiny_llama) -> None:
@@ -47,7 +47,7 @@ def test_weights_under_two_roles_are_measured_once(
     assert ref.counts["ok"] == 2 * 2 * ref.counts["questions"]
     summary = json.loads((ref.path / "summary.json").read_text())
     assert summary["models"]["champion"] == summary["models"]["challenger"]
-    assert gate(GateConfig(), ref).passed
+    assert gate(GateConfig(), [ref]).passed
 
 
 @pytest.mark.parametrize(("prompt", "same"), [("immersive", True), ("paper", False)])

@@ -15,7 +15,7 @@ def noise(seed: int, count: int = 30, spread: float = 0.1) -> list[float]:
 
 
 def decide(workspace, rows, models=MODELS, **settings):
-    return gate(GateConfig(**settings), make_evaluation_of(workspace, rows, models))
+    return gate(GateConfig(**settings), [make_evaluation_of(workspace, rows, models)])
 
 
 def test_a_lower_loss_on_the_same_questions_passes(workspace) -> None:

@@ -14,7 +14,7 @@ from opencharacter.config.loading import load_run_config, presets
 from opencharacter.errors import UserError
 from opencharacter.pipelines.compile import compile_pipeline, read_ir
 
-STAGES = {"mix", "sft", "get-champion", "evaluate", "register", "gate", "report"}
+STAGES = {"mix", "sft", "get-champion", "register", "gate", "report"}
 SYNTHESIS = {"ingest", "collect-profiles", "collect-dialogues"}
 
 
@@ -28,15 +28,19 @@ def test_every_recipe_compiles_with_all_stages(tmp_path: Path, preset: str) -> N
     spec = compiled(tmp_path, preset)
     assert set(spec["root"]["dag"]["tasks"]) >= STAGES | SYNTHESIS
     steps = {name.removeprefix("exec-") for name in spec["deploymentSpec"]["executors"]}
-    assert steps == STAGES | SYNTHESIS | {"generate-profiles", "generate-dialogues", "promote", "deploy"}
+    looped = {"generate-profiles", "generate-dialogues", "evaluate"}
+    assert steps == STAGES | SYNTHESIS | looped | {"promote", "deploy"}
 
 
-def test_synthesis_is_sharded_by_parallel_for(tmp_path: Path) -> None:
+def test_synthesis_runs_by_shards_and_evaluation_by_suites(tmp_path: Path) -> None:
     spec = compiled(tmp_path, "demo")
     loops = [task for task in spec["root"]["dag"]["tasks"].values() if "parameterIterator" in task]
-    assert len(loops) == 2
-    inner = {name for loop in loops for name in spec["components"][loop["componentRef"]["name"]]["dag"]["tasks"]}
-    assert inner == {"generate-profiles", "generate-dialogues"}
+    over = {
+        name: loop["parameterIterator"]["items"]["inputParameter"].removeprefix("pipelinechannel--")
+        for loop in loops
+        for name in spec["components"][loop["componentRef"]["name"]]["dag"]["tasks"]
+    }
+    assert over == {"generate-profiles": "shards", "generate-dialogues": "shards", "evaluate": "suites"}
 
 
 @pytest.mark.parametrize("dataset", [False, True])
@@ -88,7 +92,7 @@ def test_registry_lookups_are_never_cached(tmp_path: Path) -> None:
     tasks = compiled(tmp_path, "demo")["root"]["dag"]["tasks"]
     uncached = {name for name, task in tasks.items() if not task.get("cachingOptions", {}).get("enableCache")}
     assert {"get-champion", "register"} <= uncached
-    assert not uncached & {"ingest", "mix", "sft", "evaluate", "gate"}
+    assert not uncached & {"ingest", "mix", "sft", "gate"}
 
 
 def test_a_release_stands_in_place_of_synthesis(tmp_path: Path) -> None:

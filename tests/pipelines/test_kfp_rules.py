@@ -89,6 +89,16 @@ def test_imported_characters_run_as_the_driver_walks_it(tmp_path: Path) -> None:
     assert {ran.step for ran in walk.run(workspace=WORKSPACE)} == ALL - profiles | {"import-characters"}
 
 
+def test_each_suite_is_measured_and_all_are_gated_registered_and_reported(tmp_path: Path) -> None:
+    compiled = compile_recipe(tmp_path, "demo", None, "evaluate.suites=[grid,frozen,s3://own/suite]")
+    walk = Walk(compiled, tmp_path / "run")
+    walk.run(workspace=WORKSPACE)
+    assert [ran.parameters["suite"] for ran in walk.of("evaluate")] == ["grid", "frozen", "s3://own/suite"]
+    for reader in ("gate", "register", "report"):
+        [read] = walk.of(reader)
+        assert len(read.artifacts["evaluations"]) == 3
+
+
 def test_a_gate_that_says_no_ends_the_run_with_its_report(tmp_path: Path) -> None:
     def refuse(step: str, executor_input: dict[str, Any]) -> dict[str, Any]:
         return {"parameterValues": {"Output": False, "decision": {}}} if step == "gate" else {}

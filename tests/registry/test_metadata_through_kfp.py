@@ -4,6 +4,7 @@ The compiled pipeline is walked as the server's driver walks it; champion, evalu
 deploy are the real components, run by the SDK's executor, on a real MLflow server.
 """
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 from kfp import compiler
+from mlflow import MlflowClient
 from pydantic import ValidationError
 from support.compiled import Compiled
 from support.kfp_driver import Walk, run_component
@@ -29,12 +31,15 @@ from opencharacter.components.report.component import report
 from opencharacter.components.runtime import Step
 from opencharacter.config.loading import load_run_config
 from opencharacter.pipelines.dag import build_pipeline
+from opencharacter.records.evaluation import GRID
 from opencharacter.registry import RegisteredModel, RegistryConfig, current_champion, resolve
+from opencharacter.storage.kinds import suite_of
 
 REAL = {each.name: each.python_func for each in (get_champion, evaluate, register, report, promote, deploy)}
 VERSION = RegisteredModel(
     name="bard", version=3, uri="/models/bard", digest="d" * 64, aliases=("challenger",), tags={"base_model": "b"}
 )
+SMOKE = {"character": {"name": "Zoe"}, "question": "Who are you?"}
 
 
 class SmallRun:
@@ -46,9 +51,10 @@ class SmallRun:
         self.champion_digest: str | None = None
         self.compared: list[str] = []
         self.reported: dict[str, Any] = {}
+        self.suites: list[str] = []
         self.told: dict[str, Any] = {}
         # Scoring and drawing a page are other tests' business.
-        monkeypatch.setattr(evaluation, "evaluate", self._evaluate)
+        monkeypatch.setattr(evaluation, "evaluate_suite", self._evaluate)
         monkeypatch.setattr(reporting, "make_report", self._report)
 
     def __call__(self, step: str, executor_input: dict[str, Any]) -> dict[str, Any]:
@@ -71,17 +77,17 @@ class SmallRun:
         decision |= {"against": "base", "challenger_digest": self.model.part_digest("model")}
         return decision | ({"champion_digest": self.champion_digest} if self.champion_digest else {})
 
-    def _evaluate(self, *_: Any, models: dict[str, str], **__: Any) -> Any:
+    def _evaluate(self, suite: str, *_: Any, models: dict[str, str], **__: Any) -> Any:
         self.compared.append(models.get("champion", "none"))
-        return make_evaluation(self.make.workspace, 1.5)
+        return make_evaluation(self.make.workspace, 1.5, SMOKE if suite == GRID else None, suite=suite)
 
     def _report(self, inputs: Any, **_: Any) -> Any:
-        self.reported = inputs.registered
+        self.reported, self.suites = inputs.registered, [suite_of(ref) for ref in inputs.evaluations]
         return self.make("report", texts={"report.html": "<h1>run</h1>"})
 
 
-def walk(tmp_path: Path, registry: RegistryConfig, run: SmallRun, name: str) -> Walk:
-    settings = [f"registry.model_name={registry.model_name}", f"registry.experiment={registry.experiment}"]
+def walk(tmp_path: Path, registry: RegistryConfig, run: SmallRun, name: str, *more: str) -> Walk:
+    settings = [f"registry.model_name={registry.model_name}", f"registry.experiment={registry.experiment}", *more]
     path = tmp_path / "pipeline.yaml"
     compiler.Compiler().compile(build_pipeline(load_run_config(preset="demo", overrides=settings)), str(path))
     return Walk(Compiled(path), tmp_path / name, run)
@@ -106,6 +112,20 @@ def test_a_version_is_known_whole_to_each_step_after_it(
     run.champion_digest = promoted.digest
     walk(tmp_path, registry, run, "second").run(workspace=workspace.uri)
     assert run.compared == ["none", promoted.uri]
+
+
+def test_every_suite_reaches_registry_and_report_and_the_grid_s_question_the_version(
+    tmp_path: Path, registry: RegistryConfig, mlflow_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = SmallRun(tmp_path / "workspace", monkeypatch)
+    walked = walk(tmp_path, registry, run, "first", "evaluate.suites=[frozen,grid]")
+    walked.run(workspace=run.make.workspace.uri)
+    assert run.suites == ["frozen", "grid"]
+    assert json.loads(run.reported["tags"]["smoke_question"]) == SMOKE
+    client = MlflowClient(mlflow_uri)
+    source = client.get_model_version(registry.model_name, run.reported["version"]).run_id
+    cell = "challenger/held_out_both/loss"
+    assert client.get_run(source).data.metrics == {f"eval/{cell}": 1.5, f"eval/frozen/{cell}": 1.5}
 
 
 # The fault, put back: metadata that hold more than texts and numbers.

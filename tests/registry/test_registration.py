@@ -60,7 +60,7 @@ def test_scores_are_logged_once_on_the_training_run(registry, workspace, mlflow_
     run = client.create_run(client.create_experiment(registry.model_name))
     model = make_model(workspace, "tracked", mlflow_run_id=run.info.run_id)
     for _ in range(2):
-        register(registry, model, make_evaluation(workspace, 1.5))
+        register(registry, model, [make_evaluation(workspace, 1.5)])
 
     history = client.get_metric_history(run.info.run_id, "eval/challenger/held_out_both/loss")
     assert [point.value for point in history] == [1.5]
@@ -70,16 +70,15 @@ def test_scores_are_logged_once_on_the_training_run(registry, workspace, mlflow_
 def test_the_evaluations_smoke_question_is_kept_with_the_version(registry, workspace, mlflow_uri) -> None:
     smoke = {"character": {"name": "Zoë", "persona": "p" * 12_000}, "question": "Who are you?"}
     model = make_model(workspace, "asked")
-    version = register(registry, model, make_evaluation(workspace, 1.0, smoke))
+    version = register(registry, model, [make_evaluation(workspace, 1.0, smoke)])
     assert json.loads(version.tags["smoke_question"]) == smoke
-    assert (
-        "smoke_question" not in register(registry, make_model(workspace, "other"), make_evaluation(workspace, 2.0)).tags
-    )
+    other = register(registry, make_model(workspace, "other"), [make_evaluation(workspace, 2.0)])
+    assert "smoke_question" not in other.tags
 
 
 def test_a_training_run_of_another_server_is_replaced(registry, workspace, mlflow_uri) -> None:
     model = make_model(workspace, "orphan", mlflow_run_id="0" * 32)
-    version = register(registry, model, make_evaluation(workspace, 2.0))
+    version = register(registry, model, [make_evaluation(workspace, 2.0)])
     source = MlflowClient(mlflow_uri).get_model_version(registry.model_name, str(version.version))
     assert source.run_id != "0" * 32
     assert MlflowClient(mlflow_uri).get_run(source.run_id).data.metrics == {"eval/challenger/held_out_both/loss": 2.0}
@@ -94,7 +93,7 @@ def test_a_deleted_training_run_is_replaced_and_gets_no_figures(registry, worksp
     deleted = client.create_run(client.create_experiment(f"{registry.model_name}, deleted")).info.run_id
     client.delete_run(deleted)
     model = make_model(workspace, "deleted", mlflow_run_id=deleted)
-    version = register(registry, model, make_evaluation(workspace, 2.0))
+    version = register(registry, model, [make_evaluation(workspace, 2.0)])
 
     run_id = client.get_model_version(registry.model_name, str(version.version)).run_id
     assert client.get_run(run_id).data.tags["replaces_run"] == deleted
@@ -108,7 +107,7 @@ def test_scores_of_a_version_whose_run_was_deleted_go_to_one_new_run(registry, w
     version = register(registry, model)
     deleted = client.get_model_version(registry.model_name, str(version.version)).run_id
     client.delete_run(deleted)
-    runs = [register(registry, model, make_evaluation(workspace, 1.25)).tags["scores_run"] for _ in range(2)]
+    runs = [register(registry, model, [make_evaluation(workspace, 1.25)]).tags["scores_run"] for _ in range(2)]
     assert runs[0] == runs[1] != deleted
     assert (loss(client, runs[0]), loss(client, deleted)) == (1.25, None)
 
@@ -203,7 +202,7 @@ def test_weights_in_an_object_store_are_registered_by_their_address(
 ) -> None:
     workspace = Workspace(s3_root)
     model = make_model(workspace, "w" * 100_000)
-    version = register(registry, model, make_evaluation(workspace, 2.0))
+    version = register(registry, model, [make_evaluation(workspace, 2.0)])
     assert version.uri == f"{model.uri}/model"
     assert version.uri.startswith(f"{s3_root}/outputs/model/")
     assert version.digest == tree_digest(make_model(Workspace(tmp_path / "local"), "w" * 100_000).path / "model")

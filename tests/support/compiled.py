@@ -128,8 +128,8 @@ def _source(source: dict[str, Any]) -> str:
 
 
 def without_placement(value: Any) -> Any:
-    """An IR without images and platform settings: what must be the same wherever it is to run."""
-    return _without(value, {"image", "resources", "env", "retryPolicy"})
+    """An IR without images, platform settings and limits of loops: what must be the same wherever it is to run."""
+    return _without(value, {"image", "resources", "env", "retryPolicy", "iteratorPolicy"})
 
 
 def _without(value: Any, keys: set[str]) -> Any:

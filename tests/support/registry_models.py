@@ -6,6 +6,7 @@ from typing import Any
 from support.weights import shard
 
 from opencharacter.hashing import digest
+from opencharacter.records.evaluation import GRID
 from opencharacter.storage.workspace import Artifact, Workspace
 
 
@@ -30,9 +31,11 @@ def make_model(workspace: Workspace, weights: str, **stats: str) -> Artifact:
     return ref
 
 
-def make_evaluation(workspace: Workspace, mean: float, smoke: dict[str, Any] | None = None) -> Artifact:
+def make_evaluation(
+    workspace: Workspace, mean: float, smoke: dict[str, Any] | None = None, *, suite: str = GRID
+) -> Artifact:
     """A committed output of kind `evaluation` that holds one score, and a smoke question where there is one."""
-    key = digest(["evaluation", mean, smoke])
+    key = digest(["evaluation", mean, smoke, suite])
     score = {"model": "challenger", "cell": "held_out_both", "metric": "loss", "mean": mean, "n": 1, "failures": {}}
     score |= {"low": None, "high": None}
     scores = [score, score | {"cell": "train", "mean": None}]
@@ -41,6 +44,7 @@ def make_evaluation(workspace: Workspace, mean: float, smoke: dict[str, Any] | N
         (draft.path / "summary.json").write_text(json.dumps(summary))
         if smoke is not None:
             (draft.path / "smoke_question.json").write_text(json.dumps(smoke))
+        draft.stats["suite"] = suite
     ref = workspace.lookup("evaluation", key)
     assert ref is not None
     return ref
