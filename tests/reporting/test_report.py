@@ -210,7 +210,7 @@ def test_silence_and_cut_answers_are_shown_and_counted(
     evaluation = make_output(
         "evaluation", {"answers.jsonl.zst": answers}, texts={"summary.json": json.dumps(summary())}
     )
-    text = Page(render(whole.model_copy(update={"evaluation": evaluation}), tmp_path)).text
+    text = Page(render(whole.model_copy(update={"evaluations": [evaluation]}), tmp_path)).text
     assert "Before · no answer: empty answer After · cut off at the limit of tokens And so I" in text
     assert "answer: cut off at the limit of tokens 0 1 of 1" in text
 
@@ -227,7 +227,7 @@ def test_the_champion_has_its_column_its_change_and_its_answers(
         three["differences"].append(row | worse)
     answers = [answer(model, "q1", ROSA.id, f"Said by {model}.") for model in "bac"]
     evaluation = make_output("evaluation", {"answers.jsonl.zst": answers}, texts={"summary.json": json.dumps(three)})
-    text = Page(render(whole.model_copy(update={"evaluation": evaluation}), tmp_path)).text
+    text = Page(render(whole.model_copy(update={"evaluations": [evaluation]}), tmp_path)).text
     assert "before champion after after − before after − champion" in text
     assert text.count("worse 0.300 0.200 to 0.400") == 5
     assert "Before Said by b. Champion Said by a. After Said by c." in text
