@@ -10,6 +10,7 @@ from typing import get_args
 from opencharacter.mixing.candidate_store import Buckets, CandidateStore
 from opencharacter.mixing.candidates import CandidateFilter
 from opencharacter.mixing.duplicates import find_duplicate_personas
+from opencharacter.mixing.frozen import packaged_texts
 from opencharacter.mixing.lengths import TokenCounter
 from opencharacter.mixing.mix_config import GeneralSource, MixConfig
 from opencharacter.mixing.row_builder import RowBuilder
@@ -45,7 +46,7 @@ def build(
     figures = Figures(duplicate_personas=len(duplicates))
     scratch = folder / ".scratch"
     scratch.mkdir()
-    candidate_filter = CandidateFilter(config, kept, duplicates, dropped)
+    candidate_filter = CandidateFilter(config, kept, duplicates, dropped, packaged_texts())
     with CandidateStore(scratch / "candidates") as candidate_store, progress("mix: read") as shown:
         for dialogue in DIALOGUES.read(dialogues):
             candidate_store.put(candidate_filter.dialogue(dialogue))

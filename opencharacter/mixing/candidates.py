@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict
 
 from opencharacter.characters.profile import CharacterProfile
 from opencharacter.hashing import digest, text_digest
+from opencharacter.mixing import frozen
 from opencharacter.mixing.licences import UNKNOWN, combine, permitted_use
 from opencharacter.mixing.mix_config import GeneralSource, MixConfig
 from opencharacter.mixing.split import session_key
@@ -48,12 +49,17 @@ class CandidateFilter:
         characters: Mapping[str, CharacterProfile],
         duplicates: Container[str],
         dropped: Counter[str],
+        frozen_texts: frozen.FrozenTexts,
     ) -> None:
         """`characters` are those kept, by id; `duplicates` those left out for a near-duplicate persona."""
         self._config = config
         self._characters = characters
         self._duplicate_personas = duplicates
         self._dropped = dropped
+        self._frozen = frozen_texts
+        self._frozen_characters = {
+            name for name, character in characters.items() if frozen_texts.holds_character(character)
+        }
 
     def dialogue(self, row: DialogueRow) -> Candidate | None:
         """The candidate of a dialogue: bound by its session's licence and by its character's."""
@@ -67,6 +73,8 @@ class CandidateFilter:
         character = self._characters.get(row.character_id)
         if character is None:
             return self._drop("unknown_character")
+        if row.character_id in self._frozen_characters:
+            return self._drop(frozen.CHARACTER)
         provenance = character.provenance
         return self._admit(
             Candidate(
@@ -110,6 +118,8 @@ class CandidateFilter:
     def _admit(self, candidate: Candidate) -> Candidate | None:
         if any(text_fault(turn.content) for turn in candidate.turns):
             return self._drop("empty_text")  # of an older version, or imported
+        if self._frozen.holds_session(candidate.turns):
+            return self._drop(frozen.SESSION)
         if self._config.commercial_only and (use := permitted_use(candidate.licence)) != "commercial":
             return self._drop(f"{use}_licence")
         return candidate
