@@ -22,6 +22,7 @@ _FAILED = {
     "malformed_function_call", "server_error",
 }  # fmt: skip
 _MOST_TOKENS = 2**53
+_LONGEST_LABEL = 200
 _REASONING = ("reasoning_content", "reasoning", "reasoning_details", "thinking")
 """Where servers put thoughts that they took out of the content."""
 
@@ -42,6 +43,10 @@ class ChatReply:
     """The server's own words about the problem."""
     thoughts: Literal["none", "cut", "unopened"] = "none"
     """Thoughts that were in the text; `unopened`: their opening mark is part of the model's prompt."""
+    model: str | None = None
+    """As the server names itself, which may say more than the name that was asked for."""
+    fingerprint: str | None = None
+    """The server's `system_fingerprint`."""
 
 
 def read_reply(body: bytes) -> ChatReply | Fault:
@@ -72,7 +77,8 @@ def read_reply(body: bytes) -> ChatReply | Fault:
     content = _text(message.get("content"))
     if content is None:
         return _no_completion("its content is not text")
-    reply = ChatReply(content, finish_reason, _usage(completion.get("usage")))
+    named = [_label(completion.get(key)) for key in ("model", "system_fingerprint")]
+    reply = ChatReply(content, finish_reason, _usage(completion.get("usage")), model=named[0], fingerprint=named[1])
     return _checked(reply, message)
 
 
@@ -165,6 +171,10 @@ def _usage(counts: Any) -> Usage:
         prompt_tokens=_count(counts.get("prompt_tokens")),
         completion_tokens=_count(counts.get("completion_tokens")),
     )
+
+
+def _label(value: Any) -> str | None:
+    return redact(value[:_LONGEST_LABEL]) if isinstance(value, str) and value else None
 
 
 def _count(value: Any) -> int:

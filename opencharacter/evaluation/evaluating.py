@@ -129,4 +129,4 @@ async def _score_all(
 def _write(draft: ArtifactDraft, measured: ScorerResult, weights: Mapping[Role, str]) -> None:
     SCORES.write(draft.path, measured.rows)
     ANSWERS.write(draft.path, measured.answers)
-    SUMMARY.write(draft.path, summarise(measured.rows, weights))
+    SUMMARY.write(draft.path, summarise(measured.rows, dict(weights.items())))

@@ -4,132 +4,139 @@ A suite is packaged (`opencharacter.suites`), or a user's own: a folder, an `s3:
 over all files is its version: scores of different digests are never compared.
 """
 
-from typing import Annotated, Literal
+import re
+from importlib import resources
+from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from opencharacter.characters import PROMPT_FILES
+from opencharacter.errors import UserError
+from opencharacter.evaluation.items import Contents, read_contents
+from opencharacter.evaluation.measures import make_measure
+from opencharacter.evaluation.measures.protocol import check_macros
+from opencharacter.evaluation.suite import Suite
+from opencharacter.evaluation.suite_config import SuiteConfig
+from opencharacter.hashing import digest
+from opencharacter.sources.hub import HUB_SCHEME, fetch_dataset_folder
+from opencharacter.storage.s3.client import OBJECT_SCHEME
+from opencharacter.storage.s3.downloads import fetch_folder
+from opencharacter.storage.workspace import local_path
+from opencharacter.templates import Template, load_template, packaged_templates
+from opencharacter.yaml_files import load_document, read_text
 
-from opencharacter.characters.prompt import PromptView
-from opencharacter.engines.engine_config import Sampling
-from opencharacter.records.evaluation import Status
+__all__ = ["Suite", "SuiteConfig", "load_suite", "suite_names"]
+
+_FILE = "suite.yaml"
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
+_SYSTEM_MACROS = {"name", "persona", "profile"}
 
 
-class _Settings(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+def suite_names() -> list[str]:
+    """Names of the packaged suites."""
+    return sorted(entry.name for entry in _packaged().iterdir() if (entry / _FILE).is_file())
 
 
-class TakeConfig(_Settings):
-    """Which of the items are asked: the first ones of each group, in the order of the file."""
+def load_suite(reference: str | Path) -> Suite:
+    """Read and check a suite.
 
-    first: int = Field(ge=1)
-    per: tuple[Literal["character_id", "session_id", "task", "cell"], ...] = ()
+    Args:
+        reference: The name of a packaged suite, a folder, an `s3://` prefix or `hf://OWNER/NAME[@REVISION][/FOLDER]`.
 
+    Returns:
+        The suite. Items of a generator that needs a run are made later.
 
-class ItemsConfig(_Settings):
-    """Where the items come from: a file of the suite, or a generator."""
-
-    path: str | None = Field(default=None, description="JSONL file in the suite's folder")
-    generator: Literal["grid", "arithmetic"] | None = Field(
-        default=None, description="grid: the held-out rows of a run's mixture"
+    Raises:
+        UserError: There is no such suite, or something in it is wrong: no items, two items with one id, an unknown
+            placeholder, a rubric that is absent or lacks its examples. The message names file and line, or key.
+        OpenCharacterError: The store or hub cannot be reached.
+    """
+    folder = _folder(str(reference))
+    label = str(folder / _FILE)
+    config = load_document(SuiteConfig, read_text(folder / _FILE), label, hint="docs/evaluate.md describes the keys")
+    templates = _templates(config, folder, label)
+    for number, settings in enumerate(config.measures):
+        make_measure(settings).check(templates, f"{label}: measures.{number}")
+    contents = read_contents(config, folder) if config.items.path is not None else None
+    if contents is not None:
+        _check_items(config, contents, folder)
+    return Suite(
+        config=config,
+        folder=folder,
+        digest=_digest(config, templates, contents),
+        templates=templates,
+        own_items=contents.items if contents else None,
+        own_characters=contents.characters if contents else {},
     )
-    take: TakeConfig | None = None
-
-    @model_validator(mode="after")
-    def _one_source(self) -> "ItemsConfig":
-        if self.path is None and self.generator is None:
-            raise ValueError("give `path`, a JSONL file of the suite, or `generator`")
-        return self
 
 
-class AnswerConfig(_Settings):
-    """How a model is asked for its answers."""
+def _folder(reference: str) -> Path:
+    if reference.startswith(OBJECT_SCHEME):
+        folder = fetch_folder(reference)
+    elif reference.startswith(HUB_SCHEME):
+        folder = fetch_dataset_folder(reference)
+    elif reference in suite_names():
+        return _packaged() / reference
+    else:
+        folder = local_path(reference).expanduser()
+    if not (folder / _FILE).is_file():
+        what = "no packaged suite has that name, and" if _NAME.fullmatch(reference) else ""
+        raise UserError(
+            " ".join(f"suite '{reference}': {what} there is no file {folder / _FILE}".split()),
+            hint=f"packaged suites: {', '.join(suite_names())}; a suite of your own is a folder with {_FILE}",
+        )
+    return folder.resolve()
 
-    temperature: float = Field(default=0.9, ge=0, le=2)
-    top_p: float = Field(default=1.0, gt=0, le=1)
-    max_tokens: int = Field(default=1024, ge=1)
-    repeats: int = Field(default=1, ge=1, description="answers to each item; they are averaged first")
 
-    @property
-    def sampling(self) -> Sampling:
-        """The same for a chat engine."""
-        return Sampling(temperature=self.temperature, top_p=self.top_p, max_tokens=self.max_tokens)
+def _packaged() -> Path:
+    folder = resources.files("opencharacter.suites")
+    assert isinstance(folder, Path)
+    return folder
 
 
-class RubricMeasure(_Settings):
-    """A judge scores each answer by a rubric of the item's task."""
+def _templates(config: SuiteConfig, folder: Path, label: str) -> dict[str, Template]:
+    named = {
+        f"measures.{number}.{key}": file
+        for number, settings in enumerate(config.measures)
+        for key, file in make_measure(settings).files().items()
+    }
+    if config.system_prompt not in ("own", *PROMPT_FILES):
+        named["system_prompt"] = config.system_prompt
+    templates = {file: _template(file, folder, f"{label}: {key}") for key, file in named.items()}
+    if "system_prompt" in named:
+        check_macros(templates[config.system_prompt], _SYSTEM_MACROS, f"{label}: system_prompt")
+    return templates
 
-    kind: Literal["rubric"]
-    scale: tuple[int, int] = (1, 5)
-    tasks: dict[str, str] = Field(
-        min_length=1, description="rubric file of each task; an item without a task is scored by each of them"
+
+def _template(file: str, folder: Path, where: str) -> Template:
+    """A text of the suite, else the packaged prompt of that name, which a user may have overridden."""
+    path = folder / file
+    if path.is_file():
+        return Template(str(path), read_text(path))
+    if file in packaged_templates():
+        return load_template(file)
+    raise UserError(f"{where}: there is no file {path}", hint="write it, or correct the name")
+
+
+def _check_items(config: SuiteConfig, contents: Contents, folder: Path) -> None:
+    """Each item must be measured by something, and fit that."""
+    measures = [make_measure(settings) for settings in config.measures]
+    for number, item in enumerate(contents.items, 1):
+        where = f"{folder / (config.items.path or '')}:{number}"
+        takers = [measure for measure in measures if measure.takes(item)]
+        if not takers:
+            raise UserError(
+                f"{where}: task: no measure of the suite takes an item of task '{item.task}'"
+                + (f" with tags {item.tags}" if item.tags else ""),
+                hint="correct the task, or name its rubric in suite.yaml",
+            )
+        for measure in takers:
+            measure.check_item(item, where)
+
+
+def _digest(config: SuiteConfig, templates: dict[str, Template], contents: Contents | None) -> str:
+    return digest(
+        {
+            "suite": config.model_dump(mode="json", exclude={"description", "license", "source"}),
+            "texts": {file: template.hash for file, template in templates.items()},
+            "items": [item.model_dump(mode="json") for item in contents.items] if contents else None,
+        }
     )
-    examples: str | None = Field(default=None, description="file with the prompt that makes an example for each score")
-    prompt: str | None = Field(default=None, description="file with the judge's prompt; none: the packaged one")
-    max_tokens: int = Field(default=512, ge=1, description="of the judge's reply")
-
-
-class LikelihoodMeasure(_Settings):
-    """The loss of the item's reference answer, by a forward pass of the model itself."""
-
-    kind: Literal["likelihood"]
-    swap_gap: bool = Field(default=True, description="also measure the loss under a wrong character's profile")
-
-
-class ChecksMeasure(_Settings):
-    """A program checks the answer; the score is the share of the item's checks that pass."""
-
-    kind: Literal["checks"]
-
-
-class RefusalMeasure(_Settings):
-    """Whether the answer refuses, by a guard model and a pattern; the item's tags say whether it should."""
-
-    kind: Literal["refusal"]
-    classifier: str | None = Field(default=None, description="key of `judges` of a guard model; none: the pattern only")
-
-
-class PairwiseMeasure(_Settings):
-    """A judge compares the answers of two models, in both orders; a flip is a tie."""
-
-    kind: Literal["pairwise"]
-    prompt: str | None = Field(default=None, description="file with the judge's prompt; none: the packaged one")
-    max_tokens: int = Field(default=512, ge=1, description="of the judge's reply")
-
-
-Measure = Annotated[
-    RubricMeasure | LikelihoodMeasure | ChecksMeasure | RefusalMeasure | PairwiseMeasure,
-    Field(discriminator="kind"),
-]
-
-
-class ScoreConfig(_Settings):
-    """What is averaged, and what may not be taken for independent."""
-
-    unit: Literal["character_id", "session_id", "question_id"] = "character_id"
-    within: tuple[Literal["task", "cell"], ...] = ()
-    clusters: tuple[Literal["character_id", "session_id"], ...] = ("character_id",)
-
-
-class SuiteConfig(_Settings):
-    """The file `suite.yaml`."""
-
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,60}$")
-    description: str = ""
-    license: str = ""
-    source: str = Field(default="", description="where the items come from")
-    items: ItemsConfig
-    character: PromptView | Literal["none"] = Field(
-        default="persona_and_profile", description="what of the character the system prompt holds"
-    )
-    system_prompt: str = Field(
-        default="own",
-        description="own: each model's own template; immersive or paper: this one for all; else a file of the suite",
-    )
-    answer: AnswerConfig = AnswerConfig()
-    history: Literal["own", "given"] = Field(
-        default="given", description="own: an item's earlier answers are the model's own"
-    )
-    measures: tuple[Measure, ...] = Field(min_length=1)
-    failures: dict[Status, float | Literal["judge"]] = Field(
-        default={}, description="the score of a failure; default: the worst of the scale, and truncated is judged"
-    )
-    score: ScoreConfig = ScoreConfig()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from opencharacter.evaluation.questions import CELLS
 from opencharacter.hashing import seed64
-from opencharacter.records.evaluation import Difference, Role, Score, ScoreRow, Summary
+from opencharacter.records.evaluation import Difference, Score, ScoreRow, Summary
 from opencharacter.records.models import HELD_OUT_CELLS, Cell
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ Group = Cell | Literal["held_out"]
 _GROUPS: dict[Group, tuple[Cell, ...]] = {cell: (cell,) for cell in CELLS} | {"held_out": HELD_OUT_CELLS}
 
 
-def summarise(rows: Sequence[ScoreRow], models: Mapping[Role, str]) -> Summary:
+def summarise(rows: Sequence[ScoreRow], models: Mapping[str, str]) -> Summary:
     """Scores of each role, cell and metric, and the challenger's difference from the others."""
     scores: list[Score] = []
     differences: list[Difference] = []
@@ -30,7 +30,11 @@ def summarise(rows: Sequence[ScoreRow], models: Mapping[Role, str]) -> Summary:
             for role, weights in models.items():
                 if found := [row for row in inside if row.model == weights]:
                     scores.append(_score(role, group, metric, found))
-                if role != "challenger" and (pairs := paired(inside, models["challenger"], weights)):
+                if (
+                    role != "challenger"
+                    and "challenger" in models
+                    and (pairs := paired(inside, models["challenger"], weights))
+                ):
                     differences.append(_difference(role, group, metric, pairs))
     judge = next((row.judge for row in rows if row.judge), None)
     return Summary(models=dict(models), judge=judge, confidence=CONFIDENCE, scores=scores, differences=differences)
@@ -52,7 +56,7 @@ def paired(rows: Iterable[ScoreRow], challenger: str, other: str) -> list[float]
     return [sum(values) / len(values) for values in differences.values()]
 
 
-def _difference(against: Literal["base", "champion"], group: Group, metric: str, pairs: list[float]) -> Difference:
+def _difference(against: str, group: Group, metric: str, pairs: list[float]) -> Difference:
     estimate = bootstrap(pairs, confidence=CONFIDENCE)
     return Difference(
         against=against,
@@ -65,7 +69,7 @@ def _difference(against: Literal["base", "champion"], group: Group, metric: str,
     )
 
 
-def _score(role: Role, group: Group, metric: str, rows: list[ScoreRow]) -> Score:
+def _score(role: str, group: Group, metric: str, rows: list[ScoreRow]) -> Score:
     estimate = bootstrap([row.score for row in rows if row.score is not None], confidence=CONFIDENCE)
     return Score(
         model=role,

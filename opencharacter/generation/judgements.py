@@ -5,6 +5,7 @@ The address of such a row is the call's whole content, so that whoever asks the 
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError
@@ -27,8 +28,26 @@ class _Judgement(BaseModel):
     score: int = Field(ge=1, le=5)
 
 
+class _Scored(BaseModel):
+    """The same for any scale."""
+
+    reason: str
+    score: int
+
+
 # Name and docstring of the class are in it, and so in the addresses of stored judgements.
 JUDGEMENT_SCHEMA: dict[str, Any] = _Judgement.model_json_schema()
+
+
+def judgement_schema(low: int = 1, high: int = 5) -> dict[str, Any]:
+    """The JSON schema of a judge's reply with scores from `low` to `high`."""
+    score = JUDGEMENT_SCHEMA["properties"]["score"] | {"minimum": low, "maximum": high}
+    return JUDGEMENT_SCHEMA | {"properties": JUDGEMENT_SCHEMA["properties"] | {"score": score}}
+
+
+def judgement_reader(low: int = 1, high: int = 5) -> Callable[[ChatReply], dict[str, Any]]:
+    """`read_judgement` for scores from `low` to `high`."""
+    return partial(read_judgement, low=low, high=high)
 
 
 @dataclass(frozen=True)
@@ -86,10 +105,12 @@ async def make_calls(
     return (await make_rows(store, map(task, calls), {name: engine}, what=what)).made
 
 
-def read_judgement(reply: ChatReply) -> dict[str, Any]:
+def read_judgement(reply: ChatReply, *, low: int = 1, high: int = 5) -> dict[str, Any]:
     """Status `ok` with `score` and `note`; `refusal` or `parse_failure` with the reply as `note`."""
     try:
-        judgement = _Judgement.model_validate(read_object(reply.text))
+        judgement = _Scored.model_validate(read_object(reply.text))
+        if not low <= judgement.score <= high:
+            raise Unusable("off_scale")
     except (Unusable, ValidationError) as error:
         refused = reply.problem == "refusal" or (isinstance(error, Unusable) and error.reason == "refusal")
         note = reply.text or reply.detail or reply.problem or ""

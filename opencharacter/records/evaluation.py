@@ -64,7 +64,13 @@ class Item(BaseModel):
         description="what is said, without the system message; ends in a user turn. Where the history is the model's"
         " own, user turns only"
     )
+    view: Literal["persona_and_profile", "profile", "persona", "none"] | None = Field(
+        default=None, description="what of the character the system prompt holds; none given: as the suite says"
+    )
     reference: str | None = Field(default=None, description="a good answer, whose loss is measured")
+    wrong_character_id: str | None = Field(
+        default=None, description="whose profile the swap gap shows instead; none: no gap is measured"
+    )
     checks: list[Check] = []
     tags: list[str] = []
     source: str = ""
@@ -117,6 +123,7 @@ class AnswerRow(_Row):
     usage: Usage = Field(default=Usage(), description="of all calls that made the answer")
     system_prompt_hash: str | None = Field(default=None, description="content hash of the system message")
     reported_model: str | None = Field(default=None, description="as the server named itself in its reply")
+    note: str | None = Field(default=None, description="what went wrong")
 
 
 class Judgement(BaseModel):
@@ -141,7 +148,7 @@ class Judgement(BaseModel):
 class Score(BaseModel):
     """Mean of a model's ok rows in one cell, or in all held-out cells together, with its bootstrap interval."""
 
-    model: Role
+    model: str = Field(description="the role, or the name that the model was given")
     cell: Cell | Literal["held_out", "all"] = Field(description="all: items outside the split grid")
     metric: str
     n: int
@@ -154,7 +161,7 @@ class Score(BaseModel):
 class Difference(BaseModel):
     """Challenger minus another model over the questions that both have a score for (paired bootstrap)."""
 
-    against: Literal["base", "champion"]
+    against: str = Field(description="base or champion")
     cell: Cell | Literal["held_out", "all"] = Field(description="all: items outside the split grid")
     metric: str
     n: int
@@ -170,8 +177,13 @@ class Difference(BaseModel):
 class Summary(BaseModel):
     """The file `summary.json`."""
 
-    models: dict[Role, str] = Field(description="digest of the weights by role")
+    models: dict[str, str] = Field(description="identity by role or name: digest of the weights, or an endpoint's")
     judge: str | None
+    suite: str = GRID
+    suite_digest: str | None = Field(default=None, description="version of the suite")
+    items_digest: str | None = Field(default=None, description="of the items: only equal ones are compared")
+    judges: dict[str, str] = Field(default={}, description="identity of those that scored, by name")
+    families: dict[str, str] = Field(default={}, description="what models and judges descend from, by name, if known")
     confidence: float
     scores: list[Score]
     differences: list[Difference]

@@ -53,6 +53,26 @@ def fetch_dataset(uri: str) -> Path:
         raise UserError(f"'{uri}': reading hf:// needs datasets", hint="pip install 'opencharacter[inputs]'") from error
 
 
+def fetch_dataset_folder(uri: str) -> Path:
+    """A local folder with the files of `hf://OWNER/NAME[@REVISION][/FOLDER]`. Raises as `fetch_dataset` does."""
+    import huggingface_hub
+    from huggingface_hub import errors
+
+    dataset = parse_hub_uri(uri)
+    try:
+        folder = huggingface_hub.snapshot_download(
+            dataset.repository,
+            repo_type="dataset",
+            revision=dataset.revision,
+            allow_patterns=f"{dataset.inner.rstrip('/')}/*" if dataset.inner else None,
+        )
+    except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError) as error:
+        raise _no_such_dataset(uri, str(error).splitlines()[0]) from error
+    except (OSError, errors.HTTPError) as error:
+        raise _unreachable(uri, error) from error
+    return Path(folder, dataset.inner or "")
+
+
 def _fetch_file(uri: str, dataset: HubUri) -> Path:
     import huggingface_hub
     from huggingface_hub import errors

@@ -1,1 +1,17 @@
-"""How answers are measured: one module for each kind of measure."""
+"""The ways to measure answers. `protocol` says how one is added."""
+
+from typing import Any
+
+from opencharacter.errors import UserError
+from opencharacter.evaluation.measures.protocol import MeasureBase
+from opencharacter.evaluation.measures.rubric import RubricMeasure
+
+MEASURES: dict[str, type[MeasureBase[Any]]] = {"rubric": RubricMeasure}
+"""The measures by `kind`."""
+
+
+def make_measure(settings: Any) -> MeasureBase[Any]:
+    """The measure of these settings."""
+    if settings.kind not in MEASURES:
+        raise UserError(f"no measure of kind '{settings.kind}'; there are: {', '.join(sorted(MEASURES))}")
+    return MEASURES[settings.kind](settings)

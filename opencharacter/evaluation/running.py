@@ -1,0 +1,392 @@
+"""Runs suites: items in, answers, judgements and scores out, with one server start for each model and judge.
+
+The order of work: what needs no answer, all answers of one model after the other, then all judgements of one judge
+after the other. Each call is a row of the row store `evaluation`, so a run that was broken off continues, and a second
+run asks nothing.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+from opencharacter.characters import load_prompt
+from opencharacter.engines import ChatEngine, ChatFailed, EngineConfig, open_engine
+from opencharacter.errors import UserError
+from opencharacter.evaluation.answers import SystemPrompts, answer_calls
+from opencharacter.evaluation.measures import make_measure
+from opencharacter.evaluation.measures.protocol import Asking, JudgeCall, MeasureBase, Measured, Request, Work
+from opencharacter.evaluation.subjects import Judge, Subject
+from opencharacter.evaluation.suite import Suite
+from opencharacter.evaluation.summary import summarise
+from opencharacter.generation.calls import RowCalls
+from opencharacter.generation.rows import RowTask, StoredRow, make_rows
+from opencharacter.hashing import digest
+from opencharacter.library import fingerprint
+from opencharacter.records.evaluation import ENGINE_FAILURE, AnswerRow, Item, Judgement, ScoreRow, is_final
+from opencharacter.records.models import Usage
+from opencharacter.storage.kinds import ANSWERS, CHARACTERS, ITEMS, JUDGEMENTS, SCORES, SUMMARY
+from opencharacter.storage.rowstore import RowStore, open_rows
+from opencharacter.storage.workspace import Artifact, Workspace
+from opencharacter.system.event_loop import run_coroutine
+from opencharacter.templates import Template
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How models are served and measured, whatever the suite."""
+
+    max_model_len: int | None = None
+    """Context length of a served subject, tokens; none: the model's own."""
+    concurrency: int = 16
+    """Requests under way at once to a served subject."""
+    fallback: Template | None = None
+    """System prompt of models that were not trained for characters; none: the packaged default."""
+
+
+def run_suites(
+    suites: Sequence[Suite],
+    subjects: Sequence[Subject],
+    judges: Sequence[Judge] = (),
+    *,
+    workspace: Workspace,
+    seed: int = 0,
+    settings: Settings = Settings(),
+    store: str = "evaluation",
+    allow_related: bool = False,
+) -> dict[str, Artifact]:
+    """Measure models with suites.
+
+    Args:
+        suites: What is asked, and how it is measured; measures by judges are left out where there are none.
+        subjects: The models. Of two with one identity the first is measured.
+        judges: Who judges; a judge that a suite names otherwise (`classifier`, `examples_by`) does only that.
+        workspace: Where calls and results are kept.
+        seed: Decides samples and the seeds of calls.
+        settings: How models are served.
+        store: The row store of the calls: two runs at the same time need two.
+        allow_related: Let a model judge itself; no decision may rest on that.
+
+    Returns:
+        An output of kind `evaluation` for each suite, by its name.
+
+    Raises:
+        UserError: The arguments do not fit together. Nothing was asked.
+        EngineDown: A model or judge cannot be reached; what is finished is kept.
+    """
+    distinct = list({subject.identity: subject for subject in reversed(subjects)}.values())[::-1]
+    by_name = _check(suites, subjects, judges, allow_related)
+    bench = _Bench(workspace, subjects, distinct, by_name, seed, settings, store)
+    runs = [bench.suite_run(suite) for suite in suites]
+    found = {run.suite.name: workspace.lookup("evaluation", run.key) for run in runs}
+    left = [run for run in runs if found[run.suite.name] is None]
+    if left:
+        run_coroutine(bench.work(left))
+        found |= {run.suite.name: bench.commit(run) for run in left}
+    return {name: artifact for name, artifact in found.items() if artifact is not None}
+
+
+def _check(
+    suites: Sequence[Suite], subjects: Sequence[Subject], judges: Sequence[Judge], allow_related: bool
+) -> dict[str, Judge]:
+    for what, names in (
+        ("suites", [suite.name for suite in suites]),
+        ("models", [subject.name for subject in subjects]),
+        ("judges", [judge.name for judge in judges]),
+    ):
+        if twice := sorted(name for name, count in Counter(names).items() if count > 1):
+            raise UserError(f"two {what} are called '{twice[0]}'; give each its own name")
+    if not suites or not subjects:
+        raise UserError(f"nothing to measure: {'no suite' if not suites else 'no model'} was given")
+    for judge in judges:
+        for subject in subjects:
+            if not allow_related and subject.identity in (judge.identity, judge.address):
+                raise UserError(
+                    f"judge {judge.name} is the model {subject.name} itself: it would judge its own answers",
+                    hint="name another judge",
+                )
+    return {judge.name: judge for judge in judges}
+
+
+@dataclass
+class _SuiteRun:
+    """A suite in the making."""
+
+    suite: Suite
+    items: Sequence[Item]
+    prompts: SystemPrompts
+    measures: Sequence[tuple[MeasureBase[Any], Sequence[Item]]]
+    judges: Sequence[Judge]
+    """Those that score."""
+    key: str
+    answers: list[AnswerRow] = field(default_factory=list)
+    scores: list[ScoreRow] = field(default_factory=list)
+    judgements: list[Judgement] = field(default_factory=list)
+
+    @property
+    def answered(self) -> list[Item]:
+        """The items whose answers some measure needs."""
+        needed = {item.id for measure, items in self.measures if measure.needs_answers for item in items}
+        return [item for item in self.items if item.id in needed]
+
+
+class _Bench:
+    """Everything of one call of `run_suites`."""
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        named: Sequence[Subject],
+        subjects: Sequence[Subject],
+        judges: Mapping[str, Judge],
+        seed: int,
+        settings: Settings,
+        store: str,
+    ) -> None:
+        self._workspace = workspace
+        self._named = named
+        self._subjects = subjects
+        self._judges = judges
+        self._seed = seed
+        self._settings = settings
+        self._store_name = store
+        self._usage = Usage()
+        self._began = time.monotonic()
+
+    def suite_run(self, suite: Suite) -> _SuiteRun:
+        """Check what a suite needs, before anything is asked."""
+        measures = [make_measure(each) for each in suite.config.measures]
+        for name in (name for measure in measures for name in measure.judges()):
+            if name not in self._judges:
+                raise UserError(
+                    f"suite {suite.name}: needs the judge '{name}'; there are: {', '.join(self._judges) or 'none'}"
+                )
+        special = {name for measure in measures for name in measure.judges()}
+        judges = [judge for judge in self._judges.values() if judge.name not in special]
+        kept = [measure for measure in measures if judges or not measure.needs_judges]
+        if not kept:
+            raise UserError(f"suite {suite.name}: is measured by a judge, and none was given", hint="name one: --judge")
+        items, characters = suite.items(), suite.characters()
+        prompts = SystemPrompts(suite, characters, self._settings.fallback or load_prompt())
+        taken = [(measure, [item for item in items if measure.takes(item)]) for measure in kept]
+        return _SuiteRun(suite, items, prompts, taken, judges, self._key(suite, judges))
+
+    def _key(self, suite: Suite, judges: Sequence[Judge]) -> str:
+        return digest(
+            {
+                "step": "evaluate",
+                "suite": suite.digest,
+                "items": suite.items_digest,
+                "models": {subject.name: subject.identity for subject in self._named},
+                "system_prompts": [subject.template and subject.template.hash for subject in self._named],
+                "fallback": (self._settings.fallback or load_prompt()).hash,
+                "judges": {judge.name: [judge.address, judge.identity] for judge in self._judges.values()},
+                "scoring": [judge.name for judge in judges],
+                "seed": self._seed,
+                "library": fingerprint(),
+            }
+        )
+
+    async def work(self, runs: Sequence[_SuiteRun]) -> None:
+        """Ask what is left to ask, and score."""
+        async with (
+            open_rows(self._workspace.rows(self._store_name), is_final=is_final) as store,
+            _Servers() as servers,
+        ):
+            await self._measure(runs, store, servers, needs_answers=False)
+            await self._answer(runs, store, servers)
+            await self._measure(runs, store, servers, needs_answers=True)
+
+    async def _answer(self, runs: Sequence[_SuiteRun], store: RowStore, servers: "_Servers") -> None:
+        for subject in self._subjects:
+            calls = [
+                call for run in runs for call in answer_calls(run.suite, run.answered, subject, run.prompts, self._seed)
+            ]
+            if not calls:
+                continue
+            config = self._engine_of(subject)
+            engine = await servers.open(config)
+            extra = _fair(config)
+            tasks = (call.task(config.model, extra) for call in calls)
+            report = await make_rows(store, tasks, {config.model: engine}, what=f"answers of {subject.name}")
+            self._usage += report.made
+            by_suite = {run.suite.name: run for run in runs}
+            for call in calls:
+                by_suite[call.suite.name].answers.append(call.read(store))
+
+    def _engine_of(self, subject: Subject) -> EngineConfig:
+        if subject.engine is not None:
+            return subject.engine
+        for judge in self._judges.values():
+            if judge.engine.weights == subject.reference:
+                return judge.engine  # one server less
+        return EngineConfig(
+            model=f"opencharacter-{subject.identity[:12]}",
+            weights=str(subject.folder),
+            concurrency=self._settings.concurrency,
+            max_model_len=self._settings.max_model_len,
+        )
+
+    async def _measure(
+        self, runs: Sequence[_SuiteRun], store: RowStore, servers: "_Servers", *, needs_answers: bool
+    ) -> None:
+        turns = [
+            _Turn(run, measure.measure(self._work_of(run, measure, items)))
+            for run in runs
+            for measure, items in run.measures
+            if measure.needs_answers == needs_answers and items
+        ]
+        waiting = [turn for turn in turns if turn.advance(None)]
+        while waiting:
+            judge = _next_judge(waiting)
+            engine = await servers.open(judge.engine)
+            while any(judge.name in turn.awaited for turn in waiting):
+                asked = [call for turn in waiting for call in turn.calls_to(judge)]
+                tasks = (_judge_task(call, judge) for call in asked)
+                name = judge.engine.model
+                report = await make_rows(store, tasks, {name: engine}, what=f"judgements of {judge.name}")
+                self._usage += report.made
+                for turn in waiting:
+                    turn.awaited.discard(judge.name)
+                waiting = [turn for turn in waiting if turn.awaited or turn.advance(store)]
+        for turn in turns:
+            turn.run.scores += turn.found.scores
+            turn.run.judgements += turn.found.judgements
+
+    def _work_of(self, run: _SuiteRun, measure: MeasureBase[Any], items: Sequence[Item]) -> Work:
+        ids = {item.id for item in items}
+        answers = [answer for answer in run.answers if answer.question_id in ids] if measure.needs_answers else []
+        return Work(
+            suite=run.suite,
+            items=items,
+            characters=run.prompts.characters,
+            subjects=self._subjects,
+            answers=answers,
+            judges=run.judges,
+            all_judges=self._judges,
+            seed=self._seed,
+            system=run.prompts.message,
+        )
+
+    def commit(self, run: _SuiteRun) -> Artifact:
+        """Write a suite's output."""
+        with self._workspace.create("evaluation", run.key) as draft:
+            ITEMS.write(draft.path, run.items)
+            CHARACTERS.write(draft.path, run.prompts.characters.values())
+            ANSWERS.write(draft.path, run.answers)
+            JUDGEMENTS.write(draft.path, run.judgements)
+            SCORES.write(draft.path, run.scores)
+            models = {subject.name: subject.identity for subject in self._named}
+            families = [(each.name, each.family) for each in self._named] + [(j.name, j.family) for j in run.judges]
+            about = {
+                "suite": run.suite.name,
+                "suite_digest": run.suite.digest,
+                "items_digest": run.suite.items_digest,
+                "judges": {judge.name: judge.identity for judge in run.judges},
+                "families": {name: family for name, family in families if family},
+            }
+            SUMMARY.write(draft.path, summarise(run.scores, models).model_copy(update=about))
+            draft.counts |= {"questions": len(run.items)} | Counter(row.status for row in run.scores)
+            draft.stats |= {
+                "wall_s": round(time.monotonic() - self._began, 3),
+                "usage": self._usage.model_dump(),
+            }
+        return draft.committed()
+
+
+class _Turn:
+    """A measure at work: what it waits for, and what it found."""
+
+    def __init__(self, run: _SuiteRun, asking: Asking[Measured]) -> None:
+        self.run = run
+        self.found = Measured()
+        self.awaited: set[str] = set()
+        """Names of the judges whose replies are outstanding."""
+        self._asking = asking
+        self._requests: Sequence[Request] = ()
+
+    def advance(self, store: RowStore | None) -> bool:
+        """Send what was found, and take the next requests; False when the measure is done."""
+        replies = None if store is None else [store.read(_row_id(request)) for request in self._requests]
+        try:
+            while not (requests := next(self._asking) if replies is None else self._asking.send(replies)):
+                replies = []
+        except StopIteration as end:
+            self.found = end.value
+            return False
+        self._requests = requests
+        self.awaited = {_judge_of(request).name for request in requests}
+        return True
+
+    def judges(self) -> Iterator[Judge]:
+        """The judges whose replies are outstanding."""
+        for request in self._requests:
+            if isinstance(request, JudgeCall) and request.judge.name in self.awaited:
+                yield request.judge
+
+    def calls_to(self, judge: Judge) -> Iterator[JudgeCall]:
+        """The outstanding calls to a judge."""
+        if judge.name in self.awaited:
+            for request in self._requests:
+                if isinstance(request, JudgeCall) and request.judge.name == judge.name:
+                    yield request
+
+
+def _row_id(request: Request) -> str:
+    assert isinstance(request, JudgeCall)
+    return request.content.row_id
+
+
+def _judge_of(request: Request) -> Judge:
+    assert isinstance(request, JudgeCall)
+    return request.judge
+
+
+def _next_judge(waiting: Sequence[_Turn]) -> Judge:
+    """The first judge that a measure waits for."""
+    return next(judge for turn in waiting for judge in turn.judges())
+
+
+def _judge_task(call: JudgeCall, judge: Judge) -> RowTask:
+    extra = _fair(judge.engine)
+
+    async def make(calls: RowCalls) -> StoredRow:
+        content = await calls.record(
+            "reply", call.messages, seed=call.seed, schema=call.schema, extra=extra, read=call.read
+        )
+        return StoredRow(content, content["status"])
+
+    return RowTask(call.content.row_id, judge.engine.model, call.sampling, make, _failed)
+
+
+def _failed(error: ChatFailed) -> StoredRow:
+    return StoredRow({"status": ENGINE_FAILURE, "note": str(error)}, ENGINE_FAILURE)
+
+
+def _fair(config: EngineConfig) -> dict[str, Any] | None:
+    # A penalty that only one of the models has by default would make the comparison unfair. Our own servers take this.
+    return {"repetition_penalty": 1.0} if config.base_url is None else None
+
+
+class _Servers:
+    """One open engine at a time; the next one takes its place unless it is the same."""
+
+    def __init__(self) -> None:
+        self._stack = AsyncExitStack()
+        self._open: tuple[EngineConfig, ChatEngine] | None = None
+
+    async def __aenter__(self) -> "_Servers":
+        return self
+
+    async def __aexit__(self, *exception: Any) -> None:
+        await self._stack.aclose()
+
+    async def open(self, config: EngineConfig) -> ChatEngine:
+        """The engine, whose server starts at the first call."""
+        if self._open is None or self._open[0] != config:
+            await self._stack.aclose()
+            self._stack, self._open = AsyncExitStack(), None
+            self._open = config, await self._stack.enter_async_context(open_engine(config))
+        return self._open[1]
