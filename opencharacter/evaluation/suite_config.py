@@ -103,8 +103,25 @@ class PairwiseMeasure(_MeasureSettings):
     max_tokens: int = Field(default=512, ge=1, description="of the judge's reply")
 
 
+class PersonagymMeasure(_MeasureSettings):
+    """PersonaGym's own scoring, byte for byte and with its faults, from the texts of a user's copy (`faithful`).
+
+    A judge scores up to five answers of one character and task in one call; a reply without a score counts as 0.
+    """
+
+    kind: Literal["personagym"]
+    rubrics: dict[str, str] = Field(min_length=1, description="rubric file of each task")
+    judge_system: str = Field(description="file with the judge's system message")
+    judge_prompt: str = Field(description="file with the prompt that holds the filled rubrics")
+    example: str = Field(description="file with the request for the example answers of one rubric")
+    examples: str = Field(description="file with the prompt that holds that request")
+    examples_by: str | None = Field(default=None, description="the judge that writes them; none: the first one")
+    batch: int = Field(default=5, ge=1, description="answers in one call")
+    max_tokens: int = Field(default=3000, ge=1, description="of a reply")
+
+
 Measure = Annotated[
-    RubricMeasure | LikelihoodMeasure | ChecksMeasure | RefusalMeasure | PairwiseMeasure,
+    RubricMeasure | LikelihoodMeasure | ChecksMeasure | RefusalMeasure | PairwiseMeasure | PersonagymMeasure,
     Field(discriminator="kind"),
 ]
 
@@ -141,3 +158,13 @@ class SuiteConfig(_Settings):
         default={}, description="the score of a failure; default: the worst of the scale, and truncated is judged"
     )
     score: ScoreConfig = ScoreConfig()
+    decides: bool = Field(
+        default=True,
+        description="false: the scores are for comparison with published tables only, which every page says, and the"
+        " gate refuses the suite",
+    )
+
+    @property
+    def notice(self) -> str:
+        """What has to be said beside every score of the suite; mostly nothing."""
+        return "" if self.decides else "for comparison with published tables only; it decides nothing"

@@ -1,0 +1,121 @@
+"""PersonaGym's scoring as the public code does it, faults included, so that scores can stand in its tables.
+
+Prompts are equal byte for byte; all texts come from the suite's folder. What is wrong with them stays: rubrics of one
+task go into a prompt as the repr of a Python list, of each example answer only the first line is shown, a score in bold
+or after a colon is read as 0, and a reply without any readable score counts as 0 in the mean.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, pstdev
+from typing import NamedTuple
+
+from opencharacter.evaluation.suites import PersonagymMeasure
+
+PERSONA_SCORE = "PersonaScore"
+"""Mean of a persona's tasks."""
+
+_EXAMPLE = re.compile(r'Score (\d+): *Response - *"?(.*?)"?(?=\n*Score \d+: *Response -|$)', re.DOTALL)
+_EVALUATION = re.compile(r"\(\d+\) Evaluation:(.*?)(?=\(\d+\) Evaluation:|$)", re.DOTALL)
+_SCORE = re.compile(r"Therefore, the final score is\s*(\d+)")
+
+
+class Answered(NamedTuple):
+    """A question, the model's answer, and the example answers that the judge is shown."""
+
+    question: str
+    answer: str
+    examples: str
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """The texts of the public repository, as the suite's folder holds them."""
+
+    judge_system: str
+    judge_prompt: str
+    example: str
+    examples: str
+    rubrics: Mapping[str, str]
+
+    @classmethod
+    def read(cls, folder: Path, measure: PersonagymMeasure) -> "Prompts":
+        """The texts that a suite names."""
+
+        def text(name: str) -> str:
+            return (folder / name).read_text(encoding="utf-8")
+
+        return cls(
+            text(measure.judge_system),
+            text(measure.judge_prompt),
+            text(measure.example),
+            text(measure.examples),
+            {task: text(name) for task, name in measure.rubrics.items()},
+        )
+
+    def ask_examples(self, task: str, persona: str, question: str) -> str:
+        """The prompt that asks for an example answer of each score."""
+        request = self.example.format(persona=persona, question=question, rubric=self.rubrics[task])
+        return self.examples.format(rubrics=[request])
+
+    def ask_judge(self, task: str, persona: str, batch: Sequence[Answered]) -> str:
+        """The prompt that asks for the scores of a batch."""
+        rubric = self.rubrics[task]
+        filled = [
+            rubric.format(persona=persona, question=one.question, response=one.answer, score_example=one.examples)
+            for one in batch
+        ]
+        return self.judge_prompt.format(rubrics=filled)
+
+
+def read_examples(reply: str) -> str:
+    """The example answers of a reply as the judge is shown them: the first line of each."""
+    found = "\n\n".join(f'Score {score}: "{text.strip()}"' for score, text in _EXAMPLE.findall(reply))
+    return "\n\n".join(line for line in found.split("\n") if line.startswith("Score"))
+
+
+def read_scores(reply: str) -> list[int]:
+    """The score of each evaluation in a judge's reply; 0 where none is found. There may be more or less than asked."""
+    return [read_score(evaluation) for evaluation in _EVALUATION.findall(reply)]
+
+
+def read_score(evaluation: str) -> int:
+    """The whole number after the first `Therefore, the final score is`; 0 where there is none."""
+    found = _SCORE.search(evaluation)
+    return int(found[1]) if found else 0
+
+
+def batch_mean(scores: Sequence[int]) -> float:
+    """Mean of the scores that are not 0; 0 where there is no other."""
+    readable = [score for score in scores if score]
+    return sum(readable) / len(readable) if readable else 0.0
+
+
+class TableRow(NamedTuple):
+    """A line of the published tables."""
+
+    n: int
+    """Personas."""
+    mean: float
+    sd: float
+    """Standard deviation over personas, of the population."""
+
+
+def tabulate(batches: Iterable[tuple[str, str, float]]) -> dict[str, TableRow]:
+    """From the means of batches, each with persona and task, to the table of tasks and `PersonaScore`.
+
+    Batches are averaged to a persona's tasks, these to its score, all with equal weight.
+    """
+    means: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for persona, task, mean in batches:
+        means[persona][task].append(mean)
+    columns: dict[str, list[float]] = defaultdict(list)
+    for tasks in means.values():
+        scores = {task: fmean(values) for task, values in tasks.items()}
+        for name, score in {**scores, PERSONA_SCORE: fmean(scores.values())}.items():
+            columns[name].append(score)
+    ordered = [name for name in columns if name != PERSONA_SCORE] + [PERSONA_SCORE] * bool(columns)
+    return {name: TableRow(len(columns[name]), fmean(columns[name]), pstdev(columns[name])) for name in ordered}
