@@ -7,16 +7,27 @@ or after a colon is read as 0, and a reply without any readable score counts as 
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import fmean, pstdev
+from string import Formatter
 from typing import NamedTuple
 
-from opencharacter.evaluation.suites import PersonagymMeasure
+from opencharacter.evaluation.suite_config import PersonagymMeasure
+from opencharacter.records.evaluation import ScoreRow
+from opencharacter.templates import Template
 
 PERSONA_SCORE = "PersonaScore"
 """Mean of a persona's tasks."""
+
+PLACEHOLDERS: dict[str, set[str]] = {
+    "judge_system": set(),
+    "judge_prompt": {"rubrics"},
+    "example": {"persona", "question", "rubric"},
+    "examples": {"rubrics"},
+}
+"""What the text of each key of the settings holds, in single braces."""
+RUBRIC_PLACEHOLDERS = {"persona", "question", "response", "score_example"}
 
 _EXAMPLE = re.compile(r'Score (\d+): *Response - *"?(.*?)"?(?=\n*Score \d+: *Response -|$)', re.DOTALL)
 _EVALUATION = re.compile(r"\(\d+\) Evaluation:(.*?)(?=\(\d+\) Evaluation:|$)", re.DOTALL)
@@ -42,19 +53,10 @@ class Prompts:
     rubrics: Mapping[str, str]
 
     @classmethod
-    def read(cls, folder: Path, measure: PersonagymMeasure) -> "Prompts":
-        """The texts that a suite names."""
-
-        def text(name: str) -> str:
-            return (folder / name).read_text(encoding="utf-8")
-
-        return cls(
-            text(measure.judge_system),
-            text(measure.judge_prompt),
-            text(measure.example),
-            text(measure.examples),
-            {task: text(name) for task, name in measure.rubrics.items()},
-        )
+    def read(cls, texts: Mapping[str, Template], settings: PersonagymMeasure) -> "Prompts":
+        """Those that a suite names, out of its texts."""
+        rubrics = {task: texts[name].text for task, name in settings.rubrics.items()}
+        return cls(**{key: texts[getattr(settings, key)].text for key in PLACEHOLDERS}, rubrics=rubrics)
 
     def ask_examples(self, task: str, persona: str, question: str) -> str:
         """The prompt that asks for an example answer of each score."""
@@ -69,6 +71,25 @@ class Prompts:
             for one in batch
         ]
         return self.judge_prompt.format(rubrics=filled)
+
+
+def placeholder_fault(text: str, expected: set[str]) -> str | None:
+    """What is wrong with a text, which should have each placeholder once and no other brace; none if nothing is."""
+    try:
+        found = [
+            "".join((field, f"!{conversion}" if conversion else "", f":{spec}" if spec else ""))
+            for _, field, spec, conversion in Formatter().parse(text)
+            if field is not None
+        ]
+    except ValueError as error:
+        return f"a brace that belongs to no placeholder: {error}"
+    if sorted(found) == sorted(expected):
+        return None
+    return f"expected {_braced(expected)}, each once and no other; found {_braced(found)}"
+
+
+def _braced(names: Collection[str]) -> str:
+    return ", ".join(f"{{{name}}}" for name in sorted(names)) or "no placeholder"
 
 
 def read_examples(reply: str) -> str:
@@ -102,6 +123,11 @@ class TableRow(NamedTuple):
     mean: float
     sd: float
     """Standard deviation over personas, of the population."""
+
+
+def published_table(rows: Iterable[ScoreRow]) -> dict[str, TableRow]:
+    """The table of one model's rows; rows without a score, which a later run asks for again, are left out."""
+    return tabulate((row.character_id or "", row.metric, row.score) for row in rows if row.score is not None)
 
 
 def tabulate(batches: Iterable[tuple[str, str, float]]) -> dict[str, TableRow]:

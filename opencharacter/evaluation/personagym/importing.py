@@ -28,7 +28,7 @@ from opencharacter.evaluation.personagym.public_copy import (
     read_copy,
     rubric_file,
 )
-from opencharacter.evaluation.suites import (
+from opencharacter.evaluation.suite_config import (
     AnswerConfig,
     ItemsConfig,
     Measure,

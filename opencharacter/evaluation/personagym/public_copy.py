@@ -3,14 +3,14 @@
 import ast
 import json
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from string import Formatter
 from typing import Any, Literal
 
 from opencharacter.errors import UserError
+from opencharacter.evaluation.personagym.faithful import PLACEHOLDERS, RUBRIC_PLACEHOLDERS, placeholder_fault
 from opencharacter.hashing import digest, text_digest
 from opencharacter.texts import text_fault
 
@@ -41,13 +41,6 @@ CODE = "code/utils.py"
 """Where the system prompts are."""
 
 _PARALLEL = "prompts/score_examples/parallel_examples.txt"
-_PLACEHOLDERS: dict[str, set[str]] = {
-    "judge_system": set(),
-    "judge_prompt": {"rubrics"},
-    "example": {"persona", "question", "rubric"},
-    "examples": {"rubrics"},
-}
-_RUBRIC_PLACEHOLDERS = {"persona", "question", "response", "score_example"}
 _PERSONAS = "code/personas.py"
 _QUESTIONS = "questions/benchmark-v1"
 _LIGHT = "questions/benchmark-v1_personagym-light"
@@ -137,32 +130,17 @@ def _read_prompts(copy: PublicCopy) -> None:
             text = re.sub(r"^Rubric 2 Examples.*?(?=^Rubrics:)", "", parallel, flags=re.DOTALL | re.MULTILINE)
         else:
             text = _read_text(copy.folder, name)
-        copy.prompts[key] = _checked(copy, name, text, _PLACEHOLDERS[key])
+        copy.prompts[key] = _checked(copy, name, text, PLACEHOLDERS[key])
     for task in TASKS:
         name = rubric_file(task)
-        copy.rubrics[task] = _checked(copy, name, _read_text(copy.folder, name), _RUBRIC_PLACEHOLDERS)
+        copy.rubrics[task] = _checked(copy, name, _read_text(copy.folder, name), RUBRIC_PLACEHOLDERS)
 
 
 def _checked(copy: PublicCopy, name: str, text: str, expected: set[str]) -> str:
-    """The text, which has each placeholder once and no other brace."""
     copy.files[name] = text_digest(text)
-    try:
-        found = [
-            "".join((field, f"!{conversion}" if conversion else "", f":{spec}" if spec else ""))
-            for _, field, spec, conversion in Formatter().parse(text)
-            if field is not None
-        ]
-    except ValueError as error:
-        raise UserError(f"{copy.folder / name}: a brace that belongs to no placeholder: {error}") from error
-    if sorted(found) != sorted(expected):
-        raise UserError(
-            f"{copy.folder / name}: expected {_braced(expected)}, each once and no other; found {_braced(found)}"
-        )
+    if fault := placeholder_fault(text, expected):
+        raise UserError(f"{copy.folder / name}: {fault}")
     return text
-
-
-def _braced(names: Collection[str]) -> str:
-    return ", ".join(f"{{{name}}}" for name in sorted(names)) or "no placeholder"
 
 
 def _read_questions(copy: PublicCopy) -> None:
