@@ -3,10 +3,11 @@
 from typing import Any
 
 from opencharacter.errors import UserError
+from opencharacter.evaluation.measures.personagym import PersonagymMeasure
 from opencharacter.evaluation.measures.protocol import MeasureBase
 from opencharacter.evaluation.measures.rubric import RubricMeasure
 
-MEASURES: dict[str, type[MeasureBase[Any]]] = {"rubric": RubricMeasure}
+MEASURES: dict[str, type[MeasureBase[Any]]] = {"personagym": PersonagymMeasure, "rubric": RubricMeasure}
 """The measures by `kind`."""
 
 

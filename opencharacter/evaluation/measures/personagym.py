@@ -10,8 +10,8 @@ from opencharacter.errors import UserError
 from opencharacter.evaluation.measures.protocol import (
     Asking,
     JudgeCall,
-    Measured,
     MeasureBase,
+    Measured,
     Work,
     ask,
     row_identity,
@@ -135,9 +135,7 @@ class PersonagymMeasure(MeasureBase[PersonagymSettings]):
             if content["status"] == "ok"
         }
 
-    def _score(
-        self, work: Work, found: Measured, judge: str, batch: _Batch, content: Mapping[str, Any]
-    ) -> None:
+    def _score(self, work: Work, found: Measured, judge: str, batch: _Batch, content: Mapping[str, Any]) -> None:
         first = batch.answers[0]
         ok = content["status"] == "ok"
         scores = read_scores(content["text"]) if ok else []

@@ -1,6 +1,7 @@
 """A judge scores each answer by a rubric of the item's task."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from opencharacter.characters import CharacterProfile, render_profile
@@ -18,7 +19,9 @@ from opencharacter.evaluation.measures.protocol import (
     user_message,
 )
 from opencharacter.evaluation.suite_config import RubricMeasure as RubricSettings
+from opencharacter.generation.errors import Unusable
 from opencharacter.generation.judgements import judgement_reader, judgement_schema
+from opencharacter.generation.replies import read_object
 from opencharacter.hashing import seed64
 from opencharacter.records.evaluation import AnswerRow, Item, Judgement, ScoreRow
 from opencharacter.records.models import Turn
@@ -119,9 +122,18 @@ class RubricMeasure(MeasureBase[RubricSettings]):
         writer = work.judge(self.settings.examples_by) if self.settings.examples_by else work.judges[0]
         prompts = list(dict.fromkeys(self._examples_prompt(work, each.item, each.task) for each in asks))
         sampling = Sampling(temperature=0.0, top_p=1.0, max_tokens=1024)
+        low, high = self.settings.scale
+        scores = range(low, high + 1)
         contents = yield from ask(
             [
-                JudgeCall(writer, user_message(prompt), sampling, seed64(work.seed, "examples"), read=_read_text)
+                JudgeCall(
+                    writer,
+                    user_message(prompt),
+                    sampling,
+                    seed64(work.seed, "examples"),
+                    schema=_examples_schema(scores),
+                    read=partial(_read_examples, scores),
+                )
                 for prompt in prompts
             ]
         )
@@ -238,8 +250,19 @@ def _score(work: Work, each: _Ask, judge: str, content: Mapping[str, Any]) -> Sc
     )
 
 
-def _read_text(reply: ChatReply) -> dict[str, Any]:
-    text = reply.text.strip()
-    if is_blank(text) or reply.problem:
-        return {"status": "parse_failure", "note": reply.detail or reply.problem or ""}
-    return {"status": "ok", "text": text}
+def _examples_schema(scores: range) -> dict[str, Any]:
+    # A limit for the server only: a small model would else talk until its reply is cut off before the last score.
+    properties = {f"score_{score}": {"type": "string", "maxLength": 600} for score in scores}
+    return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+def _read_examples(scores: range, reply: ChatReply) -> dict[str, Any]:
+    """An answer for each score, as the judge is shown them."""
+    try:
+        found = read_object(reply.text)
+    except Unusable as error:
+        return {"status": "parse_failure", "note": reply.detail or error.reason}
+    texts = {score: found.get(f"score_{score}") for score in scores}
+    if missing := [score for score, text in texts.items() if not isinstance(text, str) or is_blank(text)]:
+        return {"status": "parse_failure", "note": f"no example answer for score {missing[0]}"}
+    return {"status": "ok", "text": "\n\n".join(f"{score}: {str(text).strip()}" for score, text in texts.items())}

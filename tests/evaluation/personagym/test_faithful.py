@@ -2,7 +2,6 @@ import json
 from pathlib import Path
 
 import pytest
-import yaml
 from support.personagym_copy import PERSONAS, REAL_COPY, needs_real_copy, write_copy
 
 from opencharacter.evaluation.personagym.faithful import (
@@ -17,7 +16,7 @@ from opencharacter.evaluation.personagym.faithful import (
 )
 from opencharacter.evaluation.personagym.importing import import_personagym
 from opencharacter.evaluation.personagym.public_copy import TASKS
-from opencharacter.evaluation.suites import SuiteConfig
+from opencharacter.evaluation.suites import load_suite
 from opencharacter.hashing import text_digest
 from opencharacter.records.evaluation import Item
 from opencharacter.storage.jsonl import read_models
@@ -26,8 +25,8 @@ SCORE = "Therefore, the final score is"
 
 
 def prompts_of(suite: Path) -> Prompts:
-    config = SuiteConfig.model_validate(yaml.safe_load((suite / "suite.yaml").read_text(encoding="utf-8")))
-    return Prompts.read(suite, config.measures[0])
+    loaded = load_suite(suite)
+    return Prompts.read(loaded.templates, loaded.config.measures[0])
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from support.personagym_copy import PERSONAS, QUESTIONS, REAL_COPY, TASKS, needs
 from opencharacter.characters import CharacterProfile, system_prompt
 from opencharacter.errors import UserError
 from opencharacter.evaluation.personagym.importing import SUITES, import_personagym
-from opencharacter.evaluation.suites import SuiteConfig
+from opencharacter.evaluation.suite_config import SuiteConfig
 from opencharacter.hashing import tree_digest
 from opencharacter.records.evaluation import Item
 from opencharacter.storage.jsonl import read_models
