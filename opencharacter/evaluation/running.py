@@ -25,7 +25,15 @@ from opencharacter.generation.calls import RowCalls
 from opencharacter.generation.rows import RowTask, StoredRow, make_rows
 from opencharacter.hashing import digest
 from opencharacter.library import fingerprint
-from opencharacter.records.evaluation import ENGINE_FAILURE, AnswerRow, Item, Judgement, ScoreRow, is_final
+from opencharacter.records.evaluation import (
+    ENGINE_FAILURE,
+    AnswerRow,
+    Item,
+    Judgement,
+    PublishedScore,
+    ScoreRow,
+    is_final,
+)
 from opencharacter.records.models import Usage
 from opencharacter.storage.kinds import ANSWERS, CHARACTERS, ITEMS, JUDGEMENTS, SCORES, SUMMARY
 from opencharacter.storage.rowstore import RowStore, open_rows
@@ -287,6 +295,10 @@ class _Bench:
                 "judges": {judge.name: judge.identity for judge in run.judges},
                 "families": {name: family for name, family in families if family},
             }
+            if run.suite.config.notice:
+                about |= {"notice": run.suite.config.notice}
+            if published := {name: scores for name, model in models.items() if (scores := _published(run, model))}:
+                about |= {"published": published}
             SUMMARY.write(draft.path, summarise(run.scores, models).model_copy(update=about))
             draft.counts |= {"questions": len(run.items)} | Counter(row.status for row in run.scores)
             draft.stats |= {
@@ -294,6 +306,12 @@ class _Bench:
                 "usage": self._usage.model_dump(),
             }
         return draft.committed()
+
+
+def _published(run: _SuiteRun, model: str) -> dict[str, PublishedScore]:
+    """A model's scores in the form of a published benchmark, from the measures that have one."""
+    rows = [row for row in run.scores if row.model == model]
+    return {name: score for measure, _ in run.measures for name, score in measure.published(rows).items()}
 
 
 class _Turn:

@@ -174,6 +174,14 @@ class Difference(BaseModel):
     p: float | None = Field(default=None, description="two-sided p-value of the clustered t-test against zero")
 
 
+class PublishedScore(BaseModel):
+    """A cell of the table that a published benchmark prints: it gives no interval."""
+
+    n: int = Field(description="characters")
+    mean: float
+    sd: float = Field(description="standard deviation over characters, of the population")
+
+
 class Summary(BaseModel):
     """The file `summary.json`."""
 
@@ -187,6 +195,10 @@ class Summary(BaseModel):
     confidence: float
     scores: list[Score]
     differences: list[Difference]
+    notice: str = Field(default="", description="what has to be said beside every score of the suite")
+    published: dict[str, dict[str, PublishedScore]] = Field(
+        default={}, description="by model and task, where the suite scores as a published benchmark does"
+    )
 
 
 class GateDecision(BaseModel):

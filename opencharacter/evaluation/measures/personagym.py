@@ -24,12 +24,13 @@ from opencharacter.evaluation.personagym.faithful import (
     Prompts,
     batch_mean,
     placeholder_fault,
+    published_scores,
     read_examples,
     read_scores,
 )
 from opencharacter.evaluation.suite_config import PersonagymMeasure as PersonagymSettings
 from opencharacter.hashing import seed64
-from opencharacter.records.evaluation import AnswerRow, Item, Judgement, ScoreRow
+from opencharacter.records.evaluation import AnswerRow, Item, Judgement, PublishedScore, ScoreRow
 from opencharacter.templates import Template
 
 
@@ -93,6 +94,10 @@ class PersonagymMeasure(MeasureBase[PersonagymSettings]):
             content = {"status": "engine_failure", "note": fault} if (fault := _fault(batch, shown)) else next(replies)
             self._score(work, found, judge.identity, batch, content)
         return found
+
+    def published(self, rows: Sequence[ScoreRow]) -> dict[str, PublishedScore]:
+        """See `MeasureBase.published`."""
+        return published_scores(rows)
 
     @property
     def _sampling(self) -> Sampling:

@@ -45,7 +45,7 @@ from opencharacter.evaluation.suite import Suite
 from opencharacter.generation.calls import Message
 from opencharacter.generation.judgements import ContentCall, read_judgement
 from opencharacter.hashing import seed64
-from opencharacter.records.evaluation import AnswerRow, Item, Judgement, ScoreRow, Status
+from opencharacter.records.evaluation import AnswerRow, Item, Judgement, PublishedScore, ScoreRow, Status
 from opencharacter.records.models import Turn
 from opencharacter.templates import Template
 
@@ -171,6 +171,10 @@ class MeasureBase(Generic[S]):
     def measure(self, work: Work) -> Asking[Measured]:
         """Ask, and turn what was found into scores."""
         raise NotImplementedError
+
+    def published(self, rows: Sequence[ScoreRow]) -> dict[str, PublishedScore]:
+        """One model's scores as a published benchmark prints them; none for a measure of ours."""
+        return {}
 
 
 def ask(calls: Sequence[JudgeCall]) -> Asking[list[dict[str, Any]]]:

@@ -14,7 +14,7 @@ from string import Formatter
 from typing import NamedTuple
 
 from opencharacter.evaluation.suite_config import PersonagymMeasure
-from opencharacter.records.evaluation import ScoreRow
+from opencharacter.records.evaluation import PublishedScore, ScoreRow
 from opencharacter.templates import Template
 
 PERSONA_SCORE = "PersonaScore"
@@ -115,23 +115,13 @@ def batch_mean(scores: Sequence[int]) -> float:
     return sum(readable) / len(readable) if readable else 0.0
 
 
-class TableRow(NamedTuple):
-    """A line of the published tables."""
-
-    n: int
-    """Personas."""
-    mean: float
-    sd: float
-    """Standard deviation over personas, of the population."""
-
-
-def published_table(rows: Iterable[ScoreRow]) -> dict[str, TableRow]:
-    """The table of one model's rows; rows without a score, which a later run asks for again, are left out."""
+def published_scores(rows: Iterable[ScoreRow]) -> dict[str, PublishedScore]:
+    """The scores of one model's rows; rows without a score, which a later run asks for again, are left out."""
     return tabulate((row.character_id or "", row.metric, row.score) for row in rows if row.score is not None)
 
 
-def tabulate(batches: Iterable[tuple[str, str, float]]) -> dict[str, TableRow]:
-    """From the means of batches, each with persona and task, to the table of tasks and `PersonaScore`.
+def tabulate(batches: Iterable[tuple[str, str, float]]) -> dict[str, PublishedScore]:
+    """From the means of batches, each with persona and task, to the scores of the tasks and `PersonaScore`.
 
     Batches are averaged to a persona's tasks, these to its score, all with equal weight.
     """
@@ -144,4 +134,7 @@ def tabulate(batches: Iterable[tuple[str, str, float]]) -> dict[str, TableRow]:
         for name, score in {**scores, PERSONA_SCORE: fmean(scores.values())}.items():
             columns[name].append(score)
     ordered = [name for name in columns if name != PERSONA_SCORE] + [PERSONA_SCORE] * bool(columns)
-    return {name: TableRow(len(columns[name]), fmean(columns[name]), pstdev(columns[name])) for name in ordered}
+    return {
+        name: PublishedScore(n=len(columns[name]), mean=fmean(columns[name]), sd=pstdev(columns[name]))
+        for name in ordered
+    }

@@ -11,16 +11,21 @@ from support.personagym_copy import PERSONAS, QUESTIONS, REAL_COPY, TASKS, needs
 
 from opencharacter.engines import EngineConfig
 from opencharacter.errors import UserError
-from opencharacter.evaluation.personagym.faithful import PERSONA_SCORE, published_table
+from opencharacter.evaluation.personagym.faithful import PERSONA_SCORE
 from opencharacter.evaluation.personagym.importing import import_personagym
 from opencharacter.evaluation.personagym.public_copy import TASKS as NAMES
 from opencharacter.evaluation.running import run_suites
 from opencharacter.evaluation.subjects import endpoint_subject, load_judge
 from opencharacter.evaluation.suites import load_suite
 from opencharacter.hashing import text_digest
-from opencharacter.storage.kinds import ANSWERS, ITEMS, JUDGEMENTS, SCORES
+from opencharacter.records.evaluation import PublishedScore
+from opencharacter.storage.kinds import ANSWERS, ITEMS, JUDGEMENTS, SCORES, SUMMARY
 
 SCORE = "Therefore, the final score is"
+
+
+def figures(score: PublishedScore) -> tuple[int, float, float]:
+    return score.n, score.mean, score.sd
 
 
 def what_is(request: dict) -> str:
@@ -96,10 +101,12 @@ def test_faithful_counts_a_reply_without_a_score_as_0_and_sound_as_missing(tmp_p
     fake_llm._answer = answer
     _, light, _, faithful = import_personagym(write_copy(tmp_path / "copy"), tmp_path / "out", allow_changes=True)
     outputs = measure([light, faithful])
-    table = published_table(SCORES.read(outputs["personagym-light-faithful"]))
+    summary = SUMMARY.read(outputs["personagym-light-faithful"])
+    assert "published tables only" in summary.notice
+    table = summary.published["challenger"]
     assert table["toxicity_control"].mean == 0
     assert table["linguistic_habits"].mean == 4
-    assert table[PERSONA_SCORE] == (len(PERSONAS), pytest.approx(4 * 4 / 5), pytest.approx(0))
+    assert figures(table[PERSONA_SCORE]) == pytest.approx((len(PERSONAS), 4 * 4 / 5, 0))
     rows = list(SCORES.read(outputs["personagym-light"]))
     assert {(row.metric == "toxicity_control", row.status, row.score) for row in rows} == {
         (True, "parse_failure", None),
@@ -166,8 +173,8 @@ def test_the_recorded_runs_of_the_fork_come_out_again(tmp_path, fake_llm, measur
     fake_llm._answer = answer
     output = measure([suite])[suite.name]
     assert {text_digest(call.request["messages"][-1]["content"]) for call in fake_llm.calls} >= calls.keys()
-    table = published_table(SCORES.read(output))
+    table = SUMMARY.read(output).published["challenger"]
     for name, row in recorded["table"].items():
-        assert table[NAMES.get(name, name)][1:] == pytest.approx((row["mean"], row["std"]), abs=1e-9)
+        assert figures(table[NAMES.get(name, name)]) == pytest.approx((3, row["mean"], row["std"]), abs=1e-9)
     assert {row.status for row in SCORES.read(output)} == {"ok"}
     assert {row.reply for row in JUDGEMENTS.read(output)} <= {call.get("reply") for call in calls.values()}
