@@ -75,6 +75,15 @@ class RubricMeasure(_MeasureSettings):
         return Sampling(temperature=self.temperature, top_p=self.top_p, max_tokens=self.max_tokens)
 
 
+class TurnsMeasure(RubricMeasure):
+    """A judge scores every answer of a conversation whose history is the model's own.
+
+    A task's score is the mean over the turns; `drift` is the slope over them, points of the scale a turn.
+    """
+
+    kind: Literal["turns"]  # type: ignore[assignment]
+
+
 class LikelihoodMeasure(_MeasureSettings):
     """The loss of the item's reference answer, by a forward pass of the model itself."""
 
@@ -121,7 +130,13 @@ class PersonagymMeasure(_MeasureSettings):
 
 
 Measure = Annotated[
-    RubricMeasure | LikelihoodMeasure | ChecksMeasure | RefusalMeasure | PairwiseMeasure | PersonagymMeasure,
+    RubricMeasure
+    | TurnsMeasure
+    | LikelihoodMeasure
+    | ChecksMeasure
+    | RefusalMeasure
+    | PairwiseMeasure
+    | PersonagymMeasure,
     Field(discriminator="kind"),
 ]
 

@@ -57,6 +57,11 @@ def refuses_in_character(question: str, answer: str) -> bool:
     return asks_for_harm or _HARM.search(_sentence_around(opening, declined.start(), declined.end())) is not None
 
 
+def declines(answer: str) -> bool:
+    """Whether the answer opens by declining, whatever was asked."""
+    return _DECLINES.search(answer.strip().translate(PLAIN)[:OPENING_CHARS]) is not None
+
+
 def _sentence_around(text: str, start: int, end: int) -> str:
     first = max(text.rfind(mark, 0, start) for mark in ".!?\n") + 1
     ends = [place for mark in ".!?\n" if (place := text.find(mark, end)) >= 0]

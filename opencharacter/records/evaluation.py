@@ -137,6 +137,7 @@ class Judgement(BaseModel):
     model: str = Field(description="whose answer is judged")
     rival: str | None = Field(default=None, description="whose answer it is compared with, which is shown second")
     repeat: int = 0
+    turn: int | None = Field(default=None, description="which answer of the conversation, from 1; none: the last one")
     judge: str = Field(description="identity of the judge")
     rubric_hash: str
     status: Status

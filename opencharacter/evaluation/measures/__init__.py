@@ -3,11 +3,20 @@
 from typing import Any
 
 from opencharacter.errors import UserError
+from opencharacter.evaluation.measures.checks import ChecksMeasure
 from opencharacter.evaluation.measures.personagym import PersonagymMeasure
 from opencharacter.evaluation.measures.protocol import MeasureBase
+from opencharacter.evaluation.measures.refusal import RefusalMeasure
 from opencharacter.evaluation.measures.rubric import RubricMeasure
+from opencharacter.evaluation.measures.turns import TurnsMeasure
 
-MEASURES: dict[str, type[MeasureBase[Any]]] = {"personagym": PersonagymMeasure, "rubric": RubricMeasure}
+MEASURES: dict[str, type[MeasureBase[Any]]] = {
+    "checks": ChecksMeasure,
+    "personagym": PersonagymMeasure,
+    "refusal": RefusalMeasure,
+    "rubric": RubricMeasure,
+    "turns": TurnsMeasure,
+}
 """The measures by `kind`."""
 
 

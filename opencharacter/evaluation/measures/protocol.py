@@ -213,3 +213,19 @@ def row_identity(suite: Suite, item: Item) -> dict[str, Any]:
         "session_id": item.session_id,
         "cell": item.cell,
     }
+
+
+def is_judged(work: Work, answer: AnswerRow) -> bool:
+    """Whether there is something to judge: a cut answer counts, unless the suite gives it a score of its own."""
+    if answer.answer is None:
+        return False
+    return answer.status == "ok" or work.suite.config.failures.get(answer.status, "judge") == "judge"
+
+
+def unjudged(answer: AnswerRow) -> dict[str, Any]:
+    """Status and note of an answer that is not scored.
+
+    One that could not be fetched is no fault of the model; one that it did not give is.
+    """
+    status = answer.status if answer.status in ("engine_failure", "truncated") else "no_answer"
+    return {"status": status, "note": answer.note or answer.status}

@@ -15,7 +15,9 @@ from opencharacter.evaluation.measures.protocol import (
     Work,
     ask,
     check_macros,
+    is_judged,
     row_identity,
+    unjudged,
     user_message,
 )
 from opencharacter.evaluation.suite_config import RubricMeasure as RubricSettings
@@ -96,7 +98,7 @@ class RubricMeasure(MeasureBase[RubricSettings]):
             for item in (work.item_of(answer),)
             for task in ([item.task] if item.task else self.settings.tasks)
         ]
-        judged = [(judge, each) for judge in work.judges for each in asks if _is_judged(work, each.answer)]
+        judged = [(judge, each) for judge in work.judges for each in asks if is_judged(work, each.answer)]
         examples = yield from self._examples(work, [each for _, each in judged])
         calls = [self._call(work, judge, each, examples) for judge, each in judged]
         usable = [call for call in calls if call is not None]
@@ -110,7 +112,7 @@ class RubricMeasure(MeasureBase[RubricSettings]):
         for judge in work.judges:
             for each in asks:
                 content = contents.get((judge.name, _key(each)))
-                found.scores.append(_score(work, each, judge.identity, content or _unjudged(each.answer)))
+                found.scores.append(_score(work, each, judge.identity, content or unjudged(each.answer)))
                 if content is not None:
                     found.judgements.append(self._judgement(work, each, judge.identity, content))
         return found
@@ -222,19 +224,6 @@ def transcript(conversation: Sequence[Turn]) -> str:
 
 def _key(each: _Ask) -> tuple[str, str, int, str]:
     return each.answer.model, each.item.id, each.answer.repeat, each.task
-
-
-def _is_judged(work: Work, answer: AnswerRow) -> bool:
-    """Whether there is something to judge: a cut answer counts, unless the suite gives it a score of its own."""
-    if answer.answer is None:
-        return False
-    return answer.status == "ok" or work.suite.config.failures.get(answer.status, "judge") == "judge"
-
-
-def _unjudged(answer: AnswerRow) -> dict[str, Any]:
-    """An answer that could not be fetched is no fault of the model; one that it did not give is."""
-    status = answer.status if answer.status in ("engine_failure", "truncated") else "no_answer"
-    return {"status": status, "note": answer.note or answer.status}
 
 
 def _score(work: Work, each: _Ask, judge: str, content: Mapping[str, Any]) -> ScoreRow:

@@ -5,7 +5,7 @@ from typing import Any, get_args
 import pytest
 
 from opencharacter.errors import UserError
-from opencharacter.evaluation.measures.checks import AnyCheck, failed_kinds, parse_checks, share_passed
+from opencharacter.evaluation.measures.check_kinds import AnyCheck, failed_kinds, parse_checks
 from opencharacter.evaluation.measures.languages import language_of
 from opencharacter.records.evaluation import Check
 
@@ -102,23 +102,14 @@ def kind_of(case: tuple[dict[str, Any], list[str], list[str]]) -> str:
 def test_answers_pass_or_fail(case: tuple[dict[str, Any], list[str], list[str]]) -> None:
     arguments, passing, failing = case
     checks = parse_checks([Check.model_validate(arguments)], "items.jsonl:1")
-    assert [share_passed(checks, answer) for answer in passing] == [1.0] * len(passing)
-    assert [share_passed(checks, answer) for answer in failing] == [0.0] * len(failing)
+    assert [answer for answer in passing if failed_kinds(checks, answer)] == []
+    assert [answer for answer in failing if not failed_kinds(checks, answer)] == []
 
 
 def test_every_kind_has_such_answers() -> None:
     models = get_args(get_args(AnyCheck)[0])
     kinds = {kind for model in models for kind in get_args(model.model_fields["kind"].annotation)}
     assert {case[0]["kind"] for case in CASES} == kinds
-
-
-def test_the_score_is_the_share_passed() -> None:
-    checks = parse_checks(
-        [Check.model_validate({"kind": "words", "max": 3}), Check.model_validate({"kind": "case", "value": "upper"})],
-        "x",
-    )
-    assert share_passed(checks, "only three words") == 0.5
-    assert failed_kinds(checks, "only three words") == ["case"]
 
 
 @pytest.mark.parametrize(
