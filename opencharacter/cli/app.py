@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from opencharacter import __version__
-from opencharacter.cli import cluster, config, demo, models, pipeline, plan, promoter, run, serving
+from opencharacter.cli import cluster, config, demo, evaluate, models, pipeline, plan, promoter, run, serving
 from opencharacter.errors import OpenCharacterError
 from opencharacter.redaction import redact
 from opencharacter.yaml_files import RenamedWarning
@@ -31,6 +31,7 @@ app.command("run")(run.run)
 app.command("report")(run.report)
 app.command("plan")(plan.plan)
 app.add_typer(pipeline.app, name="pipeline")
+app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(config.app, name="config")
 app.add_typer(cluster.app, name="cluster")
 app.command("models")(models.models)

@@ -3,30 +3,18 @@
 So a plan counts the calls by the code that makes them, and cannot differ from it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, Protocol
+from typing import Any
 
 from opencharacter.engines.chat import ChatEngine
 from opencharacter.engines.engine_config import EngineConfig, Sampling
 from opencharacter.engines.replicas import Endpoint, Seat
 from opencharacter.engines.replies import ChatReply
 
-
-class StandIn(Protocol):
-    """Answers in place of a server."""
-
-    def __call__(
-        self,
-        config: EngineConfig,
-        messages: list[dict[str, str]],
-        sampling: Sampling,
-        seed: int,
-        schema: dict[str, Any] | None,
-    ) -> ChatReply:
-        """The reply of `config`'s model."""
-        ...
+StandIn = Callable[[EngineConfig, list[dict[str, str]], Sampling, int, dict[str, Any] | None], ChatReply]
+"""Answers in place of a server: engine, messages, sampling, seed and JSON schema in, the reply out."""
 
 
 class Rehearsal:

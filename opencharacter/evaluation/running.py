@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from opencharacter.characters import load_prompt
@@ -303,6 +304,7 @@ class _Bench:
             draft.counts |= {"questions": len(run.items)} | Counter(row.status for row in run.scores)
             draft.stats |= {
                 "wall_s": round(time.monotonic() - self._began, 3),
+                "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
                 "usage": self._usage.model_dump(),
             }
         return draft.committed()

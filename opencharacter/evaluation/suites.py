@@ -4,6 +4,7 @@ A suite is packaged (`opencharacter.suites`), or a user's own: a folder, an `s3:
 over all files is its version: scores of different digests are never compared.
 """
 
+import difflib
 import re
 from importlib import resources
 from pathlib import Path
@@ -78,10 +79,12 @@ def _folder(reference: str) -> Path:
     else:
         folder = local_path(reference).expanduser()
     if not (folder / _FILE).is_file():
+        close = difflib.get_close_matches(reference, suite_names(), n=1)
         what = "no packaged suite has that name, and" if _NAME.fullmatch(reference) else ""
         raise UserError(
             " ".join(f"suite '{reference}': {what} there is no file {folder / _FILE}".split()),
-            hint=f"packaged suites: {', '.join(suite_names())}; a suite of your own is a folder with {_FILE}",
+            hint=(f"did you mean '{close[0]}'? " if close else "")
+            + f"packaged suites: {', '.join(suite_names())}; a suite of your own is a folder with {_FILE}",
         )
     return folder.resolve()
 

@@ -1,11 +1,13 @@
 """What a stage runs on, for how long and at what price: throughput figures scaled by model size and GPU."""
 
 import math
+from collections.abc import Iterable
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from opencharacter.cluster.spec import Placement
 from opencharacter.cluster.steps import Step
+from opencharacter.engines.engine_config import EngineConfig
 from opencharacter.planning.figures import Assumptions, Figures, Gpu, parameters_of
 from opencharacter.planning.workload import MODELS_MEASURED, CallVolume, StageWorkload
 from opencharacter.system.hardware import usable_cores
@@ -66,10 +68,19 @@ def named_gpu(placement: Placement, figures: Figures) -> str | None:
 def _gpus_asked_for(step: Step, figures: Figures) -> int:
     if step.dtype:
         return step.processes if step.dtype == "bfloat16" else 0
-    large = [
-        engine for engine in step.served.values() if parameters_of(figures, engine.weights, engine.model) >= _SMALL
-    ]
+    return _gpus_to_serve(step.served.values(), figures)
+
+
+def _gpus_to_serve(engines: Iterable[EngineConfig], figures: Figures) -> int:
+    large = [engine for engine in engines if parameters_of(figures, engine.weights, engine.model) >= _SMALL]
     return max((engine.tensor_parallel for engine in large), default=0)
+
+
+def resources_here(engine: EngineConfig, figures: Figures) -> StepResources:
+    """What an engine is served on without a cluster: this machine's cores or, for a large model, its GPUs."""
+    gpus = _gpus_to_serve([engine], figures) if engine.base_url is None else 0
+    gpu = figures.default_gpu if gpus else None
+    return StepResources(image="", pods=1, gpus=gpus, gpu=gpu, cores=len(usable_cores()))
 
 
 class TimeEstimator:
@@ -99,10 +110,15 @@ class TimeEstimator:
 
     def _calls(self, step: Step, name: str, volume: CallVolume, resources: StepResources) -> float:
         """Seconds for the calls to one engine, spread over the stage's pods."""
-        engine = step.engines[name]
+        return self.call_seconds(step.engines[name], volume, resources, served=name in step.served)
+
+    def call_seconds(
+        self, engine: EngineConfig, volume: CallVolume, resources: StepResources, *, served: bool
+    ) -> float:
+        """Seconds for the calls to one engine, whose model is `served` here or behind an endpoint."""
         if not volume.calls:
             return 0.0
-        if name not in step.served:
+        if not served:
             return volume.tokens_out / (self._assumed("api_stream") * engine.concurrency * resources.pods)
         parameters = parameters_of(self._figures, engine.weights, engine.model)
         return volume.tokens_out / self._serving_rate(parameters, resources) + self._start(parameters, resources)
@@ -148,17 +164,25 @@ class CostEstimator:
 
     def cost(self, workload: StageWorkload, step: Step, resources: StepResources, gpu_hours: float) -> float | None:
         """What GPUs and APIs of a stage cost; none if a price is missing. CPUs are not priced."""
-        parts = [self._gpus(resources, gpu_hours)] if resources.gpu and gpu_hours else []
-        for name, volume in workload.calls_by_engine.items():
-            if name not in step.served and volume.calls:
-                model = step.engines[name].model
-                known, key = self._figures.model(model), f"models.{model}"
-                parts.append(self._priced(volume.tokens_in / 1e6, known.input_per_million, f"{key}.input_per_million"))
-                parts.append(
-                    self._priced(volume.tokens_out / 1e6, known.output_per_million, f"{key}.output_per_million")
-                )
+        parts = [self.gpu_cost(resources, gpu_hours)]
+        parts += [
+            self.api_cost(step.engines[name].model, volume)
+            for name, volume in workload.calls_by_engine.items()
+            if name not in step.served and volume.calls
+        ]
         known_parts = [part for part in parts if part is not None]
         return sum(known_parts) if len(known_parts) == len(parts) else None
+
+    def api_cost(self, model: str, volume: CallVolume) -> float | None:
+        """What calls to a model behind an API cost; none if a price is missing."""
+        known, key = self._figures.model(model), f"models.{model}"
+        tokens_in = self._priced(volume.tokens_in / 1e6, known.input_per_million, f"{key}.input_per_million")
+        tokens_out = self._priced(volume.tokens_out / 1e6, known.output_per_million, f"{key}.output_per_million")
+        return None if tokens_in is None or tokens_out is None else tokens_in + tokens_out
+
+    def gpu_cost(self, resources: StepResources, gpu_hours: float) -> float | None:
+        """What GPU-hours cost; none if a price is missing."""
+        return self._gpus(resources, gpu_hours) if resources.gpu and gpu_hours else 0.0
 
     def _gpus(self, resources: StepResources, gpu_hours: float) -> float | None:
         price = self._figures.gpus[resources.gpu or ""].price_per_hour

@@ -1,0 +1,364 @@
+"""Estimates an evaluation before it starts: calls, tokens, cost, time, and the smallest effect that it can show.
+
+The calls are counted by a rehearsal: the code of the run itself makes them, and a stand-in answers.
+"""
+
+import json
+import math
+import tempfile
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from opencharacter.engines import ChatReply, EngineConfig, Sampling
+from opencharacter.engines.rehearsal import rehearse
+from opencharacter.engines.spending import Budget, Price
+from opencharacter.errors import UserError
+from opencharacter.evaluation.narrowing import unit_of
+from opencharacter.evaluation.references import Named
+from opencharacter.evaluation.running import run_suites
+from opencharacter.evaluation.subjects import Judge, Subject
+from opencharacter.evaluation.suite import Suite
+from opencharacter.planning.cost import CostEstimator, TimeEstimator, resources_here
+from opencharacter.planning.figures import Assumptions, Figures
+from opencharacter.planning.plan import Assumption
+from opencharacter.planning.tokens import TextLengths, text_lengths
+from opencharacter.planning.workload import CallVolume
+from opencharacter.progress import hidden
+from opencharacter.records.models import Usage
+from opencharacter.storage.kinds import ANSWERS, SUMMARY
+from opencharacter.storage.workspace import Artifact, Workspace
+
+FEWEST_CLUSTERS = 20
+"""With fewer clusters a comparison decides nothing."""
+
+EXAMPLE_MODEL = Named("of 8B", "a-model-8b")
+EXAMPLE_JUDGE = Named("judge", "judge", EngineConfig(model="judge", base_url="https://judge.invalid/v1"))
+"""Stand for a model and a judge that are not named."""
+
+_COUNTED_EXACTLY = 200
+"""Prompts of a model that its tokenizer counts; the others are taken to have as many characters a token."""
+_WORDS = "The lamp was lit and nobody in the room spoke of it. "
+
+Role = Literal["model", "judge"]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class AskedModel(_Strict):
+    """What one model or judge is asked in one suite."""
+
+    suite: str
+    role: Role
+    name: str
+    calls: int = Field(description="if each first reply is usable")
+    tokens_in: int
+    tokens_out: int
+    hours: float = Field(description="of its calls alone")
+    cost: float | None = Field(description="none: a price is missing")
+
+
+class SuitePlan(_Strict):
+    """What a suite asks, and what it can show."""
+
+    suite: str
+    digest: str
+    items: int
+    clusters: int = Field(description="characters, or what else `score.unit` names")
+    scores: int = Field(description="scores of one model by one judge or program")
+    smallest_effect: float | None = Field(
+        description="smallest difference of two models that is shown with a chance of 80 % at one-sided 2.5 %; none: it"
+        " is not estimated for this measure, or there are too few clusters"
+    )
+    notes: list[str] = []
+
+
+class EvaluationPlan(_Strict):
+    """The estimate of an evaluation."""
+
+    currency: str
+    as_of: str = Field(description="date of the prices and figures")
+    suites: list[SuitePlan]
+    asked: list[AskedModel]
+    calls: int
+    tokens_in: int
+    tokens_out: int
+    hours: float = Field(description="models and judges are asked one after the other")
+    cost: float = Field(description="of those with a price")
+    unpriced: list[str] = Field(description="keys of the prices file that have no price")
+    assumptions: list[Assumption]
+
+
+def plan_evaluation(
+    suites: Sequence[Suite],
+    models: Sequence[Named],
+    judges: Sequence[Named],
+    figures: Figures,
+    *,
+    seed: int = 0,
+    answer_tokens: Mapping[str, float] | None = None,
+) -> EvaluationPlan:
+    """Estimate an evaluation. Nothing is called, downloaded or started.
+
+    Args:
+        suites: As `run` gets them.
+        models: The models; one that is not given by an engine counts as served on this machine.
+        judges: The judges.
+        figures: Prices and throughput, from `load_figures`.
+        seed: The seed of the run.
+        answer_tokens: Mean tokens of an answer by suite, where they were measured.
+
+    Returns:
+        Calls and tokens exactly as `run` makes them where each first reply is usable, but with answers of an assumed
+        length; what they cost and take; and what the suites can show.
+
+    Raises:
+        UserError: A suite needs what was not given, or the size of a model is not known.
+    """
+    assumptions = Assumptions(figures)
+    counter = _Counter(assumptions, answer_tokens or {})
+    subjects = [counter.subject(named) for named in models]
+    panel = [counter.judge(named) for named in judges]
+    with tempfile.TemporaryDirectory(prefix="opencharacter-plan-") as folder, hidden(), rehearse(counter):
+        workspace = Workspace(folder)
+        for suite in suites:
+            counter.suite = suite.name
+            if (asked := _without_loss(suite)) is not None:
+                run_suites([asked], subjects, panel, workspace=workspace, seed=seed)
+    time, costs = TimeEstimator(assumptions), CostEstimator(figures)
+    rows = [_asked(suite, role, named, volume, figures, time, costs) for (suite, role, named), volume in counter.rows()]
+    return EvaluationPlan(
+        currency=figures.currency,
+        as_of=figures.as_of.isoformat(),
+        suites=[plan_suite(suite, judges=len(judges)) for suite in suites],
+        asked=rows,
+        calls=sum(row.calls for row in rows),
+        tokens_in=sum(row.tokens_in for row in rows),
+        tokens_out=sum(row.tokens_out for row in rows),
+        hours=sum(row.hours for row in rows),
+        cost=sum(row.cost or 0 for row in rows),
+        unpriced=costs.unpriced,
+        assumptions=[
+            Assumption(name=name, value=f"{amount.value:g}", source=amount.source)
+            for name, amount in assumptions.used.items()
+        ],
+    )
+
+
+def plan_suite(suite: Suite, *, judges: int = 1) -> SuitePlan:
+    """What a suite asks and can show. Raises `UserError` if its items come from a run."""
+    items = suite.items()
+    measures = suite.config.measures
+    judged = [measure for measure in measures if measure.kind == "rubric"]
+    scores = sum(
+        (1 if item.task in measure.tasks else len(measure.tasks)) for item in items for measure in judged
+    ) or len(items)
+    clusters = len({unit_of(item, suite) for item in items})
+    notes = []
+    if judged and not judges:
+        notes.append("no judge is given: only what needs none is measured")
+    if any(measure.kind == "likelihood" for measure in measures):
+        notes.append("losses take no calls, and their time is not estimated")
+    if clusters < FEWEST_CLUSTERS:
+        notes.append(f"{clusters} clusters: a comparison cannot decide on fewer than {FEWEST_CLUSTERS}")
+    effect = None
+    if clusters >= FEWEST_CLUSTERS and all(measure.kind != "likelihood" for measure in measures):
+        effect = _smallest_effect(clusters, scores)
+    return SuitePlan(
+        suite=suite.name,
+        digest=suite.digest,
+        items=len(items),
+        clusters=clusters,
+        scores=scores,
+        smallest_effect=effect,
+        notes=notes,
+    )
+
+
+def _smallest_effect(clusters: int, scores: int) -> float:
+    from scipy import stats
+
+    error = math.sqrt(2 * (0.11**2 / clusters + 0.50**2 / scores))
+    return float(stats.t.ppf(0.975, clusters - 1) + stats.t.ppf(0.8, clusters - 1)) * error
+
+
+def _without_loss(suite: Suite) -> Suite | None:
+    """The suite without measures that load a model's weights; none if nothing is left."""
+    kept = tuple(measure for measure in suite.config.measures if measure.kind != "likelihood")
+    return replace(suite, config=suite.config.model_copy(update={"measures": kept})) if kept else None
+
+
+class _Counter:
+    """The stand-in for all models and judges: it counts what it is asked, and says something of the assumed length."""
+
+    def __init__(self, assumptions: Assumptions, answer_tokens: Mapping[str, float]) -> None:
+        self.suite = ""
+        """The suite that is rehearsed."""
+        self._assumed = assumptions
+        self._answer_tokens = answer_tokens
+        self._asked: dict[str, tuple[Role, Named, _Tokens]] = {}
+        self._volumes: defaultdict[tuple[str, str], CallVolume] = defaultdict(CallVolume)
+
+    def subject(self, named: Named) -> Subject:
+        """A model that this answers for."""
+        engine = self._engine("model", named)
+        return Subject(named.name, named.reference, f"model {named.name}", engine=engine, family=named.family)
+
+    def judge(self, named: Named) -> Judge:
+        """A judge that this answers for."""
+        engine = self._engine("judge", named)
+        return Judge(named.name, engine, f"judge {named.name}", f"judge {named.name}", named.family)
+
+    def _engine(self, role: Role, named: Named) -> EngineConfig:
+        name = f"{role} {named.name}"
+        lengths = text_lengths(named.asked.weights or named.asked.model, self._assumed)
+        self._asked[name] = role, named, _Tokens(lengths)
+        return EngineConfig(model=name, base_url="http://rehearsal.invalid/v1", concurrency=64)
+
+    def rows(self) -> list[tuple[tuple[str, Role, Named], CallVolume]]:
+        """What was asked, by suite, role and name."""
+        return [
+            ((suite, self._asked[name][0], self._asked[name][1]), volume)
+            for (suite, name), volume in self._volumes.items()
+        ]
+
+    def __call__(
+        self,
+        config: EngineConfig,
+        messages: list[dict[str, str]],
+        sampling: Sampling,
+        seed: int,
+        schema: dict[str, Any] | None,
+    ) -> ChatReply:
+        tokens = self._asked[config.model][2]
+        marks = self._assumed("mark_tokens") * len(messages)
+        tokens_in = tokens.count("".join(message["content"] for message in messages)) + marks
+        wished = self._assumed("judgement_tokens") if schema else self._answer_length()
+        chars = round(min(wished, sampling.max_tokens) * tokens.chars_per_token)
+        if schema:
+            text = json.dumps(_filled(schema, schema.get("$defs", {}), _prose(chars, seed)))
+        else:
+            text = _prose(chars, f"{config.model} {seed} {messages[-1]['content'][:80]}")
+        tokens_out = min(round(wished), sampling.max_tokens)
+        self._volumes[self.suite, config.model] += CallVolume(1, 1, tokens_in, tokens_out)
+        return ChatReply(text, "stop", Usage(calls=1, prompt_tokens=round(tokens_in), completion_tokens=tokens_out))
+
+    def _answer_length(self) -> float:
+        measured = self._answer_tokens.get(self.suite)
+        return self._assumed("answer_tokens") if measured is None else measured
+
+
+class _Tokens:
+    """Counts tokens: exactly at first, then by characters."""
+
+    def __init__(self, lengths: TextLengths) -> None:
+        self._lengths = lengths
+        self._texts = 0
+        self._chars = 0
+        self._tokens = 0.0
+
+    @property
+    def chars_per_token(self) -> float:
+        """Of the texts so far."""
+        return self._chars / self._tokens if self._tokens else self._lengths.chars_per_token
+
+    def count(self, text: str) -> float:
+        """Tokens of a text."""
+        if self._texts >= _COUNTED_EXACTLY:
+            return len(text) / self.chars_per_token
+        counted = self._lengths.count(text)
+        self._texts, self._chars, self._tokens = self._texts + 1, self._chars + len(text), self._tokens + counted
+        return counted
+
+
+def _prose(chars: int, begin: object) -> str:
+    """A text of that length; another beginning makes another text."""
+    text = f"[{begin}] "
+    return (text + _WORDS * (chars // len(_WORDS) + 1))[: max(chars, len(text))]
+
+
+def _filled(schema: Mapping[str, Any], defs: Mapping[str, Any], text: str) -> Any:
+    """A value that a JSON schema allows; numbers are in the middle, and texts are `text`."""
+    if "$ref" in schema:
+        return _filled(defs[schema["$ref"].rpartition("/")[2]], defs, text)
+    if "enum" in schema or "const" in schema:
+        return schema["const"] if "const" in schema else schema["enum"][0]
+    if union := schema.get("anyOf") or schema.get("oneOf"):
+        return _filled(union[0], defs, text)
+    match schema.get("type"):
+        case "object":
+            return {name: _filled(part, defs, text) for name, part in schema.get("properties", {}).items()}
+        case "array":
+            return [_filled(schema.get("items", {}), defs, text)] * max(1, schema.get("minItems", 1))
+        case "integer" | "number":
+            low = schema.get("minimum", 1)
+            return (low + schema.get("maximum", low)) // 2
+        case "boolean":
+            return False
+        case "null":
+            return None
+        case _:
+            return text[: schema.get("maxLength", len(text))]
+
+
+def _asked(
+    suite: str,
+    role: Role,
+    named: Named,
+    volume: CallVolume,
+    figures: Figures,
+    time: TimeEstimator,
+    costs: CostEstimator,
+) -> AskedModel:
+    engine = named.asked
+    served = engine.base_url is None
+    resources = resources_here(engine, figures)
+    hours = time.call_seconds(engine, volume, resources, served=served) / 3600
+    gpu_hours = hours * resources.gpus
+    return AskedModel(
+        suite=suite,
+        role=role,
+        name=named.name,
+        calls=volume.calls,
+        tokens_in=round(volume.tokens_in),
+        tokens_out=round(volume.tokens_out),
+        hours=hours,
+        cost=costs.gpu_cost(resources, gpu_hours) if served else costs.api_cost(engine.model, volume),
+    )
+
+
+def measured_answers(suites: Sequence[Suite], workspace: Workspace) -> dict[str, float]:
+    """Mean tokens of an answer in the newest results of each suite that has some."""
+    found: dict[str, float] = {}
+    names = {suite.name for suite in suites}
+    for artifact in sorted(workspace.list("evaluation"), key=finished_at):
+        if (name := SUMMARY.read(artifact).suite) in names:
+            used = sum((row.usage for row in ANSWERS.read(artifact)), Usage())
+            if used.calls:
+                found[name] = used.completion_tokens / used.calls
+    return found
+
+
+def finished_at(artifact: Artifact) -> str:
+    """When an output was made; outputs of earlier releases do not say, and are older."""
+    return str(artifact.stats.get("finished_at", ""))
+
+
+def budget_of(amount: float, asked: Sequence[Named], figures: Figures) -> Budget:
+    """A budget for endpoints. Raises `UserError` if one of them has no price."""
+    prices: dict[str, Price] = {}
+    for engine in (named.engine for named in asked if named.engine is not None and named.engine.base_url is not None):
+        known = figures.model(engine.model)
+        if known.input_per_million is None or known.output_per_million is None:
+            raise UserError(
+                f"--budget: the price of '{engine.model}' is not known",
+                hint=f"give it in a --prices file: models: {{{json.dumps(engine.model)}: {{input_per_million: 2.5, "
+                "output_per_million: 10}}",
+            )
+        prices[engine.model] = Price(known.input_per_million, known.output_per_million)
+    return Budget(amount, prices, currency=figures.currency)

