@@ -48,7 +48,7 @@ def evaluate(
     if config.judge is not None and judge is None:
         raise UserError("evaluate.judge is set, but no engine was given for it")
     eval_models = {role: _eval_model(role, models[role]) for role in roles}
-    weights = {role: eval_model.digest for role, eval_model in eval_models.items()}
+    weights: dict[str, str] = {role: eval_model.digest for role, eval_model in eval_models.items()}
     key = digest(
         {
             "step": "evaluate",
@@ -126,7 +126,7 @@ async def _score_all(
     return total
 
 
-def _write(draft: ArtifactDraft, measured: ScorerResult, weights: Mapping[Role, str]) -> None:
+def _write(draft: ArtifactDraft, measured: ScorerResult, weights: Mapping[str, str]) -> None:
     SCORES.write(draft.path, measured.rows)
     ANSWERS.write(draft.path, measured.answers)
     SUMMARY.write(draft.path, summarise(measured.rows, dict(weights.items())))

@@ -1,15 +1,19 @@
 """The promotion gate: does the challenger beat the champion, or, where there is none, the base model?"""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 from opencharacter.evaluation.evaluation_config import Dimension, GateConfig
-from opencharacter.evaluation.summary import bootstrap, paired
-from opencharacter.records.evaluation import GRID, GateDecision
+from opencharacter.hashing import seed64
+from opencharacter.records.evaluation import GRID, GateDecision, ScoreRow
 from opencharacter.records.models import HELD_OUT_CELLS
 from opencharacter.storage.kinds import SCORES, SUMMARY, suite_of
 from opencharacter.storage.workspace import Artifact
+
+if TYPE_CHECKING:
+    import numpy as np
 
 _JUDGED = get_args(Dimension)
 
@@ -64,3 +68,62 @@ def gate(config: GateConfig, evaluations: Sequence[Artifact]) -> GateDecision:
 def _describe(passed: bool, metric: str) -> str:
     better = "lower" if metric == "loss" else "higher"
     return f"{better}, as required" if passed else f"not {better} with confidence"
+
+
+def paired(rows: Iterable[ScoreRow], challenger: str, other: str) -> list[float]:
+    """Challenger minus the other (digests of weights), one number per question that both have a score for.
+
+    Over several metrics (the judge's dimensions) it is the mean over those that both have a score for.
+    """
+    scores: dict[str, dict[tuple[str, str], float]] = {challenger: {}, other: {}}
+    for row in rows:
+        if row.model in scores and row.score is not None:
+            scores[row.model][row.question_id, row.metric] = row.score
+    differences: dict[str, list[float]] = defaultdict(list)
+    for key, score in sorted(scores[challenger].items()):
+        if key in scores[other]:
+            differences[key[0]].append(score - scores[other][key])
+    return [sum(values) / len(values) for values in differences.values()]
+
+
+_BLOCK = 1 << 22  # drawn numbers held in memory at once
+
+
+class Estimate(NamedTuple):
+    """A mean over `n` values and its interval; the mean is none for no values, the interval for fewer than two."""
+
+    n: int
+    mean: float | None
+    low: float | None
+    high: float | None
+
+
+def bootstrap(values: Sequence[float], *, confidence: float = 0.95, resamples: int = 2000) -> Estimate:
+    """The mean and its two-sided bootstrap interval. For a paired comparison give the pairs' differences.
+
+    Seeded by the values themselves: the same values have the same interval.
+    """
+    import numpy as np
+
+    if len(values) == 0:
+        return Estimate(0, None, None, None)
+    numbers = np.asarray(values, dtype=np.float64)
+    mean = float(numbers.mean())
+    if len(values) == 1:
+        return Estimate(1, mean, None, None)
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(_resampled_means(numbers, resamples), [tail, 1 - tail])
+    return Estimate(len(values), mean, float(low), float(high))
+
+
+def _resampled_means(numbers: "np.ndarray", resamples: int) -> "np.ndarray":
+    import numpy as np
+
+    count = len(numbers)
+    generator = np.random.default_rng(seed64("bootstrap", numbers.tolist(), resamples))
+    rows = max(1, _BLOCK // count)
+    blocks = [
+        numbers[generator.integers(0, count, (min(rows, resamples - start), count))].mean(axis=1)
+        for start in range(0, resamples, rows)
+    ]
+    return np.concatenate(blocks)

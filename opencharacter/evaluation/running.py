@@ -17,6 +17,7 @@ from opencharacter.characters import load_prompt
 from opencharacter.engines import ChatEngine, ChatFailed, EngineConfig, open_engine
 from opencharacter.errors import UserError
 from opencharacter.evaluation.answers import SystemPrompts, answer_calls
+from opencharacter.evaluation.comparison import scoring_of
 from opencharacter.evaluation.measures import make_measure
 from opencharacter.evaluation.measures.protocol import Asking, JudgeCall, MeasureBase, Measured, Request, Work
 from opencharacter.evaluation.subjects import Judge, Subject
@@ -300,7 +301,9 @@ class _Bench:
                 about |= {"notice": run.suite.config.notice}
             if published := {name: scores for name, model in models.items() if (scores := _published(run, model))}:
                 about |= {"published": published}
-            SUMMARY.write(draft.path, summarise(run.scores, models).model_copy(update=about))
+            SUMMARY.write(
+                draft.path, summarise(run.scores, models, scoring_of(run.suite.config)).model_copy(update=about)
+            )
             draft.counts |= {"questions": len(run.items)} | Counter(row.status for row in run.scores)
             draft.stats |= {
                 "wall_s": round(time.monotonic() - self._began, 3),

@@ -146,23 +146,67 @@ class Judgement(BaseModel):
     reply: str | None = Field(default=None, description="the judge's words, where they could not be read")
 
 
-class Score(BaseModel):
-    """Mean of a model's ok rows in one cell, or in all held-out cells together, with its bootstrap interval."""
+class Scale(BaseModel):
+    """The ends of a score, and which one is better."""
 
-    model: str = Field(description="the role, or the name that the model was given")
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    low: float | None = Field(default=None, description="none: there is no lowest score")
+    high: float | None = None
+    lower_is_better: bool = False
+
+    @property
+    def worst(self) -> float | None:
+        """The score of a model's own failure; none: the worst one that was measured."""
+        return self.high if self.lower_is_better else self.low
+
+
+RATING = Scale(low=1, high=5)
+"""Of a judge."""
+SHARE = Scale(low=0, high=1)
+"""Of checks that pass, of answers that refuse."""
+
+
+class Scoring(BaseModel):
+    """What the statistics need to know of a suite. The default is the suite `grid`, also of releases without suites."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    scales: dict[str, Scale] = Field(
+        default={LOSS: Scale(lower_is_better=True), SWAP_GAP: Scale()}, description="by metric"
+    )
+    other_scale: Scale = Field(default=RATING, description="of metrics that are not in `scales`")
+    failures: dict[Status, float] = Field(default={}, description="score of a model's own failure; else the worst")
+    pairs: bool = Field(default=True, description="rows of one character and session are one question, as of R and G")
+    unit: Literal["character_id", "session_id", "question_id"] = "character_id"
+    clusters: tuple[Literal["character_id", "session_id"], ...] = ("character_id", "session_id")
+
+    def scale(self, metric: str) -> Scale:
+        """The scale of a metric."""
+        return self.scales.get(metric, self.other_scale)
+
+
+class Score(BaseModel):
+    """A model's mean in one cell, or over the held-out cells, which weigh equally, with its clustered t interval.
+
+    It is a mean over characters of the mean over their questions. The model's own failures count as the worst score.
+    """
+
+    model: str = Field(description="role or name")
     cell: Cell | Literal["held_out", "all"] = Field(description="all: items outside the split grid")
     metric: str
-    n: int
+    n: int = Field(description="questions, failures of the model included")
     mean: float | None
-    low: float | None = Field(description="none for fewer than two questions")
+    low: float | None = Field(description="none for fewer than two clusters")
     high: float | None
-    failures: dict[Status, int] = Field(description="rows without a score, by status; means leave them out")
+    failures: dict[Status, int] = Field(description="rows without a score, by status")
+    clusters: int | None = Field(default=None, description="see `Difference`")
 
 
 class Difference(BaseModel):
-    """Challenger minus another model over the questions that both have a score for (paired bootstrap)."""
+    """Challenger minus another model over the same questions, with the clustered t interval."""
 
-    against: str = Field(description="base or champion")
+    against: str = Field(description="role or name")
     cell: Cell | Literal["held_out", "all"] = Field(description="all: items outside the split grid")
     metric: str
     n: int
@@ -196,24 +240,65 @@ class Summary(BaseModel):
     confidence: float
     scores: list[Score]
     differences: list[Difference]
+    scoring: Scoring = Scoring()
     notice: str = Field(default="", description="what has to be said beside every score of the suite")
     published: dict[str, dict[str, PublishedScore]] = Field(
         default={}, description="by model and task, where the suite scores as a published benchmark does"
     )
 
 
+Outcome = Literal["passed", "not shown", "undecidable"]
+
+
+class GateFinding(BaseModel):
+    """One comparison of the gate: the primary, or a guard. Its figures are the metric's: of a loss, less is better."""
+
+    name: str = Field(description="primary, or what the guard guards")
+    suite: str
+    metric: str
+    outcome: Outcome
+    margin: float = Field(description="primary: gain that must be shown; guard: loss that must be excluded")
+    difference: float | None = Field(default=None, description="challenger minus the other")
+    interval: tuple[float, float] | None = Field(default=None, description="two-sided; its worse end decides")
+    bounds: tuple[float, float] | None = Field(
+        default=None, description="of the difference, whatever the scores are that the judge did not give"
+    )
+    n: int = Field(default=0, description="questions")
+    clusters: int = Field(default=0, description="characters or sessions, whichever are fewer")
+    mde: float | None = Field(default=None, description="smallest gain that this sample shows with chance 80 %")
+    lost: float = Field(default=0.0, description="share of judgements that are missing for one of the two models")
+    text: str = ""
+
+
+class LedgerPosition(BaseModel):
+    """How often these items have decided against this champion."""
+
+    comparison: int = Field(description="1 for the first one")
+    alpha: float = Field(description="one-sided level that this comparison gets")
+    items: str = Field(description="digest")
+
+
 class GateDecision(BaseModel):
     """Whether the challenger may become champion, and why."""
 
     passed: bool
-    metric: Literal["loss", "profile_swap_gap", "judge"]
+    metric: str = Field(description="of the primary: `loss`, `profile_swap_gap`, `judge` (all tasks) or a task")
     against: Literal["base", "champion"]
-    difference: float | None = Field(default=None, description="challenger minus the other, mean over questions")
+    difference: float | None = Field(default=None, description="challenger minus the other, as the suite weighs it")
     interval: tuple[float, float] | None = None
-    confidence: float
-    n: int = Field(description="questions that both have a score for")
+    confidence: float = Field(description="of the interval")
+    n: int = Field(description="questions of the primary")
     reason: str
     challenger_digest: str
     champion_digest: str | None = Field(
         default=None, description="none if there was no champion and the challenger was compared with the base model"
     )
+    outcome: Outcome | None = Field(default=None, description="none in decisions of releases that had no outcome")
+    primary: GateFinding | None = None
+    guards: list[GateFinding] = []
+    clusters: int | None = None
+    mde: float | None = None
+    ledger: LedgerPosition | None = None
+    judges: list[str] = Field(default=[], description="identities of the judges that decided")
+    remedy: str | None = Field(default=None, description="what would decide it")
+    notes: list[str] = Field(default=[], description="what a reader should know of the decision's ground")

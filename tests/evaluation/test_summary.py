@@ -1,3 +1,5 @@
+import math
+
 import pytest
 from pydantic import ValidationError
 from support.score_rows import score_rows
@@ -12,7 +14,7 @@ def scores_of(summary, **wanted):
     return [s for s in summary.scores if all(getattr(s, key) == value for key, value in wanted.items())]
 
 
-def test_failures_are_counted_and_in_no_mean() -> None:
+def test_failures_of_the_judge_are_counted_and_in_no_mean() -> None:
     rows = score_rows("c", [5, "parse_failure", 4, "engine_failure", "parse_failure"], metric="linguistic_habits")
     (score,) = scores_of(summarise(rows, MODELS), cell="held_out_both")
     assert (score.n, score.mean) == (2, 4.5)
@@ -36,14 +38,37 @@ def test_held_out_cells_are_summed_up_without_the_train_cell() -> None:
         "c", [3.0], cell="seen_character_held_out_session"
     )  # fmt: skip
     (score,) = scores_of(summarise(rows, MODELS), cell="held_out")
-    assert (score.n, score.mean) == (3, 2.0)
+    # Cells weigh equally, whatever their size.
+    assert (score.n, score.mean) == (3, 2.25)
 
 
-def test_differences_are_over_questions_that_both_answered() -> None:
-    rows = score_rows("b", [3.0, 2.0, "too_long", 1.0]) + score_rows("c", [2.5, "too_long", 9.0, 0.0])
+def difference_of(base, tuned, metric: str = "toxicity_control"):
+    rows = score_rows("b", base, metric=metric) + score_rows("c", tuned, metric=metric)
     (difference,) = [d for d in summarise(rows, MODELS).differences if d.cell == "held_out_both"]
-    assert (difference.against, difference.n, difference.difference) == ("base", 2, -0.75)
-    assert (difference.low, difference.high) == (-1.0, -0.5)
+    return difference
+
+
+def test_a_model_that_says_nothing_gets_the_worst_score() -> None:
+    difference = difference_of([3, 3, 3, 3], [5, "empty_answer", "no_answer", 3])
+    assert (difference.n, difference.difference) == (4, (2 - 2 - 2 + 0) / 4)
+    diverged = difference_of([2.0, 3.0, 2.5], [1.0, "not_finite", 1.5], metric="loss")
+    assert (diverged.n, diverged.difference) == (3, (-1 + 0 - 1) / 3)  # 3.0 is the worst loss measured
+
+
+def test_a_row_that_no_model_takes_measures_nothing() -> None:
+    difference = difference_of([2.0, "too_long", 2.0], [1.0, "too_long", "too_long"], metric="loss")
+    assert (difference.n, difference.difference) == (2, (-1 + 0) / 2)
+
+
+def test_what_the_judge_did_not_score_is_left_out_for_both() -> None:
+    difference = difference_of([3, 1, 3, 2], [4, "parse_failure", 4, "refusal"])
+    assert (difference.n, difference.difference) == (2, 1)
+
+
+def test_the_clusters_of_a_difference_are_counted() -> None:
+    assert (difference_of([3, 3], [4, 4.5]).clusters, difference_of([3], [4]).low) == (2, None)
+    difference = difference_of([3.0] * 30, [3.2 + 0.5 * math.sin(7 * i) for i in range(30)])
+    assert (difference.clusters, difference.p < 0.05) == (30, difference.low > 0)
 
 
 def test_a_role_that_shares_weights_shares_scores() -> None:

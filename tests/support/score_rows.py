@@ -16,12 +16,12 @@ def score_rows(
     metric: str = "loss",
     cell: str = "held_out_both",
 ) -> list[ScoreRow]:
-    """One row per score, for the questions q0, q1, ...; a text is the status of a failure."""
+    """One row per score, for the questions q0, q1, ..., each of its own character and session; a text is a failure."""
     return [
         ScoreRow(
             question_id=f"{cell}-q{place}",
-            character_id="c",
-            session_id="s",
+            character_id=f"{cell}-c{place}",
+            session_id=f"s{place}",
             cell=cell,
             model=model,
             metric=metric,
