@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from opencharacter.cli import evaluate_import
 from opencharacter.cli.options import DEFAULT_WORKDIR, Workdir, WorkspaceRoot, tracking_server
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ app = typer.Typer(
     epilog="Example: opencharacter evaluate suites",
     no_args_is_help=True,
 )
+app.add_typer(evaluate_import.app, name="import")
 
 _SuiteArgument = Annotated[
     str, typer.Argument(metavar="SUITE", help="A packaged suite, a folder, s3://BUCKET/PREFIX or hf://OWNER/NAME.")
