@@ -1,0 +1,112 @@
+"""What a run finds of its judges: canaries, kinship with the models, agreement with each other."""
+
+import json
+from collections.abc import Iterable, Sequence
+
+from opencharacter.evaluation.judges.agreement import Rating, agreement
+from opencharacter.evaluation.judges.canaries import Original, RankedCanary, make_canaries, rank_canaries
+from opencharacter.evaluation.judges.sampling import spread
+from opencharacter.evaluation.judges.scoring import SCALE, overall_call
+from opencharacter.evaluation.measures.pairwise import compare
+from opencharacter.evaluation.measures.protocol import Asking, Work, ask
+from opencharacter.evaluation.preferences import order_bias, summarise_arena
+from opencharacter.evaluation.subjects import Judge, Subject
+from opencharacter.hashing import seed64
+from opencharacter.records.evaluation import AnswerRow, Judgement, ScoreRow
+from opencharacter.records.judges import Agreement, CanaryResult, JudgesReport, JudgeStanding
+
+ORIGINALS = 20
+"""Answers of a run of which canaries are made."""
+
+
+def ask_canaries(work: Work) -> Asking[dict[str, CanaryResult]]:
+    """Show each judge the canaries, among answers of the run. By the judge's identity."""
+    originals = [
+        (Original(_name(answer), answer.question_id, work.characters[answer.character_id], answer.answer), answer)
+        for answer in work.answers
+        if answer.answer is not None and answer.character_id is not None
+    ]
+    chosen = spread(
+        originals, ORIGINALS, work.seed, name=lambda pair: pair[0].answer_id, group=lambda pair: pair[0].character.id
+    )
+    everyone = [original for original, _ in originals]
+    shown = [(original, answer, make_canaries(original, everyone, work.seed)) for original, answer in chosen]
+    texts = [
+        (original, answer, text)
+        for original, answer, canaries in shown
+        for text in (original.text, *(canary.text for canary in canaries))
+    ]
+    seed = seed64(work.seed, "judge")
+    contents = iter(
+        (
+            yield from ask(
+                [
+                    overall_call(judge, original.character, answer.conversation, text, seed)
+                    for judge in work.judges
+                    for original, answer, text in texts
+                ]
+            )
+        )
+    )
+    return {
+        judge.identity: rank_canaries(
+            [
+                RankedCanary(canary.kind, own["score"], content["score"])
+                for _, _, canaries in shown
+                for own in (next(contents),)
+                for canary in canaries
+                for content in (next(contents),)
+                if own["status"] == content["status"] == "ok"
+            ],
+            worst=SCALE[0],
+        )
+        for judge in work.judges
+    }
+
+
+def report_judges(
+    judges: Sequence[Judge],
+    subjects: Sequence[Subject],
+    answers: Sequence[AnswerRow],
+    judgements: Sequence[Judgement],
+    scores: Iterable[ScoreRow],
+    canaries: dict[str, CanaryResult],
+) -> JudgesReport:
+    """All that a run knows of its judges."""
+    comparisons = compare(answers, judgements)
+    standings = []
+    for judge in judges:
+        own = [comparison for comparison in comparisons if comparison.judge == judge.identity]
+        standings.append(
+            JudgeStanding(
+                judge=judge.identity,
+                name=judge.name,
+                canaries=canaries.get(judge.identity),
+                order=order_bias(own) if own else None,
+                related=tuple(subject.name for subject in subjects if is_related(judge, subject)),
+            )
+        )
+    return JudgesReport(
+        standings=standings,
+        agreement=agree(scores),
+        arena=summarise_arena(comparisons) if comparisons else None,
+    )
+
+
+def is_related(judge: Judge, subject: Subject) -> bool:
+    """Whether a judge has a model's weights or endpoint, or is of its family: judges favour their own kind."""
+    same = subject.identity == judge.identity or judge.address.startswith(subject.identity)
+    return same or (judge.family is not None and judge.family == subject.family)
+
+
+def agree(scores: Iterable[ScoreRow]) -> list[Agreement]:
+    """How far the judges of a run agree, by task."""
+    return agreement(
+        Rating(json.dumps([row.question_id, row.model, row.repeat]), row.character_id, row.metric, row.judge, row.score)
+        for row in scores
+        if row.judge is not None and row.score is not None
+    )
+
+
+def _name(answer: AnswerRow) -> str:
+    return json.dumps([answer.question_id, answer.model, answer.repeat])
