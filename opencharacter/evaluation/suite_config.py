@@ -27,12 +27,15 @@ class ItemsConfig(_Settings):
     generator: Literal["grid", "arithmetic"] | None = Field(
         default=None, description="grid: the held-out rows of a run's mixture"
     )
+    suite: str | None = Field(
+        default=None, description="another suite, whose items, characters and way of asking are taken"
+    )
     take: TakeConfig | None = None
 
     @model_validator(mode="after")
     def _one_source(self) -> "ItemsConfig":
-        if self.path is None and self.generator is None:
-            raise ValueError("give `path`, a JSONL file of the suite, or `generator`")
+        if self.path is None and self.generator is None and self.suite is None:
+            raise ValueError("give `path`, a JSONL file of the suite, `generator`, or `suite`")
         return self
 
 

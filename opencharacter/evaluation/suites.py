@@ -27,6 +27,8 @@ from opencharacter.yaml_files import load_document, read_text
 __all__ = ["Suite", "SuiteConfig", "load_suite", "suite_names"]
 
 _FILE = "suite.yaml"
+ARENA = "arena"
+"""The suite that compares the answers of another one: `arena:SUITE`."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 _SYSTEM_MACROS = {"name", "persona", "profile"}
 
@@ -40,7 +42,8 @@ def load_suite(reference: str | Path) -> Suite:
     """Read and check a suite.
 
     Args:
-        reference: The name of a packaged suite, a folder, an `s3://` prefix or `hf://OWNER/NAME[@REVISION][/FOLDER]`.
+        reference: The name of a packaged suite, a folder, an `s3://` prefix or `hf://OWNER/NAME[@REVISION][/FOLDER]`;
+            `arena:SUITE` compares the models' answers of any other suite.
 
     Returns:
         The suite. Items of a generator that needs a run are made later.
@@ -50,9 +53,14 @@ def load_suite(reference: str | Path) -> Suite:
             placeholder, a rubric that is absent or lacks its examples. The message names file and line, or key.
         OpenCharacterError: The store or hub cannot be reached.
     """
-    folder = _folder(str(reference))
+    name, _, other = str(reference).partition(":")
+    folder = _folder(str(reference) if name != ARENA else ARENA)
     label = str(folder / _FILE)
     config = load_document(SuiteConfig, read_text(folder / _FILE), label, hint="docs/evaluate.md describes the keys")
+    if name == ARENA and other:
+        config = config.model_copy(update={"items": config.items.model_copy(update={"suite": other})})
+    if config.items.suite is not None:
+        return _borrow(config, load_suite(config.items.suite), folder, label)
     templates = _templates(config, folder, label)
     for number, settings in enumerate(config.measures):
         make_measure(settings).check(templates, f"{label}: measures.{number}")
@@ -66,6 +74,28 @@ def load_suite(reference: str | Path) -> Suite:
         templates=templates,
         own_items=contents.items if contents else None,
         own_characters=contents.characters if contents else {},
+    )
+
+
+def _borrow(config: SuiteConfig, other: Suite, folder: Path, label: str) -> Suite:
+    """A suite that measures otherwise what another suite asks: the answers are the same, and are not asked twice."""
+    if other.own_items is None or other.config.items.suite is not None:
+        source = "a run's mixture" if other.own_items is None else "another suite, too"
+        raise UserError(f"{label}: items.suite: the items of {other.name} come from {source}; name one with its own")
+    asking = {key: getattr(other.config, key) for key in ("character", "system_prompt", "answer", "history")}
+    templates = {**other.templates, **_templates(config, folder, label)}
+    config = config.model_copy(update={"name": f"{config.name}-{other.name}"[:61], **asking})
+    for number, settings in enumerate(config.measures):
+        make_measure(settings).check(templates, f"{label}: measures.{number}")
+    items = [item.model_copy(update={"suite": config.name}) for item in other.items()]
+    contents = Contents(items, other.characters(), [])
+    return Suite(
+        config=config,
+        folder=folder,
+        digest=_digest(config, templates, contents),
+        templates=templates,
+        own_items=items,
+        own_characters=contents.characters,
     )
 
 

@@ -45,6 +45,7 @@ class Original(NamedTuple):
     answer_id: str
     item: str
     character: CharacterProfile
+    character_id: str
     text: str
 
 
@@ -64,7 +65,7 @@ def make_canaries(original: Original, others: Sequence[Original], seed: int) -> 
     def pick(kind: str, texts: Sequence[str]) -> str:
         return texts[seed64(seed, "canary", kind, original.answer_id) % len(texts)]
 
-    strangers = [other for other in others if other.character.id != original.character.id]
+    strangers = [other for other in others if other.character_id != original.character_id]
     strangers = [other for other in strangers if other.item == original.item] or strangers
     canaries = [
         Canary("empty", ""),

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ from opencharacter.evaluation.judges.canaries import Canary, Original, RankedCan
 from opencharacter.evaluation.judges.labels import Label, LabelKey, label_ratings, people
 from opencharacter.evaluation.judges.material import CheckItem
 from opencharacter.evaluation.judges.sampling import spread
-from opencharacter.evaluation.judges.scoring import OVERALL, SAMPLING, SCALE, overall_call
+from opencharacter.evaluation.judges.scoring import OVERALL, SAMPLING, SCALE, OverallQuestion
 from opencharacter.evaluation.measures.pairwise import verdict_call
 from opencharacter.evaluation.measures.protocol import Asking, JudgeCall
 from opencharacter.evaluation.preferences import PREFERENCE, Comparison, log_length, summarise_pair
@@ -39,7 +39,8 @@ class _Answer(NamedTuple):
     @property
     def original(self) -> Original:
         item = self.item
-        return Original(repr((item.id, item.repeat, self.model)), item.id, item.character, self.text)
+        name = repr((item.id, item.repeat, self.model))
+        return Original(name, item.id, item.character, item.character_id, self.text)
 
 
 class _Ask(NamedTuple):
@@ -50,6 +51,10 @@ class _Ask(NamedTuple):
     canary: Canary | None = None
     rival: str | None = None
     """The model whose answer is shown second; `answer` is shown first."""
+
+
+_Scoring = Callable[[_Answer, str, int], JudgeCall]
+"""The call that scores a text in place of an answer, by the number of the repeat."""
 
 
 class _Replies:
@@ -88,7 +93,13 @@ def check_judge(
         seed: Of samples and calls.
     """
     answers = [_Answer(item, model) for item in items for model in sorted(item.answers)]
-    asks = [*_score_asks(judge, answers, seed), *_canary_asks(judge, answers, seed), *_pair_asks(judge, items, seed)]
+    question = OverallQuestion()
+
+    def score(answer: _Answer, text: str, repeat: int) -> JudgeCall:
+        item = answer.item
+        return question(judge, item.character, item.conversation, text, seed64(seed, "judge", repeat))
+
+    asks = [*_score_asks(score, answers), *_canary_asks(score, answers, seed), *_pair_asks(judge, items, seed)]
     contents = yield [ask.call for ask in asks]
     replies = _Replies(asks, contents)
     pairs = _comparisons(judge, items, replies)
@@ -103,7 +114,7 @@ def check_judge(
         material=material,
         items=len(items),
         answers=len(answers),
-        characters=len({item.character.id for item in items}),
+        characters=len({item.character_id for item in items}),
         calls=calls,
         unreadable=share(replies.statuses["parse_failure"], calls),
         refused=share(replies.statuses["refusal"], calls),
@@ -118,24 +129,24 @@ def check_judge(
     )
 
 
-def _score_asks(judge: Judge, answers: Sequence[_Answer], seed: int) -> Iterator[_Ask]:
+def _score_asks(score: _Scoring, answers: Sequence[_Answer]) -> Iterator[_Ask]:
     for answer in answers:
         for repeat in range(REPEATS):
-            yield _Ask(_overall(judge, answer, answer.text, seed64(seed, "judge", repeat)), answer)
+            yield _Ask(score(answer, answer.text, repeat), answer)
 
 
-def _canary_asks(judge: Judge, answers: Sequence[_Answer], seed: int) -> Iterator[_Ask]:
+def _canary_asks(score: _Scoring, answers: Sequence[_Answer], seed: int) -> Iterator[_Ask]:
     others = [answer.original for answer in answers]
     chosen = spread(
         answers,
         ORIGINALS,
         seed,
         name=lambda answer: answer.original.answer_id,
-        group=lambda answer: answer.item.character.id,
+        group=lambda answer: answer.item.character_id,
     )
     for answer in chosen:
         for canary in make_canaries(answer.original, others, seed):
-            yield _Ask(_overall(judge, answer, canary.text, seed64(seed, "judge", 0)), answer, canary)
+            yield _Ask(score(answer, canary.text, 0), answer, canary)
 
 
 def _pair_asks(judge: Judge, items: Sequence[CheckItem], seed: int) -> Iterator[_Ask]:
@@ -158,16 +169,12 @@ def _pair_asks(judge: Judge, items: Sequence[CheckItem], seed: int) -> Iterator[
                 yield _Ask(call, _Answer(item, first), rival=second)
 
 
-def _overall(judge: Judge, answer: _Answer, text: str, seed: int) -> JudgeCall:
-    return overall_call(judge, answer.item.character, answer.item.conversation, text, seed)
-
-
 def _repeats(answers: Sequence[_Answer], replies: _Replies) -> tuple[Figure, Figure]:
     """How often two scores of one answer are equal, and their variance."""
     import numpy as np
 
     repeated = [(answer, scores) for answer in answers if len(scores := replies.of(answer)) > 1]
-    clusters = [cluster_numbers([answer.item.character.id for answer, _ in repeated])]
+    clusters = [cluster_numbers([answer.item.character_id for answer, _ in repeated])]
     equal = [np.mean([one == other for one, other in combinations(scores, 2)]) for _, scores in repeated]
     variances = [np.var(scores, ddof=1) for _, scores in repeated]
     return clustered(np.array(equal, dtype=float), clusters), clustered(np.array(variances, dtype=float), clusters)
@@ -188,7 +195,7 @@ def _length_effect(replies: _Replies) -> Figure:
         own = replies.of(answer)
         if canary.kind == "padded" and own:
             effects.append((score - sum(own) / len(own)) / (log_length(canary.text, answer.text) / math.log(2)))
-            characters.append(answer.item.character.id)
+            characters.append(answer.item.character_id)
     return clustered(np.array(effects, dtype=float), [cluster_numbers(characters)])
 
 
@@ -202,7 +209,7 @@ def _comparisons(judge: Judge, items: Sequence[CheckItem], replies: _Replies) ->
             comparisons.append(
                 Comparison(
                     question_id=item.id,
-                    character=item.character.id,
+                    character=item.character_id,
                     session=item.session,
                     judge=judge.identity,
                     first=first,
@@ -236,7 +243,7 @@ def _people(
         if pair.score is not None:
             found[LabelKey(item.suite, item.id, item.repeat, PREFERENCE, pair.first, pair.second)] = pair.score
     said = people(labels)
-    clusters = {item.id: item.character.id for item in items}
+    clusters = {item.id: item.character_id for item in items}
     ratings = [
         Rating(repr(key), clusters[key.question_id], key.metric, rater, value)
         for rater, values in (("judge", found), ("people", said))
@@ -246,7 +253,7 @@ def _people(
     compared, calibration = _calibrated(found, said, by_id)
     return {
         "people": agreement(ratings),
-        "raters": agreement(label_ratings(list(labels), clusters)),
+        "raters": agreement(label_ratings(labels, clusters)),
         "compared": compared,
         "calibration": calibration,
     }
@@ -265,7 +272,7 @@ def _calibrated(
     if len(compared) != 1:
         return None, None
     pairs = {
-        repr(unit): Pair(items[unit[1]].character.id, items[unit[1]].session, difference)
+        repr(unit): Pair(items[unit[1]].character_id, items[unit[1]].session, difference)
         for (unit, models), difference in judged.items()
         if models in compared
     }

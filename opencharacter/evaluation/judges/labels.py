@@ -6,7 +6,7 @@
 
 import csv
 import json
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -87,7 +87,7 @@ def append_label(path: Path, label: Label) -> None:
         stream.write(json.dumps(label.model_dump(mode="json"), ensure_ascii=False) + "\n")
 
 
-def people(labels: list[Label]) -> dict[LabelKey, float]:
+def people(labels: Sequence[Label]) -> dict[LabelKey, float]:
     """The mean of the raters for each thing that is labelled."""
     found: dict[LabelKey, list[float]] = {}
     for label in labels:
@@ -95,7 +95,7 @@ def people(labels: list[Label]) -> dict[LabelKey, float]:
     return {key: sum(scores) / len(scores) for key, scores in found.items()}
 
 
-def label_ratings(labels: list[Label], clusters: Mapping[str, str | None]) -> Iterator[Rating]:
+def label_ratings(labels: Sequence[Label], clusters: Mapping[str, str | None]) -> Iterator[Rating]:
     """The labels as ratings by their raters, to see how far these agree; `clusters` by item."""
     for label in labels:
         unit = json.dumps(label.key)

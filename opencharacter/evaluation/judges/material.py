@@ -24,6 +24,7 @@ class CheckItem:
     repeat: int
     session: str
     character: CharacterProfile
+    character_id: str
     conversation: Sequence[Turn]
     answers: Mapping[str, str]
     """By model."""
@@ -38,7 +39,7 @@ def packaged_items() -> list[CheckItem]:
         conversation = [Turn(role="user", content=row["question"])]
         answers = {f"hand {place}": answer for place, answer in enumerate(row["answers"], 1)}
         character = CharacterProfile.model_validate(row["character"])
-        items.append(CheckItem(_FILE, f"{number}", 0, f"{number}", character, conversation, answers))
+        items.append(CheckItem(_FILE, f"{number}", 0, f"{number}", character, character.id, conversation, answers))
     return items
 
 
@@ -52,7 +53,8 @@ def items_of(
 ) -> list[CheckItem]:
     """A seeded sample of an evaluation's items, spread over characters, with what all models answered.
 
-    Items that are `labelled` (id and repeat) are all in it, whatever `count` is. Raises `UserError` if no character has answered.
+    Items that are `labelled` (id and repeat) are all in it, whatever `count` is. Raises `UserError` if no character has
+    answered.
     """
     groups: dict[tuple[str, int], list[AnswerRow]] = {}
     for row in answers:
@@ -78,6 +80,7 @@ def items_of(
             rows[0].repeat,
             rows[0].session_id,
             characters[rows[0].character_id or ""],
+            rows[0].character_id or "",
             rows[0].conversation,
             {row.model: row.answer or "" for row in rows},
         )

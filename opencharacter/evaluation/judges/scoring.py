@@ -17,22 +17,29 @@ SCALE = (1, 5)
 SAMPLING = Sampling(temperature=0.0, top_p=1.0, max_tokens=512)
 
 
-def overall_call(
-    judge: Judge, character: CharacterProfile | None, conversation: Sequence[Turn], answer: str, seed: int
-) -> JudgeCall:
-    """Ask for an overall score from 1 to 5."""
-    low, high = SCALE
-    text = load_template("judge.md").render(
-        **describe(character),
-        conversation=transcript(conversation),
-        question=conversation[-1].content if conversation else "",
-        answer=answer,
-        aspect=load_template("overall.md").text.strip(),
-        task=OVERALL,
-        examples="",
-        low=str(low),
-        high=str(high),
-    )
-    return JudgeCall(
-        judge, user_message(text), SAMPLING, seed, schema=judgement_schema(*SCALE), read=judgement_reader(*SCALE)
-    )
+class OverallQuestion:
+    """Asks for an overall score from 1 to 5."""
+
+    def __init__(self) -> None:
+        self._prompt = load_template("judge.md")
+        self._aspect = load_template("overall.md").text.strip()
+
+    def __call__(
+        self, judge: Judge, character: CharacterProfile | None, conversation: Sequence[Turn], answer: str, seed: int
+    ) -> JudgeCall:
+        """The call about an answer."""
+        low, high = SCALE
+        text = self._prompt.render(
+            **describe(character),
+            conversation=transcript(conversation),
+            question=conversation[-1].content if conversation else "",
+            answer=answer,
+            aspect=self._aspect,
+            task=OVERALL,
+            examples="",
+            low=str(low),
+            high=str(high),
+        )
+        return JudgeCall(
+            judge, user_message(text), SAMPLING, seed, schema=judgement_schema(*SCALE), read=judgement_reader(*SCALE)
+        )

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from opencharacter.evaluation.judges.agreement import Rating, agreement
 from opencharacter.evaluation.judges.canaries import Original, RankedCanary, make_canaries, rank_canaries
 from opencharacter.evaluation.judges.sampling import spread
-from opencharacter.evaluation.judges.scoring import SCALE, overall_call
+from opencharacter.evaluation.judges.scoring import SCALE, OverallQuestion
 from opencharacter.evaluation.measures.pairwise import compare
 from opencharacter.evaluation.measures.protocol import Asking, Work, ask
 from opencharacter.evaluation.preferences import order_bias, summarise_arena
@@ -22,12 +22,12 @@ ORIGINALS = 20
 def ask_canaries(work: Work) -> Asking[dict[str, CanaryResult]]:
     """Show each judge the canaries, among answers of the run. By the judge's identity."""
     originals = [
-        (Original(_name(answer), answer.question_id, work.characters[answer.character_id], answer.answer), answer)
+        (_original(work, answer, answer.character_id, answer.answer), answer)
         for answer in work.answers
         if answer.answer is not None and answer.character_id is not None
     ]
     chosen = spread(
-        originals, ORIGINALS, work.seed, name=lambda pair: pair[0].answer_id, group=lambda pair: pair[0].character.id
+        originals, ORIGINALS, work.seed, name=lambda pair: pair[0].answer_id, group=lambda pair: pair[0].character_id
     )
     everyone = [original for original, _ in originals]
     shown = [(original, answer, make_canaries(original, everyone, work.seed)) for original, answer in chosen]
@@ -36,12 +36,12 @@ def ask_canaries(work: Work) -> Asking[dict[str, CanaryResult]]:
         for original, answer, canaries in shown
         for text in (original.text, *(canary.text for canary in canaries))
     ]
-    seed = seed64(work.seed, "judge")
+    seed, question = seed64(work.seed, "judge"), OverallQuestion()
     contents = iter(
         (
             yield from ask(
                 [
-                    overall_call(judge, original.character, answer.conversation, text, seed)
+                    question(judge, original.character, answer.conversation, text, seed)
                     for judge in work.judges
                     for original, answer, text in texts
                 ]
@@ -108,5 +108,6 @@ def agree(scores: Iterable[ScoreRow]) -> list[Agreement]:
     )
 
 
-def _name(answer: AnswerRow) -> str:
-    return json.dumps([answer.question_id, answer.model, answer.repeat])
+def _original(work: Work, answer: AnswerRow, character_id: str, text: str) -> Original:
+    name = json.dumps([answer.question_id, answer.model, answer.repeat])
+    return Original(name, answer.question_id, work.characters[character_id], character_id, text)

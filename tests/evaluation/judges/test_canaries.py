@@ -5,7 +5,7 @@ from opencharacter.evaluation.judges.sampling import spread
 
 def _original(place: int, item: str = "i", text: str = "I mend nets, and the sea does the rest.") -> Original:
     character = CharacterProfile(name=f"Ada {place}", experience="has mended nets all her life")
-    return Original(f"a{place}", item, character, f"{text} {place}")
+    return Original(f"a{place}", item, character, character.id, f"{text} {place}")
 
 
 def test_an_answer_has_one_canary_of_each_kind() -> None:
@@ -55,8 +55,8 @@ def test_originals_are_taken_from_all_characters_before_a_second_of_one() -> Non
     originals = [_original(place % 5, f"i{place}")._replace(answer_id=f"a{place}") for place in range(25)]
 
     def chosen(count: int, rows: list[Original]) -> list[Original]:
-        return spread(rows, count, 2, name=lambda row: row.answer_id, group=lambda row: row.character.id)
+        return spread(rows, count, 2, name=lambda row: row.answer_id, group=lambda row: row.character_id)
 
-    assert len({original.character.id for original in chosen(5, originals)}) == 5
+    assert len({original.character_id for original in chosen(5, originals)}) == 5
     assert len(chosen(7, originals)) == 7
     assert chosen(7, originals) == chosen(7, originals[::-1])
