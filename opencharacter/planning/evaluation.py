@@ -4,7 +4,6 @@ The calls are counted by a rehearsal: the code of the run itself makes them, and
 """
 
 import json
-import math
 import tempfile
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -20,6 +19,7 @@ from opencharacter.errors import UserError
 from opencharacter.evaluation.narrowing import unit_of
 from opencharacter.evaluation.references import Named
 from opencharacter.evaluation.running import run_suites
+from opencharacter.evaluation.statistics import Design, planned_effect
 from opencharacter.evaluation.subjects import Judge, Subject
 from opencharacter.evaluation.suite import Suite
 from opencharacter.planning.cost import CostEstimator, TimeEstimator, resources_here
@@ -29,11 +29,9 @@ from opencharacter.planning.tokens import TextLengths, text_lengths
 from opencharacter.planning.workload import CallVolume
 from opencharacter.progress import hidden
 from opencharacter.records.models import Usage
+from opencharacter.reporting.verdicts import MIN_CLUSTERS
 from opencharacter.storage.kinds import ANSWERS, SUMMARY
 from opencharacter.storage.workspace import Artifact, Workspace
-
-FEWEST_CLUSTERS = 20
-"""With fewer clusters a comparison decides nothing."""
 
 EXAMPLE_MODEL = Named("of 8B", "a-model-8b")
 EXAMPLE_JUDGE = Named("judge", "judge", EngineConfig(model="judge", base_url="https://judge.invalid/v1"))
@@ -164,11 +162,12 @@ def plan_suite(suite: Suite, *, judges: int = 1) -> SuitePlan:
         notes.append("no judge is given: only what needs none is measured")
     if any(measure.kind == "likelihood" for measure in measures):
         notes.append("losses take no calls, and their time is not estimated")
-    if clusters < FEWEST_CLUSTERS:
-        notes.append(f"{clusters} clusters: a comparison cannot decide on fewer than {FEWEST_CLUSTERS}")
+    if clusters < MIN_CLUSTERS:
+        notes.append(f"{clusters} clusters: a comparison cannot decide on fewer than {MIN_CLUSTERS}")
     effect = None
-    if clusters >= FEWEST_CLUSTERS and all(measure.kind != "likelihood" for measure in measures):
-        effect = _smallest_effect(clusters, scores)
+    if clusters >= MIN_CLUSTERS and all(measure.kind != "likelihood" for measure in measures):
+        repeats = suite.config.answer.repeats
+        effect = planned_effect(Design(clusters, scores / clusters, repeats, judges if judged and judges else 1))
     return SuitePlan(
         suite=suite.name,
         digest=suite.digest,
@@ -178,13 +177,6 @@ def plan_suite(suite: Suite, *, judges: int = 1) -> SuitePlan:
         smallest_effect=effect,
         notes=notes,
     )
-
-
-def _smallest_effect(clusters: int, scores: int) -> float:
-    from scipy import stats
-
-    error = math.sqrt(2 * (0.11**2 / clusters + 0.50**2 / scores))
-    return float(stats.t.ppf(0.975, clusters - 1) + stats.t.ppf(0.8, clusters - 1)) * error
 
 
 def _without_loss(suite: Suite) -> Suite | None:

@@ -64,8 +64,9 @@ def test_a_suite_of_one_s_own_runs_without_code(command: Command, asked: list[st
     code, out, err = command("run", "--suite", str(EXAMPLE), *asked)
     assert code == 0, err
     assert "3 clusters: a comparison cannot decide on fewer than 20" in err
-    assert "old" in out
-    assert "new" in out
+    (line,) = [line.split() for line in out.splitlines() if line.startswith("welcome")]
+    assert out.splitlines()[0].split() == ["visitors", "old", "new", "n"]
+    assert line[-1] == "3"
     assert Counter(call.request["model"] for call in fake_llm.calls) == {"old": 3, "new": 3, "judge": 6}
     first = out
     code, out, _ = command("run", "--suite", str(EXAMPLE), *asked)
