@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from opencharacter.cluster.spec import Cluster
 from opencharacter.config.run import RunConfig
 from opencharacter.errors import OpenCharacterError
-from opencharacter.pipelines.compile import check_placement, check_workspace, compile_pipeline
+from opencharacter.pipelines.compile import check_placement, check_workspace, compile_pipeline, read_ir
 from opencharacter.pipelines.kfp_client import (
     NO_API_HINT,
     KfpServer,
@@ -84,7 +82,7 @@ def submit_pipeline(
 def _compiled(config: RunConfig, cluster: Cluster | None) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder, quiet():
         package = compile_pipeline(config, Path(folder) / "pipeline.yaml", cluster=cluster)
-        pipeline, *platform = yaml.safe_load_all(package.read_text(encoding="utf-8"))
+        pipeline, *platform = read_ir(package)
     # Caching stays as it was compiled: some tasks must never be cached.
     return {"pipeline_spec": pipeline, "platform_spec": platform[0]} if platform else pipeline
 

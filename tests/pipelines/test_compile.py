@@ -20,7 +20,7 @@ SYNTHESIS = {"ingest", "collect-profiles", "collect-dialogues"}
 
 def compiled(tmp_path: Path, preset: str, *overrides: str, workspace: str | None = None) -> dict[str, Any]:
     config = load_run_config(preset=preset, overrides=overrides)
-    return read_ir(compile_pipeline(config, tmp_path / f"{preset}.yaml", workspace=workspace))
+    return read_ir(compile_pipeline(config, tmp_path / f"{preset}.yaml", workspace=workspace))[0]
 
 
 @pytest.mark.parametrize("preset", presets())
@@ -54,7 +54,7 @@ def test_a_quality_judge_stands_between_dialogues_and_mixture(tmp_path: Path, da
             "name: released\ninputs: {dataset: {characters: c.jsonl, dialogues: d.jsonl}}\nsft: {base_model: m}\n"
         )
         loaded = load_run_config(config, overrides=[*engine, *quality])
-        spec = read_ir(compile_pipeline(loaded, tmp_path / "released.yaml"))
+        spec = read_ir(compile_pipeline(loaded, tmp_path / "released.yaml"))[0]
         source = "import-dataset"
     else:
         spec = compiled(tmp_path, "demo", *engine, *quality)

@@ -26,7 +26,7 @@ def test_the_server_gets_the_very_pipeline_that_runs_locally(api: KfpApi, tmp_pa
     submitted = submit_pipeline(config, host=api.url, workspace=WORKSPACE, token="secret")
     [run] = api.runs
     sent = run["pipeline_spec"].get("pipeline_spec", run["pipeline_spec"])
-    local = read_ir(compile_pipeline(config, tmp_path / "local.yaml"))
+    local = read_ir(compile_pipeline(config, tmp_path / "local.yaml"))[0]
     assert sent == local
     assert run["runtime_config"]["parameters"] == {"workspace": WORKSPACE}
     assert api.headers[-1]["authorization"] == "Bearer secret"

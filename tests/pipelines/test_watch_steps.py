@@ -14,7 +14,7 @@ from opencharacter.pipelines.watch.steps import Step, steps_of
 @pytest.fixture(scope="module")
 def spec(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     path: Path = tmp_path_factory.mktemp("spec") / "pipeline.yaml"
-    return read_ir(compile_pipeline(load_run_config(preset="demo"), path))
+    return read_ir(compile_pipeline(load_run_config(preset="demo"), path))[0]
 
 
 def states(run: Run) -> dict[str, str]:
