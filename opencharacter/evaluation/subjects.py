@@ -119,8 +119,10 @@ def load_judge(name: str, engine: EngineConfig, *, family: str | None = None) ->
 
 
 def endpoint_identity(engine: EngineConfig) -> str:
-    """Name and host of a model behind an endpoint."""
-    return f"{engine.identity}@{urlsplit(engine.base_url or '').hostname}"
+    """Name and address of a model behind an endpoint: two servers on one host may give one name to different models."""
+    url = urlsplit(engine.base_url or "")
+    port = f":{url.port}" if url.port else ""
+    return f"{engine.identity}@{url.hostname}{port}{url.path.rstrip('/').removesuffix('/v1')}"
 
 
 def _family(folder: Path) -> str | None:

@@ -1,0 +1,28 @@
+"""Who is measured: one name may stand for several models."""
+
+import pytest
+
+from opencharacter.evaluation.subjects import load_judge, load_subject
+
+ENDPOINTS = [
+    "http://127.0.0.1:8001/v1#model",
+    "http://127.0.0.1:8002/v1#model",
+    "https://models.example.com/challenger/v1#model",
+    "https://models.example.com/champion/v1#model",
+]
+
+
+def test_two_servers_that_give_one_name_to_their_models_are_two_models() -> None:
+    identities = {load_subject(f"m{place}", url).identity for place, url in enumerate(ENDPOINTS)}
+    assert len(identities) == len(ENDPOINTS)
+
+
+@pytest.mark.parametrize("url", ENDPOINTS)
+def test_a_judge_and_a_model_of_one_endpoint_are_the_same(url: str) -> None:
+    subject = load_subject("m", url)
+    assert subject.engine is not None
+    assert load_judge("j", subject.engine).identity == subject.identity
+
+
+def test_no_identity_holds_what_stands_before_the_host() -> None:
+    assert "secret" not in load_subject("m", "https://user:secret@models.example.com/v1#model").identity
