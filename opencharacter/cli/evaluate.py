@@ -10,10 +10,13 @@ from opencharacter.cli import evaluate_import
 from opencharacter.cli.options import DEFAULT_WORKDIR, Workdir, WorkspaceRoot, tracking_server
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from opencharacter.engines.spending import Budget
     from opencharacter.evaluation.references import Named
     from opencharacter.evaluation.subjects import Judge, Subject
     from opencharacter.evaluation.suite import Suite
+    from opencharacter.records.evaluation import Summary
     from opencharacter.storage.workspace import Artifact, Workspace
 
 app = typer.Typer(
@@ -21,6 +24,8 @@ app = typer.Typer(
     epilog="Example: opencharacter evaluate suites",
     no_args_is_help=True,
 )
+app.add_typer(evaluate_import.app, name="import")
+
 app.add_typer(evaluate_import.app, name="import")
 
 _SuiteArgument = Annotated[
@@ -283,5 +288,21 @@ def _show_scores(name: str, artifact: "Artifact") -> None:
     for (metric, cell), by_model in lines.items():
         label = metric if cell == "all" else f"{metric}, {cell.replace('_', ' ')}"
         table.add_row(label, *(by_model.get(model, "–") for model in summary.models), f"{sizes[metric, cell]:,}")
+    if summary.published:
+        table = _published_table(name, summary)
     Console(width=160).print(table)
+    if summary.notice:
+        typer.echo(f"note: {name} is {summary.notice}")
     typer.echo(f"results: {artifact.uri}\n")
+
+
+def _published_table(name: str, summary: "Summary") -> "Table":
+    """Means and standard deviations over characters, as a published benchmark prints them."""
+    from rich.table import Table
+
+    table = Table(name, *summary.models, "n", box=None, pad_edge=False)
+    for metric in dict.fromkeys(metric for scores in summary.published.values() for metric in scores):
+        found = [summary.published.get(model, {}).get(metric) for model in summary.models]
+        cells = ["–" if score is None else f"{score.mean:.3f} (sd {score.sd:.3f})" for score in found]
+        table.add_row(metric, *cells, f"{max(score.n for score in found if score):,}")
+    return table

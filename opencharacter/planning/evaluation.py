@@ -16,6 +16,7 @@ from opencharacter.engines import ChatReply, EngineConfig, Sampling
 from opencharacter.engines.rehearsal import rehearse
 from opencharacter.engines.spending import Budget, Price
 from opencharacter.errors import UserError
+from opencharacter.evaluation.measures import make_measure
 from opencharacter.evaluation.narrowing import unit_of
 from opencharacter.evaluation.references import Named
 from opencharacter.evaluation.running import run_suites
@@ -152,22 +153,23 @@ def plan_suite(suite: Suite, *, judges: int = 1) -> SuitePlan:
     """What a suite asks and can show. Raises `UserError` if its items come from a run."""
     items = suite.items()
     measures = suite.config.measures
-    judged = [measure for measure in measures if measure.kind == "rubric"]
+    rubrics = [measure for measure in measures if measure.kind == "rubric"]
     scores = sum(
-        (1 if item.task in measure.tasks else len(measure.tasks)) for item in items for measure in judged
+        (1 if item.task in measure.tasks else len(measure.tasks)) for item in items for measure in rubrics
     ) or len(items)
     clusters = len({unit_of(item, suite) for item in items})
-    notes = []
-    if judged and not judges:
+    notes = [suite.config.notice] if suite.config.notice else []
+    if not judges and any(make_measure(measure).needs_judges for measure in measures):
         notes.append("no judge is given: only what needs none is measured")
     if any(measure.kind == "likelihood" for measure in measures):
         notes.append("losses take no calls, and their time is not estimated")
     if clusters < MIN_CLUSTERS:
         notes.append(f"{clusters} clusters: a comparison cannot decide on fewer than {MIN_CLUSTERS}")
     effect = None
-    if clusters >= MIN_CLUSTERS and all(measure.kind != "likelihood" for measure in measures):
+    decided = suite.config.decides and all(measure.kind != "likelihood" for measure in measures)
+    if decided and clusters >= MIN_CLUSTERS:
         repeats = suite.config.answer.repeats
-        effect = planned_effect(Design(clusters, scores / clusters, repeats, judges if judged and judges else 1))
+        effect = planned_effect(Design(clusters, scores / clusters, repeats, judges if rubrics and judges else 1))
     return SuitePlan(
         suite=suite.name,
         digest=suite.digest,

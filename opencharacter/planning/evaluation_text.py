@@ -87,7 +87,7 @@ def suite_lines(suite: Suite) -> Iterator[str]:
     history = "the model's own answers" if config.history == "own" else "as the item gives them"
     yield f"earlier turns  {history}"
     for number, measure in enumerate(config.measures):
-        tasks = ", ".join(getattr(measure, "tasks", {}))
+        tasks = ", ".join(getattr(measure, "tasks", getattr(measure, "rubrics", {})))
         yield f"{'measured by' if number == 0 else '':15}{measure.kind}{f': {tasks}' if tasks else ''}"
     if suite.own_items is None:
         yield "items          those of a run"
