@@ -1,6 +1,7 @@
 import itertools
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from support.fake_llm import FakeLLM, Fault, default_answer
@@ -52,10 +53,11 @@ def test_each_answer_is_scored_by_its_tasks_rubric(run: Callable[..., Artifact],
     assert {(row.question_id, row.metric, row.status) for row in scores} == {
         ("storm", "voice", "ok"), ("home", "facts", "ok"), ("tea", "voice", "ok")
     }  # fmt: skip
-    assert {row.judge for row in scores} == {"judge-1@127.0.0.1"}
-    assert {row.model for row in scores} == {"model-a@127.0.0.1"}
+    host = urlsplit(fake_llm.base_url).netloc
+    assert {row.judge for row in scores} == {f"judge-1@{host}"}
+    assert {row.model for row in scores} == {f"model-a@{host}"}
     assert len(list(JUDGEMENTS.read(found))) == 3
-    assert SUMMARY.read(found).models == {"challenger": "model-a@127.0.0.1"}
+    assert SUMMARY.read(found).models == {"challenger": f"model-a@{host}"}
     assert len(fake_llm.calls) == 6
     prompts = [call.request["messages"][0]["content"] for call in fake_llm.calls if is_judgement(call.request)]
     assert sum("Voice: does" in prompt for prompt in prompts) == 2
