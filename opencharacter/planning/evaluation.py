@@ -19,6 +19,7 @@ from opencharacter.errors import UserError
 from opencharacter.evaluation.measures import make_measure
 from opencharacter.evaluation.narrowing import unit_of
 from opencharacter.evaluation.references import Named
+from opencharacter.evaluation.results import finished_at
 from opencharacter.evaluation.running import run_suites
 from opencharacter.evaluation.statistics import Design, planned_effect
 from opencharacter.evaluation.subjects import Judge, Subject
@@ -32,7 +33,7 @@ from opencharacter.progress import hidden
 from opencharacter.records.models import Usage
 from opencharacter.reporting.verdicts import MIN_CLUSTERS
 from opencharacter.storage.kinds import ANSWERS, SUMMARY
-from opencharacter.storage.workspace import Artifact, Workspace
+from opencharacter.storage.workspace import Workspace
 
 EXAMPLE_MODEL = Named("of 8B", "a-model-8b")
 EXAMPLE_JUDGE = Named("judge", "judge", EngineConfig(model="judge", base_url="https://judge.invalid/v1"))
@@ -336,11 +337,6 @@ def measured_answers(suites: Sequence[Suite], workspace: Workspace) -> dict[str,
             if used.calls:
                 found[name] = used.completion_tokens / used.calls
     return found
-
-
-def finished_at(artifact: Artifact) -> str:
-    """When an output was made; outputs of earlier releases do not say, and are older."""
-    return str(artifact.stats.get("finished_at", ""))
 
 
 def budget_of(amount: float, asked: Sequence[Named], figures: Figures) -> Budget:

@@ -1,0 +1,47 @@
+"""Finds the results of evaluations in a workspace."""
+
+from collections.abc import Collection
+
+from opencharacter.errors import UserError
+from opencharacter.records.evaluation import Summary
+from opencharacter.storage.kinds import SUMMARY
+from opencharacter.storage.workspace import Artifact, Workspace
+
+
+def newest_results(
+    workspace: Workspace, *, suites: Collection[str] = (), models: Collection[str] = ()
+) -> dict[str, Artifact]:
+    """The newest results of each suite that hold all these models.
+
+    Args:
+        workspace: Where they are.
+        suites: Names of suites; none: all.
+        models: Names of models, as they were measured; none: any.
+
+    Raises:
+        UserError: There are none. The message says what there is.
+    """
+    found: dict[str, Artifact] = {}
+    seen: list[Summary] = []
+    for artifact in sorted(workspace.list("evaluation"), key=finished_at):
+        summary = SUMMARY.read(artifact)
+        seen.append(summary)
+        if set(models) <= summary.models.keys() and (not suites or summary.suite in suites):
+            found[summary.suite] = artifact
+    if missing := [suite for suite in suites if suite not in found] or ([] if found else ["any suite"]):
+        raise _absent(missing[0], models, seen)
+    return found
+
+
+def _absent(suite: str, models: Collection[str], seen: Collection[Summary]) -> UserError:
+    there = sorted({f"{', '.join(summary.models)} in {summary.suite}" for summary in seen})
+    options = " ".join(f"--model {name}=…" for name in models)
+    return UserError(
+        f"no results of {' and '.join(models) or 'any model'} in {suite}; there are: {'; '.join(there) or 'none'}",
+        hint=f"measure them in one run, which reuses finished calls: opencharacter evaluate run --suite … {options}",
+    )
+
+
+def finished_at(artifact: Artifact) -> str:
+    """When an output was made; outputs of earlier releases do not say, and are older."""
+    return str(artifact.stats.get("finished_at", ""))
