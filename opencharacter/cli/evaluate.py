@@ -224,11 +224,13 @@ def _budget(amount: float | None, asked: "Sequence[Named]", prices: Path | None)
 
 def _load_models(models: "Sequence[Named]", workdir: Path) -> "list[Subject]":
     from opencharacter.evaluation.subjects import endpoint_subject, load_subject
+    from opencharacter.serving.chat import takes_character
 
     subjects = []
     for name, reference, engine, family in models:
         if engine is not None and engine.base_url is not None:
-            subjects.append(endpoint_subject(name, engine, family=family))
+            ours = takes_character(engine.base_url, api_key_env=engine.api_key_env)
+            subjects.append(endpoint_subject(name, engine, family=family, takes_character=ours))
             continue
         weights = engine.weights if engine is not None and engine.weights else reference
         if weights.startswith("models:/"):

@@ -38,8 +38,25 @@ class SystemPrompts:
         return Turn(role="system", content=system_prompt(character, view, self._template(subject)))
 
     def of_item(self, subject: Subject, item: Item) -> Turn | None:
-        """The system message for an item, as its own character."""
-        return self.message(subject, item, self.characters[item.character_id] if item.character_id else None)
+        """The system message for an item, as its own character; none where the server renders it."""
+        return None if self.sent_character(subject, item) else self.message(subject, item, self._character(item))
+
+    def sent_character(self, subject: Subject, item: Item) -> dict[str, Any] | None:
+        """The item's character as a field of the request, for a server that renders its own system prompt."""
+        view, character = item.view or self.suite.config.character, self._character(item)
+        if not subject.takes_character or self.suite.config.system_prompt != "own":
+            return None
+        if character is None or view == "none":
+            return None
+        sent = character.model_dump(mode="json", exclude={"id", "provenance"}, exclude_none=True)
+        if view == "persona" and "persona" in sent:
+            return {name: sent[name] for name in ("name", "persona") if name in sent}
+        if view == "profile" and "name" in sent:
+            sent.pop("persona", None)
+        return sent
+
+    def _character(self, item: Item) -> CharacterProfile | None:
+        return self.characters[item.character_id] if item.character_id else None
 
     def _template(self, subject: Subject) -> Template:
         kind = self.suite.config.system_prompt
@@ -57,18 +74,24 @@ class AnswerCalls:
     item: Item
     repeat: int
     system: Turn | None
+    character: dict[str, Any] | None
+    """Sent with the request, in place of a system message."""
     seed: int
 
     @property
     def row_id(self) -> str:
         """Content address of the answer."""
-        first = ContentCall(self.subject.identity, self._messages(()), self._sampling, self._seed)
+        first = ContentCall(self.subject.identity, self._messages(()), self._sampling, self._seed).row_id
+        if self.character is not None:
+            first = digest({"character": self.character, "call": first})
         if not self._own_history:
-            return first.row_id
-        return digest({"history": "own", "first": first.row_id, "turns": [turn.content for turn in self.item.turns]})
+            return first
+        return digest({"history": "own", "first": first, "turns": [turn.content for turn in self.item.turns]})
 
     def task(self, engine: str, extra: Mapping[str, Any] | None) -> RowTask:
         """The row to make."""
+        if self.character is not None:
+            extra = {**(extra or {}), "character": self.character}
         return RowTask(self.row_id, engine, self._sampling, partial(self._make, extra=extra), _failed)
 
     async def _make(self, calls: RowCalls, *, extra: Mapping[str, Any] | None) -> StoredRow:
@@ -143,9 +166,9 @@ def answer_calls(
 ) -> Iterator[AnswerCalls]:
     """The calls of a model for some of the suite's items."""
     for item in items:
-        system = prompts.of_item(subject, item)
+        system, character = prompts.of_item(subject, item), prompts.sent_character(subject, item)
         for repeat in range(suite.config.answer.repeats):
-            yield AnswerCalls(subject, suite, item, repeat, system, seed)
+            yield AnswerCalls(subject, suite, item, repeat, system, character, seed)
 
 
 def _read_answer(reply: ChatReply) -> dict[str, Any]:

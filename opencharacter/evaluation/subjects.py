@@ -32,6 +32,8 @@ class Subject:
     """The system prompt that it was trained with."""
     family: str | None = None
     """What it descends from, such as `llama`: a judge of the same family is related."""
+    takes_character: bool = False
+    """Whether it is one of our served models, which renders the system prompt itself, and so is measured with that."""
 
 
 @dataclass(frozen=True)
@@ -91,13 +93,23 @@ def load_subject(
 
 
 def endpoint_subject(
-    name: str, engine: EngineConfig, *, reference: str | None = None, family: str | None = None
+    name: str,
+    engine: EngineConfig,
+    *,
+    reference: str | None = None,
+    family: str | None = None,
+    takes_character: bool = False,
 ) -> Subject:
     """A model behind an endpoint. Raises `UserError` if the engine has none."""
     if engine.base_url is None:
         raise UserError(f"model {name}: the engine has no base_url")
     return Subject(
-        name, reference or f"{engine.base_url}#{engine.model}", endpoint_identity(engine), engine=engine, family=family
+        name,
+        reference or f"{engine.base_url}#{engine.model}",
+        endpoint_identity(engine),
+        engine=engine,
+        family=family,
+        takes_character=takes_character,
     )
 
 

@@ -27,6 +27,28 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _COMMANDS = "/reset starts over, /profile shows the character, /exit leaves"
 
 
+def takes_character(url: str, *, api_key_env: str | None = None) -> bool:
+    """Whether an endpoint takes the field `character`, as our served models do; one that does not answer does not."""
+    import openai
+
+    client = openai.OpenAI(
+        base_url=url,
+        api_key=read_api_key(api_key_env, url) if api_key_env else "none",
+        max_retries=0,
+        http_client=openai.DefaultHttpxClient(trust_env=urlsplit(url).hostname not in _LOOPBACK),
+        timeout=_CONNECT_TIMEOUT_S,
+    )
+    try:
+        return _lists_for_kserve(client.models.list())
+    except openai.OpenAIError:
+        return False
+
+
+def _lists_for_kserve(listed: Any) -> bool:
+    # The transformer lists the names under KServe's key, too.
+    return (listed.model_extra or {}).get("models") == [entry.id for entry in listed.data]
+
+
 class Conversation:
     """A conversation with one character through any OpenAI-compatible endpoint.
 
@@ -130,8 +152,7 @@ class Conversation:
         except openai.NotFoundError:
             return False  # some servers list nothing
         self._listed = [entry.id for entry in listed.data]
-        # The transformer lists the names under KServe's key, too.
-        return (listed.model_extra or {}).get("models") == self._listed
+        return _lists_for_kserve(listed)
 
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:

@@ -184,3 +184,23 @@ def test_a_suite_is_shown(command: Command) -> None:
     assert code == 0
     for said in ("visitors", "CC0-1.0", "rubric: welcome", "of 3 characters", "The light was on", "judge"):
         assert said in out
+
+
+def test_a_served_model_of_ours_is_sent_the_character(
+    tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Our server renders the system prompt itself, so it is measured as applications meet it."""
+    from aiohttp import web
+
+    async def listed(_: FakeLLM, __: web.Request) -> web.Response:
+        return web.json_response({"object": "list", "data": [{"id": "mine", "object": "model"}], "models": ["mine"]})
+
+    monkeypatch.setattr(FakeLLM, "_models", listed)
+    with FakeLLM() as served, FakeLLM() as other:
+        options = ["--suite", str(EXAMPLE), "--model", f"{served.base_url}#mine", "--judge", f"{other.base_url}#judge"]
+        assert command("run", *options)[0] == 0
+        asked = [call.request for call in served.calls if call.request["model"] == "mine"]
+    assert len(asked) == 3
+    for request in asked:
+        assert [message["role"] for message in request["messages"]] == ["user"]
+        assert request["character"].keys() == {"persona"}
