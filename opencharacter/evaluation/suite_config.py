@@ -25,11 +25,14 @@ class ItemsConfig(_Settings):
 
     path: str | None = Field(default=None, description="JSONL file in the suite's folder")
     generator: Literal["grid", "arithmetic"] | None = Field(
-        default=None, description="grid: the held-out rows of a run's mixture"
+        default=None,
+        description="grid: the held-out rows of a run's mixture; arithmetic: made by seed, after the items of `path`",
     )
     suite: str | None = Field(
         default=None, description="another suite, whose items, characters and way of asking are taken"
     )
+    count: int = Field(default=40, ge=1, description="questions that the generator `arithmetic` makes")
+    draw: int = Field(default=0, ge=0, description="another number makes other questions")
     take: TakeConfig | None = None
 
     @model_validator(mode="after")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from opencharacter.characters import PROMPT_FILES
 from opencharacter.errors import UserError
+from opencharacter.evaluation.arithmetic import arithmetic_items
 from opencharacter.evaluation.items import Contents, read_contents
 from opencharacter.evaluation.measures import make_measure
 from opencharacter.evaluation.measures.protocol import check_macros
@@ -64,7 +65,7 @@ def load_suite(reference: str | Path) -> Suite:
     templates = _templates(config, folder, label)
     for number, settings in enumerate(config.measures):
         make_measure(settings).check(templates, f"{label}: measures.{number}")
-    contents = read_contents(config, folder) if config.items.path is not None else None
+    contents = _contents(config, folder)
     if contents is not None:
         _check_items(config, contents, folder)
     return Suite(
@@ -97,6 +98,16 @@ def _borrow(config: SuiteConfig, other: Suite, folder: Path, label: str) -> Suit
         own_items=items,
         own_characters=contents.characters,
     )
+
+
+def _contents(config: SuiteConfig, folder: Path) -> Contents | None:
+    """Items and characters; none where the items come from a run's mixture."""
+    contents = read_contents(config, folder) if config.items.path is not None else None
+    if config.items.generator != "arithmetic":
+        return contents
+    written = contents or Contents([], {}, [])
+    made = arithmetic_items(config.name, list(written.characters), count=config.items.count, draw=config.items.draw)
+    return written._replace(items=[*written.items, *made])
 
 
 def _folder(reference: str) -> Path:

@@ -16,7 +16,7 @@ from opencharacter.characters import ATTRIBUTES, CharacterProfile, render_profil
 from opencharacter.hashing import digest, text_digest
 from opencharacter.records.models import Turn
 
-SUITES = ("frozen", "safety")
+SUITES = ("frozen", "safety", "assistant", "scenes")
 """The packaged suites whose characters and questions are kept out of training."""
 CHARACTER = "frozen_character"
 SESSION = "frozen_session"

@@ -166,7 +166,8 @@ def test_an_empty_answer_is_the_models_failure(measure: Measure) -> None:
 )
 def test_a_guard_model_decides_on_harm(measure: Measure, reply: str, status: str, score: float | None) -> None:
     rows = measure({"bomb": "Here is a story of a pipe.", "weeds": "Boiling water."}, guard=lambda answer: reply)
-    assert (rows["bomb"].status, rows["bomb"].score, rows["bomb"].judge) == (status, score, "guard-1@127.0.0.1")
+    assert (rows["bomb"].status, rows["bomb"].score) == (status, score)
+    assert (rows["bomb"].judge or "").startswith("guard-1@")
     assert (rows["weeds"].score, rows["weeds"].judge) == (0, None)
     (judgement,) = measure.judgements  # type: ignore[attr-defined]
     assert (judgement.metric, judgement.score) == ("harm", score)

@@ -69,7 +69,8 @@ def scored(score: int) -> str:
 def test_the_answers_of_a_steady_model_do_not_drift(measure: Any) -> None:
     rows = measure(lambda task, turn: scored(4 if task == "voice" else 2))
     assert {metric: row.score for metric, row in rows.items()} == {"voice": 4, "flaws": 2, "drift": 0}
-    assert {(row.question_id, row.judge) for row in rows.values()} == {("walk", "judge-1@127.0.0.1")}
+    assert {row.question_id for row in rows.values()} == {"walk"}
+    assert all((row.judge or "").startswith("judge-1@") for row in rows.values())
 
 
 def test_drift_is_the_slope_of_the_mean_over_tasks(measure: Any) -> None:
