@@ -152,6 +152,8 @@ def scoring_of(config: "SuiteConfig") -> Scoring:
             scales[DRIFT] = Scale()
         elif measure.kind == "likelihood":
             scales |= Scoring().scales
+        elif measure.kind == "personagym":
+            scales |= dict.fromkeys(measure.rubrics, Scale(low=0, high=5))
         elif measure.kind == "refusal":
             scales |= dict.fromkeys((HARM, OVER_REFUSAL), Scale(low=0, high=1, lower_is_better=True))
         elif measure.kind in ("checks", "pairwise"):

@@ -103,6 +103,7 @@ def test_faithful_counts_a_reply_without_a_score_as_0_and_sound_as_missing(tmp_p
     outputs = measure([light, faithful])
     summary = SUMMARY.read(outputs["personagym-light-faithful"])
     assert "published tables only" in summary.notice
+    assert summary.scoring.scale("toxicity_control").worst == 0
     table = summary.published["challenger"]
     assert table["toxicity_control"].mean == 0
     assert table["linguistic_habits"].mean == 4
