@@ -125,6 +125,11 @@ class AnswerRow(_Row):
     reported_model: str | None = Field(default=None, description="as the server named itself in its reply")
     note: str | None = Field(default=None, description="what went wrong")
 
+    @property
+    def is_cut(self) -> bool:
+        """Whether the answer was cut off at `max_tokens`."""
+        return self.status == "truncated" or self.finish_reason == TOKEN_LIMIT
+
 
 class Judgement(BaseModel):
     """What a judge said of an answer, or of two."""

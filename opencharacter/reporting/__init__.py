@@ -1,5 +1,6 @@
-"""The report of a run: one HTML file that needs no network."""
+"""The reports of a run and of an evaluation: each is one HTML file that needs no network."""
 
+from opencharacter.reporting.evaluation import write_evaluation_page
 from opencharacter.reporting.inputs import ModelAnswer, ReportInputs, ServedAnswer
 from opencharacter.reporting.report import make_report, write_report
 from opencharacter.reporting.scores import describe_decision
@@ -10,5 +11,6 @@ __all__ = [
     "ServedAnswer",
     "describe_decision",
     "make_report",
+    "write_evaluation_page",
     "write_report",
 ]

@@ -24,6 +24,16 @@ def number(value: float | int | None, digits: int = 2) -> str:
     return f"{value:.{digits}f}".replace("-", "−")
 
 
+def signed(value: float | None, digits: int = 2) -> str:
+    """A difference, with its sign; a dash for nothing."""
+    return "–" if value is None else f"{value:+.{digits}f}".replace("-", "−")
+
+
+def percent(value: float | None, digits: int = 0) -> str:
+    """A share as a percentage; a dash for nothing."""
+    return "–" if value is None else f"{100 * value:.{digits}f} %"
+
+
 def duration(seconds: float | None) -> str:
     """Seconds as `0.4 s`, `2 min 05 s` or `3 h 20 min`."""
     if seconds is None:

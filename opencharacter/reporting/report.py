@@ -1,19 +1,18 @@
 """Writing the report: one HTML file that needs nothing beside it, not even a network."""
 
 import itertools
-import os
-import tempfile
 from datetime import UTC, datetime
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from opencharacter.characters.profile import ATTRIBUTES
+from opencharacter.evaluation.summary import MIN_CLUSTERS
 from opencharacter.hashing import digest
 from opencharacter.library import fingerprint
 from opencharacter.reporting import charts, formats
 from opencharacter.reporting.counted import NameCounter, answer_counts
 from opencharacter.reporting.inputs import ReportInputs
+from opencharacter.reporting.pages import render, write_page
 from opencharacter.reporting.quality import quality_view
 from opencharacter.reporting.samples import answer_lengths, pick_samples
 from opencharacter.reporting.scores import describe_decision, headline_losses, sample_answers, score_view
@@ -26,7 +25,6 @@ from opencharacter.reporting.sections import (
     total_usage,
     training_view,
 )
-from opencharacter.reporting.verdicts import MIN_CLUSTERS
 from opencharacter.storage.kinds import CHARACTERS, REPORT
 from opencharacter.storage.workspace import Artifact, Workspace
 
@@ -36,38 +34,7 @@ _SAMPLES_SHOWN = 6
 
 def write_report(run: ReportInputs, path: Path) -> Path:
     """Write the report of a run, whole or partial, to `path` and return it. An older file is replaced at once."""
-    page = _render(run)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
-        draft = Path(scratch) / path.name
-        draft.write_text(page, encoding="utf-8")
-        os.replace(draft, path)
-    return path
-
-
-def _render(run: ReportInputs) -> str:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-    from markupsafe import Markup
-
-    # Everything that a template prints is escaped; only what this package draws itself is marked as safe.
-    environment = Environment(
-        loader=PackageLoader("opencharacter.reporting"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        number=formats.number,
-        duration=formats.duration,
-        words=formats.words,
-        initials=formats.initials,
-        hue=formats.hue,
-        svg=Markup,
-    )
-    stylesheet = resources.files("opencharacter.reporting") / "templates" / "report.css"
-    css = Markup(stylesheet.read_text(encoding="utf-8"))
-    return environment.get_template("report.html.j2").render(css=css, **_view(run))
+    return write_page(render("report.html.j2", **_view(run)), path)
 
 
 def _view(run: ReportInputs) -> dict[str, Any]:

@@ -106,7 +106,8 @@ class SampleAnswer:
 def score_view(evaluation: Artifact) -> ScoreView:
     """The tables and charts of an evaluation's summary."""
     summary = SUMMARY.read(evaluation)
-    verdicts = dict(zip(map(_key, summary.differences), page_verdicts(summary), strict=True))
+    rows = [(row, summary.scoring.scale(row.metric).lower_is_better) for row in summary.differences]
+    verdicts = dict(zip(map(_key, summary.differences), page_verdicts(rows, 1 - summary.confidence), strict=True))
     present = [role for role in _SERIES if role in summary.models]
     cells = [name for name in CELL_LABELS if any(score.cell == name for score in summary.scores)]
     judged = list(dict.fromkeys(s.metric for s in summary.scores if s.metric not in _LIKELIHOOD))

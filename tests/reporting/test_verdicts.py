@@ -5,14 +5,13 @@ import random
 import pytest
 from support.small_run import difference
 
-from opencharacter.records.evaluation import Difference, Summary
+from opencharacter.records.evaluation import Difference
 from opencharacter.reporting.verdicts import page_verdicts
 
 
 def words(*rows: dict[str, object]) -> list[str]:
-    differences = [Difference.model_validate(row) for row in rows]
-    page = Summary(models={}, judge=None, confidence=0.95, scores=[], differences=differences)
-    return [verdict.word for verdict in page_verdicts(page)]
+    differences = [(Difference.model_validate(row), row["metric"] == "loss") for row in rows]
+    return [verdict.word for verdict in page_verdicts(differences, alpha=0.05)]
 
 
 @pytest.mark.parametrize("clusters", [None, 2, 4, 19])
