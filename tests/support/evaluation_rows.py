@@ -57,6 +57,7 @@ def make_suite_evaluation(
     cells: bool = False,
     text: str | None = None,
     models: Mapping[str, str] = MODELS,
+    digest: str = "d" * 64,
 ) -> Artifact:
     """A committed evaluation of one suite: base, champion and challenger by two judges.
 
@@ -118,7 +119,7 @@ def make_suite_evaluation(
                     reply="Four, I think" if score is None else None,
                 )
             )
-    return _commit(make_output, people, items, answers, judgements, scores, models)
+    return _commit(make_output, people, items, answers, judgements, scores, models, digest)
 
 
 def _items(suite: str, people: list[Any], questions: int, cells: bool) -> Iterator[Item]:
@@ -159,8 +160,9 @@ def _commit(
     judgements: list[Judgement],
     scores: list[ScoreRow],
     models: Mapping[str, str] = MODELS,
+    digest: str = "d" * 64,
 ) -> Artifact:
-    scoring = Scoring(suite=items[0].suite, digest="d" * 64, items="e" * 64, clusters=("character_id",))
+    scoring = Scoring(suite=items[0].suite, digest=digest, items="e" * 64, clusters=("character_id",))
     rows: dict[str, list[Any]] = {
         "characters.jsonl.zst": people,
         "items.jsonl.zst": items,
