@@ -31,7 +31,7 @@ def signed(value: float | None, digits: int = 2) -> str:
 
 def percent(value: float | None, digits: int = 0) -> str:
     """A share as a percentage; a dash for nothing."""
-    return "–" if value is None else f"{100 * value:.{digits}f} %"
+    return "–" if value is None else f"{100 * value:.{digits}f}\u00a0%"
 
 
 def duration(seconds: float | None) -> str:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from opencharacter.characters.profile import ATTRIBUTES
-from opencharacter.evaluation.summary import MIN_CLUSTERS
 from opencharacter.hashing import digest
 from opencharacter.library import fingerprint
 from opencharacter.reporting import charts, formats
@@ -25,6 +24,7 @@ from opencharacter.reporting.sections import (
     total_usage,
     training_view,
 )
+from opencharacter.reporting.verdicts import MIN_CLUSTERS
 from opencharacter.storage.kinds import CHARACTERS, REPORT
 from opencharacter.storage.workspace import Artifact, Workspace
 

@@ -6,6 +6,9 @@ from typing import Literal
 
 from opencharacter.records.evaluation import Difference
 
+MIN_CLUSTERS = 20
+"""Fewer clusters than these have no interval that holds."""
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -25,9 +28,6 @@ def page_verdicts(rows: Sequence[tuple[Difference, bool]], alpha: float) -> list
         rows: Differences, and whether less is better by their measure.
         alpha: Chance of a false word on the page.
     """
-    from opencharacter.evaluation.statistics import holm
-    from opencharacter.evaluation.summary import MIN_CLUSTERS
-
     decidable = [
         place
         for place, (row, _) in enumerate(rows)
@@ -35,9 +35,19 @@ def page_verdicts(rows: Sequence[tuple[Difference, bool]], alpha: float) -> list
     ]
     corrected = dict(zip(decidable, holm([rows[place][0].p or 0.0 for place in decidable]), strict=True))
     return [
-        _word(row, lower_is_better, corrected[place] < alpha) if place in corrected else _undecidable(row, MIN_CLUSTERS)
+        _word(row, lower_is_better, corrected[place] < alpha) if place in corrected else _undecidable(row)
         for place, (row, lower_is_better) in enumerate(rows)
     ]
+
+
+def holm(values: Sequence[float]) -> list[float]:
+    """P-values corrected for their number (Holm's step-down method), in the order given."""
+    corrected = [0.0] * len(values)
+    highest = 0.0
+    for rank, place in enumerate(sorted(range(len(values)), key=values.__getitem__)):
+        highest = max(highest, min(1.0, (len(values) - rank) * values[place]))
+        corrected[place] = highest
+    return corrected
 
 
 def _word(row: Difference, lower_is_better: bool, shown: bool) -> Verdict:
@@ -46,7 +56,7 @@ def _word(row: Difference, lower_is_better: bool, shown: bool) -> Verdict:
     return Verdict("better" if (row.difference < 0) == lower_is_better else "worse")
 
 
-def _undecidable(row: Difference, needed: int) -> Verdict:
+def _undecidable(row: Difference) -> Verdict:
     if row.clusters is None:
         return Verdict("undecidable", "its clusters were not counted")
-    return Verdict("undecidable", f"{row.clusters} of {needed} clusters")
+    return Verdict("undecidable", f"{row.clusters} of {MIN_CLUSTERS} clusters")

@@ -162,7 +162,8 @@ def _commit(
     models: Mapping[str, str] = MODELS,
     digest: str = "d" * 64,
 ) -> Artifact:
-    scoring = Scoring(suite=items[0].suite, digest=digest, items="e" * 64, clusters=("character_id",))
+    scoring = Scoring(pairs=False, clusters=("character_id",))
+    about = {"suite": items[0].suite, "suite_digest": digest, "items_digest": "e" * 64}
     rows: dict[str, list[Any]] = {
         "characters.jsonl.zst": people,
         "items.jsonl.zst": items,
@@ -170,7 +171,7 @@ def _commit(
         "judgements.jsonl.zst": judgements,
         "rows.jsonl.zst": scores,
     }
-    texts = {"summary.json": summarise(scores, models, scoring).model_dump_json()}
+    texts = {"summary.json": summarise(scores, models, scoring).model_copy(update=about).model_dump_json()}
     return make_output("evaluation", rows, texts=texts)
 
 

@@ -11,7 +11,7 @@ class Method:
     """One suite's ground."""
 
     suite: str
-    notes: list[str]
+    notice: str
     facts: list[tuple[str, list[str]]]
 
 
@@ -20,30 +20,19 @@ def methods(suites: Sequence[SuiteRows]) -> list[Method]:
     return [_method(suite) for suite in suites]
 
 
-def is_faithful(suite: SuiteRows) -> bool:
-    """Whether the scores were made as the published code makes them, faults included."""
-    return suite.artifact.stats.get("profile") == "faithful" or suite.name.endswith("-faithful")
-
-
 def _method(suite: SuiteRows) -> Method:
     scoring = suite.summary.scoring
-    notes = []
-    if is_faithful(suite):
-        notes.append(
-            "Faithful to the published code, its faults included: for comparison with published tables only, and no"
-            " ground for a decision."
-        )
     facts = [
-        ("suite digest", [scoring.digest or ""]),
-        ("items digest", [scoring.items or ""]),
+        ("suite digest", [suite.summary.suite_digest or ""]),
+        ("items digest", [suite.summary.items_digest or ""]),
         ("items", [f"{len({row.question_id for row in suite.scores})}"]),
         ("characters", [f"{len({row.character_id for row in suite.scores if row.character_id})}"]),
         ("clusters", [" and ".join(name.removesuffix("_id") for name in scoring.clusters)]),
         ("system prompts", sorted({row.system_prompt_hash for row in suite.answers if row.system_prompt_hash})[:4]),
         ("rubrics", sorted({f"{row.metric} {row.rubric_hash}" for row in suite.judgements})[:12]),
-        ("judges", suite.judges),
+        ("judges", [f"{name} {identity}" for name, identity in suite.summary.judges.items()] or suite.judges),
         ("licence of the items", sorted({item.license for item in suite.items.values() if item.license})),
         ("evaluation", [suite.artifact.digest]),
         *((f"model {name}", [identity]) for name, identity in suite.models.items()),
     ]
-    return Method(suite.name, notes, [(label, kept) for label, values in facts if (kept := [v for v in values if v])])
+    return Method(suite.name, suite.summary.notice, [(label, kept) for label, values in facts if (kept := [v for v in values if v])])

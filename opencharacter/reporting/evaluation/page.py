@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from opencharacter.library import fingerprint
-from opencharacter.records.evaluation import GateDecision
+from opencharacter.records.evaluation import GateDecision, PublishedScore
 from opencharacter.reporting import charts
 from opencharacter.reporting.evaluation.decision import decision_view, light_count
 from opencharacter.reporting.evaluation.failures import FailureLine, cost_lines, failure_lines
 from opencharacter.reporting.evaluation.forest import Forest, forests
-from opencharacter.reporting.evaluation.methods import is_faithful, methods
+from opencharacter.reporting.evaluation.methods import methods
 from opencharacter.reporting.evaluation.preferences import OUTCOMES, FlipMatrix, flip_matrices
 from opencharacter.reporting.evaluation.rows import SuiteRows, read_suite
 from opencharacter.reporting.evaluation.samples import Samples, samples
@@ -37,7 +37,8 @@ class _SuiteView:
 
     name: str
     anchor: str
-    faithful: bool
+    notice: str
+    published: dict[str, dict[str, PublishedScore]]
     forests: list[Forest]
     bars: list[TaskBars]
     histograms: list[tuple[str, str]]
@@ -108,7 +109,8 @@ def _suite_view(suite: SuiteRows, place: int, plots: list[Forest]) -> _SuiteView
     return _SuiteView(
         name=suite.name,
         anchor=f"suite-{place}",
-        faithful=is_faithful(suite),
+        notice=suite.summary.notice,
+        published=suite.summary.published,
         forests=plots,
         bars=score_bars(suite),
         histograms=histograms(suite, f"suite-{place}"),

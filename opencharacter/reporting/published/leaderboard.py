@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from opencharacter.errors import UserError
 from opencharacter.registry.client import mlflow_client
 from opencharacter.reporting.published.names import KIND_TAG, OVERALL, SCORES, metric_name
+from opencharacter.reporting.verdicts import MIN_CLUSTERS
 from opencharacter.tracking import find_experiment
 
 if TYPE_CHECKING:
@@ -102,8 +103,6 @@ def _search(client: "MlflowClient", experiment_id: str) -> list[Any]:
 
 def rank_entries(entries: Iterable[Entry], *, lower_is_better: bool) -> list[Entry]:
     """The entries with their ranks, the best mean first."""
-    from opencharacter.evaluation.summary import MIN_CLUSTERS
-
     listed = sorted(entries, key=lambda entry: (entry.mean if lower_is_better else -entry.mean, entry.model))
 
     def is_above(one: Entry, other: Entry) -> bool:

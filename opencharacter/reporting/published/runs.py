@@ -108,7 +108,7 @@ def _parent(client: "MlflowClient", experiment_id: str, summary: Summary, evalua
     if found := client.search_runs([experiment_id], where, max_results=1):
         return str(found[0].info.run_id)
     tags = {KIND_TAG: GROUP, EVALUATION_TAG: evaluation.digest}
-    run = client.create_run(experiment_id, run_name=f"evaluate {summary.scoring.suite}", tags=tags)
+    run = client.create_run(experiment_id, run_name=f"evaluate {summary.suite}", tags=tags)
     client.set_terminated(run.info.run_id)
     return str(run.info.run_id)
 
@@ -123,12 +123,11 @@ def _log(
 ) -> str:
     from mlflow.entities import Metric, Param
 
-    scoring = summary.scoring
     figures = _figures(summary, measured)
     params = {
-        "suite": scoring.suite,
-        "suite_digest": scoring.digest or "",
-        "items_digest": scoring.items or "",
+        "suite": summary.suite,
+        "suite_digest": summary.suite_digest or "",
+        "items_digest": summary.items_digest or "",
         "judge": measured.judge,
         "model": measured.model,
         "model_identity": measured.identity,
@@ -170,5 +169,5 @@ def _figures(summary: Summary, measured: _Measured) -> dict[str, float]:
         values = {"mean": estimate.mean, "n": float(part.n), "clusters": float(estimate.clusters)}
         if interval is not None:
             values |= {"low": interval[0], "high": interval[1]}
-        figures |= {metric_name(summary.scoring.suite, task, figure): value for figure, value in values.items()}
+        figures |= {metric_name(summary.suite, task, figure): value for figure, value in values.items()}
     return figures
