@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from opencharacter.records.evaluation import Difference
-from opencharacter.reporting.evaluation.rows import BASE, CHAMPION, LIKELIHOOD, SuiteRows
+from opencharacter.reporting.evaluation.rows import BASE, CHAMPION, LIKELIHOOD, SLOPES, SuiteRows
 from opencharacter.reporting.formats import CELL_LABELS, words
 from opencharacter.reporting.verdicts import Verdict, page_verdicts
 
@@ -62,8 +62,13 @@ def forests(suites: Sequence[SuiteRows]) -> list[list[Forest]]:
 
 
 def _plots(suite: SuiteRows, verdicts: Mapping[int, Verdict]) -> Iterator[Forest]:
-    for unit, inside in (("points", False), ("nats per token; of a loss, less is better", True)):
-        metrics = [metric for metric in suite.metrics if (metric in LIKELIHOOD) is inside]
+    kinds = (
+        ("points", suite.rated),
+        ("points a turn", SLOPES),
+        ("nats per token; of a loss, less is better", LIKELIHOOD),
+    )
+    for unit, kind in kinds:
+        metrics = [metric for metric in suite.metrics if metric in kind]
         rows = [row for row in suite.summary.differences if row.metric in metrics and row.difference is not None]
         if rows:
             reach = reach_of(rows)

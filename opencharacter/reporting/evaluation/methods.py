@@ -35,4 +35,5 @@ def _method(suite: SuiteRows) -> Method:
         ("evaluation", [suite.artifact.digest]),
         *((f"model {name}", [identity]) for name, identity in suite.models.items()),
     ]
-    return Method(suite.name, suite.summary.notice, [(label, kept) for label, values in facts if (kept := [v for v in values if v])])
+    known = [(label, kept) for label, values in facts if (kept := [value for value in values if value])]
+    return Method(suite.name, suite.summary.notice, known)

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from opencharacter.evaluation.measures.turns import DRIFT
 from opencharacter.records.evaluation import (
     LOSS,
     MODEL_FAILURES,
@@ -20,6 +21,7 @@ from opencharacter.storage.kinds import ANSWERS, CHARACTERS, ITEMS, JUDGEMENTS, 
 
 BASE, CHAMPION, CHALLENGER = "base", "champion", "challenger"
 LIKELIHOOD = (LOSS, SWAP_GAP)
+SLOPES = (DRIFT,)
 
 Key = tuple[str, str]
 """A measure and a question."""
@@ -58,6 +60,11 @@ class SuiteRows:
     def metrics(self) -> list[str]:
         """The measures, in the order of the rows."""
         return list(dict.fromkeys(row.metric for row in self.scores))
+
+    @cached_property
+    def rated(self) -> frozenset[str]:
+        """The measures whose scores are on the suite's scale, and no losses or slopes."""
+        return frozenset(self.metrics) - {*LIKELIHOOD, *SLOPES}
 
     @cached_property
     def judges(self) -> list[str]:

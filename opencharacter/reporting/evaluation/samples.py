@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from opencharacter.records.evaluation import AnswerRow, Turn
-from opencharacter.reporting.evaluation.rows import LIKELIHOOD, Key, Measured, SuiteRows
+from opencharacter.reporting.evaluation.rows import Key, Measured, SuiteRows
 from opencharacter.reporting.formats import CELL_LABELS, words
 
 _SHOWN = 3
@@ -61,7 +61,7 @@ def samples(suite: SuiteRows) -> list[Samples]:
     gains = {
         key: (theirs[key].score - found.score) if suite.is_lower_better(key[0]) else (found.score - theirs[key].score)
         for key, found in ours.items()
-        if key in theirs and key[0] not in LIKELIHOOD
+        if key in theirs and key[0] in suite.rated
     }
     quarrels = {key: max(_quarrel(found[key]) for found in suite.by_model.values() if key in found) for key in gains}
     wins = [key for key in _ranked(gains, lambda key: -gains[key]) if gains[key] > 0]

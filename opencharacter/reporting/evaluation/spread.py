@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from opencharacter.records.evaluation import MODEL_FAILURES
 from opencharacter.reporting import charts
-from opencharacter.reporting.evaluation.rows import LIKELIHOOD, SuiteRows
+from opencharacter.reporting.evaluation.rows import SuiteRows
 from opencharacter.reporting.formats import words
 
 _STEPS = 7
@@ -48,7 +48,7 @@ def score_bars(suite: SuiteRows) -> list[TaskBars]:
     for metric in suite.metrics:
         rows = [row for row in suite.scores if row.metric == metric]
         steps = sorted({row.score for row in rows if row.score is not None})
-        if metric in LIKELIHOOD or not steps or len(steps) > _STEPS:
+        if metric not in suite.rated or not steps or len(steps) > _STEPS:
             continue
         bars = []
         for name, identity in suite.models.items():
@@ -75,7 +75,7 @@ def histograms(suite: SuiteRows, anchor: str) -> list[tuple[str, str]]:
     """Title and chart of each measure with a continuous scale."""
     drawn: list[tuple[str, str]] = []
     for metric in suite.metrics:
-        if metric not in LIKELIHOOD and len({row.score for row in suite.scores if row.metric == metric}) <= _STEPS + 1:
+        if metric in suite.rated and len({row.score for row in suite.scores if row.metric == metric}) <= _STEPS + 1:
             continue
         values = {
             name: [measured.score for key, measured in found.items() if key[0] == metric and not measured.failed]
@@ -94,7 +94,7 @@ def length_chart(suite: SuiteRows, anchor: str) -> str | None:
         points = []
         for (metric, question), measured in found.items():
             answer = suite.answer_of.get((name, question))
-            if metric not in LIKELIHOOD and answer is not None and answer.answer and not measured.failed:
+            if metric in suite.rated and answer is not None and answer.answer and not measured.failed:
                 points.append((float(len(answer.answer.split())), measured.score))
         if len(points) >= 2 * _BINS and len({length for length, _ in points}) > 1:
             series[name] = _binned(points)
@@ -105,20 +105,18 @@ def length_chart(suite: SuiteRows, anchor: str) -> str | None:
 
 
 def drift_chart(suite: SuiteRows, anchor: str) -> str | None:
-    """Mean judged score by turn of the session, where answers to several turns of a session are judged."""
+    """Mean judged score by turn of the conversation, where each turn is judged."""
     series = {}
-    for name, found in suite.by_model.items():
+    for name, identity in suite.models.items():
         by_turn: dict[int, list[float]] = defaultdict(list)
-        for (metric, question), measured in found.items():
-            answer = suite.answer_of.get((name, question))
-            if metric not in LIKELIHOOD and answer is not None:
-                turn = sum(turn.role == "user" for turn in answer.conversation)
-                by_turn[turn].append(measured.score)
+        for row in suite.judgements:
+            if row.model == identity and row.turn is not None and row.score is not None:
+                by_turn[row.turn].append(row.score)
         if len(by_turn) > 1:
             series[name] = [(float(turn), charts.mean_band(scores)) for turn, scores in sorted(by_turn.items())]
     if not series:
         return None
-    return charts.trends(f"{anchor}-drift", "Judged score by turn of the session", "turn", "mean score", series)
+    return charts.trends(f"{anchor}-drift", "Judged score by turn of the conversation", "turn", "mean score", series)
 
 
 @dataclass(frozen=True)
@@ -140,7 +138,7 @@ def variance_bar(suite: SuiteRows) -> VarianceBar | None:
     rows = [
         row
         for row in suite.scores
-        if row.model == identity and row.metric not in LIKELIHOOD and row.score is not None and row.character_id
+        if row.model == identity and row.metric in suite.rated and row.score is not None and row.character_id
     ]
     characters = len({row.character_id for row in rows})
     if characters < 2 or len(rows) < 2 * characters:

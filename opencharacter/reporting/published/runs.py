@@ -155,11 +155,12 @@ def _log(
 def _figures(summary: Summary, measured: _Measured) -> dict[str, float]:
     """Mean, interval, questions and clusters of each task, and of all tasks that a judge or program scored."""
     from opencharacter.evaluation.comparison import sample_of
+    from opencharacter.evaluation.measures.turns import DRIFT
 
     sample = sample_of(measured.rows, measured.identity, summary.scoring)
     held_out = sample.where(cells=[cell for cell in sample.cells if cell != "train"])
     tasks = {task: held_out.where(tasks=[task]) for task in held_out.tasks}
-    if scored := [task for task in tasks if task not in (LOSS, SWAP_GAP)]:
+    if scored := [task for task in tasks if task not in (LOSS, SWAP_GAP, DRIFT)]:
         tasks[OVERALL] = held_out.where(tasks=scored)
     figures: dict[str, float] = {}
     for task, part in tasks.items():
