@@ -1,6 +1,6 @@
 """Settings of the evaluation and of the promotion gate."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -69,12 +69,82 @@ class EvaluateConfig(BaseModel):
         return self
 
 
-class GateConfig(BaseModel):
-    """When a challenger may become champion (docs/design.md, decision 12)."""
+class PrimaryConfig(BaseModel):
+    """The one comparison that the challenger must win, declared before the scores are seen."""
 
     model_config = ConfigDict(extra="forbid")
 
-    metric: Literal["loss", "profile_swap_gap", "judge"] = "loss"
-    confidence: float = Field(default=0.95, gt=0.5, lt=1, description="of the two-sided interval that must exclude 0")
-    min_questions: int = Field(default=10, ge=2, description="fewest held-out questions for a decision")
-    resamples: int = Field(default=2000, ge=100)
+    suite: str = Field(default=GRID, description="a suite of `evaluate.suites`")
+    metric: str = Field(
+        default="judge", description="judge: all tasks that have a scale; loss; profile_swap_gap; or one task"
+    )
+    delta: float = Field(default=0.0, ge=0, description="gain that must be exceeded, in units of the metric")
+
+
+Guard = Literal["tasks", "new_characters", "loss_alone", "suites", "truncation", "judges"]
+
+
+class GuardsConfig(BaseModel):
+    """What must not get worse, and by how much it may. Margins are in units of the metric.
+
+    A margin that is not given is 0.2 on a scale of 1 to 5 (a twentieth of any scale), 0.1 on a share and 0.05 nats.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    tasks: float | None = Field(default=None, ge=0, description="margin of each task of the primary")
+    new_characters: float | None = Field(default=None, ge=0, description="margin of characters not seen in training")
+    loss_alone: float | None = Field(
+        default=None, ge=0, description="margin of swap gap and judge where the primary is a loss"
+    )
+    suites: dict[str, float] = Field(
+        default={},
+        description="margin by further suite; `safety` and `assistant` are guards wherever they are measured",
+    )
+    truncation: float = Field(default=0.05, ge=0, description="margin of the share of answers that are cut off")
+    skip: list[Guard] = Field(default=[], description="guards that are left out")
+
+
+class GateConfig(BaseModel):
+    """When a challenger may become champion (docs/promote.md)."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    primary: PrimaryConfig | None = Field(
+        default=None,
+        description="none: as `metric` says; else by judge on `frozen`, `personagym` or `grid`, or, where nothing is"
+        " judged, by loss on `frozen` or `grid`",
+    )
+    metric: Literal["loss", "profile_swap_gap", "judge"] | None = Field(
+        default=None, description="short for a primary on the suite `grid`"
+    )
+    guards: GuardsConfig = GuardsConfig()
+    confidence: float = Field(default=0.95, gt=0.5, lt=1, description="of two-sided intervals, whose worse end decides")
+    min_questions: int = Field(default=10, ge=2, description="with fewer the decision is undecidable")
+    min_clusters: int = Field(
+        default=20,
+        ge=2,
+        description="with fewer characters or sessions the decision is undecidable; under 20 nothing is promised",
+    )
+    max_lost: float = Field(
+        default=0.02, ge=0, lt=1, description="with a larger share of missing judgements the decision is undecidable"
+    )
+
+    @property
+    def alpha(self) -> float:
+        """Level of each one-sided test."""
+        return (1 - self.confidence) / 2
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_resamples(cls, data: Any) -> Any:
+        # The gate of 0.1 was a bootstrap; its configurations are still read.
+        return {key: value for key, value in data.items() if key != "resamples"} if isinstance(data, dict) else data
+
+    @model_validator(mode="after")
+    def _one_primary(self) -> "GateConfig":
+        if self.primary is not None and self.metric is not None:
+            raise ValueError(
+                "give `primary` or `metric`, not both: `metric` is short for a primary on the suite 'grid'"
+            )
+        return self

@@ -3,7 +3,7 @@ import random
 import pytest
 from support.score_rows import make_evaluation_of, score_rows
 
-from opencharacter.evaluation import GateConfig, gate
+from opencharacter.evaluation import GateConfig, ScoreRow, gate
 from opencharacter.evaluation.evaluation_config import JudgeConfig
 
 MODELS = {"base": "b", "challenger": "c"}
@@ -67,8 +67,9 @@ def test_too_few_questions_decide_nothing(workspace) -> None:
     rows = score_rows("b", [3.0] * 9) + score_rows("c", [1.0] * 9)
     decision = decide(workspace, rows)
     assert not decision.passed
-    assert "9 held-out questions have a loss of both models; at least 10" in decision.reason
-    assert decide(workspace, rows, min_questions=9).passed
+    assert "9 questions; at least 10 are needed" in decision.reason
+    assert decide(workspace, rows, min_questions=9).outcome == "undecidable"  # 9 characters
+    assert decide(workspace, rows, min_questions=9, min_clusters=9).passed
 
 
 def test_the_train_cell_does_not_count(workspace) -> None:
@@ -76,13 +77,24 @@ def test_the_train_cell_does_not_count(workspace) -> None:
     assert decide(workspace, rows).n == 0
 
 
-def test_judge_scores_are_compared_by_dimensions_that_both_have(workspace) -> None:
+def rows_with_lost_judgements(lost: int) -> list[ScoreRow]:
     rows = []
     for dimension in JudgeConfig().dimensions:
-        rows += score_rows("b", [3] * 12, metric=dimension)
-        failed = ["parse_failure"] * 12 if dimension == "toxicity_control" else [4] * 12
-        rows += score_rows("c", failed, metric=dimension)
-    # A failure counted as 0 would pull the mean of five dimensions down to 0.2.
-    decision = decide(workspace, rows, metric="judge")
+        rows += score_rows("b", [3] * 60, metric=dimension)
+        failed = lost if dimension == "toxicity_control" else 0
+        rows += score_rows("c", [*["parse_failure"] * failed, *[4] * (60 - failed)], metric=dimension)
+    return rows
+
+
+def test_what_the_judge_does_not_score_is_left_out_for_both(workspace) -> None:
+    decision = decide(workspace, rows_with_lost_judgements(1), metric="judge")
+    # A failure counted as the worst score would pull the mean down.
     assert decision.passed
-    assert (decision.n, decision.difference) == (12, 1.0)
+    assert (decision.n, decision.difference) == (60, pytest.approx(1.0))
+    assert decision.primary.bounds == pytest.approx((1 - 3 / 300, 1 + 1 / 300))
+
+
+def test_too_many_missing_judgements_decide_nothing(workspace) -> None:
+    decision = decide(workspace, rows_with_lost_judgements(10), metric="judge")
+    assert decision.outcome == "undecidable"
+    assert "judgements are missing" in decision.remedy
