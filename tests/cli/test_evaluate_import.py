@@ -1,5 +1,6 @@
 """From a copy of PersonaGym to figures, as a person meets it."""
 
+import json
 import re
 
 import pytest
@@ -39,6 +40,7 @@ def test_a_copy_is_imported_planned_and_measured_in_both_ways(tmp_path, command,
     code, out, err = command("plan", *asked)
     assert code == 0, err
     assert out.count("published tables only") == 1
+    planned = json.loads(command("plan", *asked, "--limit", "2", "--json")[1])
     assert not fake_llm.calls
     code, out, err = command("run", *asked, "--limit", "2")
     assert code == 0, err
@@ -46,6 +48,7 @@ def test_a_copy_is_imported_planned_and_measured_in_both_ways(tmp_path, command,
     assert len(re.findall(r"^\w+ +4\.000 \(sd 0\.000\) +4\.000 \(sd 0\.000\) +2$", out, re.MULTILINE)) == len(TASKS) + 1
     questions = 2 * len(TASKS)
     assert len(fake_llm.calls) == 2 * questions + 2 * questions + 4 * questions, "answers, examples, judgements"
+    assert planned["calls"] == len(fake_llm.calls)
 
 
 def test_a_copy_that_was_changed_ends_with_code_2_and_leaves_nothing(tmp_path, command) -> None:
