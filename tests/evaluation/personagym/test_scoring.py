@@ -91,6 +91,21 @@ def test_examples_are_made_once_for_all_models_and_answers_once_for_both_ways(tm
     }, "two batches a task: five questions and one"
 
 
+def test_another_judge_or_prompt_reuses_answers_and_examples(tmp_path, fake_llm, measure) -> None:
+    fake_llm._answer = say
+    _, light, _, faithful = import_personagym(write_copy(tmp_path / "copy"), tmp_path / "out", allow_changes=True)
+    measure([light, faithful])
+    before = counted(fake_llm)
+    questions = len(PERSONAS) * len(TASKS)
+    measure([light, faithful], judges=("judge", "second"))
+    assert counted(fake_llm) - before == {"judge": 2 * questions}
+    for name in ("personagym-light/judge.md", "personagym-light-faithful/prompts/rubric_grading/prompt.txt"):
+        path = tmp_path / "out" / name
+        path.write_text("Please. " + path.read_text(encoding="utf-8"), encoding="utf-8")
+    measure([light, faithful])
+    assert counted(fake_llm) - before == {"judge": 4 * questions}
+
+
 def test_faithful_counts_a_reply_without_a_score_as_0_and_sound_as_missing(tmp_path, fake_llm, measure) -> None:
     def answer(request: dict) -> str:
         kind, text = what_is(request), request["messages"][-1]["content"]
