@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from opencharacter.cli import evaluate_import
-from opencharacter.cli.options import DEFAULT_WORKDIR, Workdir, WorkspaceRoot, tracking_server
+from opencharacter.cli import evaluate_import, evaluate_results
+from opencharacter.cli.options import DEFAULT_WORKDIR, Workdir, WorkspaceRoot, tracking_server, workspace_at
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -17,15 +17,13 @@ if TYPE_CHECKING:
     from opencharacter.evaluation.subjects import Judge, Subject
     from opencharacter.evaluation.suite import Suite
     from opencharacter.records.evaluation import Summary
-    from opencharacter.storage.workspace import Artifact, Workspace
+    from opencharacter.storage.workspace import Artifact
 
 app = typer.Typer(
     help="Measure role-play models with suites, and decide between two of them.",
     epilog="Example: opencharacter evaluate suites",
     no_args_is_help=True,
 )
-app.add_typer(evaluate_import.app, name="import")
-
 app.add_typer(evaluate_import.app, name="import")
 
 _SuiteArgument = Annotated[
@@ -135,7 +133,7 @@ def plan(
         judges,
         figures,
         seed=seed,
-        answer_tokens=measured_answers(loaded, _workspace(workdir, workspace)),
+        answer_tokens=measured_answers(loaded, workspace_at(workdir, workspace)),
     )
     if as_json:
         typer.echo(made.model_dump_json(indent=2))
@@ -187,12 +185,23 @@ def run(
             typer.echo(f"note: {each.name}: {note}", err=True)
     with limit_spending(allowed):
         outputs = run_suites(
-            loaded, subjects, panel, workspace=_workspace(workdir, workspace), seed=seed, allow_related=related_judge
+            loaded, subjects, panel, workspace=workspace_at(workdir, workspace), seed=seed, allow_related=related_judge
         )
     for name, artifact in outputs.items():
         _show_scores(name, artifact)
     if allowed is not None:
         typer.echo(f"cost: {allowed}")
+
+
+app.command(
+    "compare", epilog="Example: opencharacter evaluate compare --challenger new --champion old --gate gate.yaml"
+)(evaluate_results.compare)
+app.command("report", epilog="Example: opencharacter evaluate report --challenger new --champion old")(
+    evaluate_results.report
+)
+app.command("leaderboard", epilog="Example: opencharacter evaluate leaderboard --suite safety --csv")(
+    evaluate_results.leaderboard
+)
 
 
 def _load_suites(references: Sequence[str], limit: int | None, repeats: int | None) -> "list[Suite]":
@@ -246,12 +255,6 @@ def _load_judges(judges: "Sequence[Named]") -> "list[Judge]":
     from opencharacter.evaluation.subjects import load_judge
 
     return [load_judge(named.name, named.asked, family=named.family) for named in judges]
-
-
-def _workspace(workdir: Path, root: str | None) -> "Workspace":
-    from opencharacter.storage.workspace import Workspace
-
-    return Workspace(root or workdir / "workspace")
 
 
 def _contents(suite: "Suite") -> tuple[str, str, str]:

@@ -10,6 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from opencharacter.cluster.spec import Cluster
+    from opencharacter.storage.workspace import Workspace
 
 RunSource = Annotated[
     str | None,
@@ -96,6 +97,13 @@ def chosen_cluster(source: str | None, overrides: list[str] | None) -> "Cluster 
             raise typer.BadParameter("--cluster-set changes a cluster; give --cluster, too")
         return None
     return load_cluster(source, overrides or ())
+
+
+def workspace_at(workdir: Path, root: str | None) -> "Workspace":
+    """The workspace of the options `--workdir` and `--workspace`."""
+    from opencharacter.storage.workspace import Workspace
+
+    return Workspace(root or workdir / "workspace")
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from collections.abc import Collection
 
 from opencharacter.errors import UserError
+from opencharacter.evaluation.evaluation_config import GateConfig, PrimaryConfig
 from opencharacter.records.evaluation import Summary
 from opencharacter.storage.kinds import SUMMARY
 from opencharacter.storage.workspace import Artifact, Workspace
@@ -23,7 +24,7 @@ def newest_results(
     """
     found: dict[str, Artifact] = {}
     seen: list[Summary] = []
-    for artifact in sorted(workspace.list("evaluation"), key=finished_at):
+    for artifact in all_results(workspace):
         summary = SUMMARY.read(artifact)
         seen.append(summary)
         if set(models) <= summary.models.keys() and (not suites or summary.suite in suites):
@@ -31,6 +32,19 @@ def newest_results(
     if missing := [suite for suite in suites if suite not in found] or ([] if found else ["any suite"]):
         raise _absent(missing[0], models, seen)
     return found
+
+
+def all_results(workspace: Workspace) -> list[Artifact]:
+    """All results of a workspace, the oldest first."""
+    return sorted(workspace.list("evaluation"), key=finished_at)
+
+
+def with_primary(config: GateConfig, suites: Collection[str]) -> GateConfig:
+    """The gate's settings; who names one suite alone, and no primary comparison, has declared that suite."""
+    if config.primary is not None or config.metric is not None or len(suites) != 1:
+        return config
+    (suite,) = suites
+    return config.model_copy(update={"primary": PrimaryConfig(suite=suite)})
 
 
 def _absent(suite: str, models: Collection[str], seen: Collection[Summary]) -> UserError:

@@ -19,7 +19,7 @@ from opencharacter.errors import UserError
 from opencharacter.evaluation.measures import make_measure
 from opencharacter.evaluation.narrowing import unit_of
 from opencharacter.evaluation.references import Named
-from opencharacter.evaluation.results import finished_at
+from opencharacter.evaluation.results import all_results
 from opencharacter.evaluation.running import run_suites
 from opencharacter.evaluation.statistics import Design, planned_effect
 from opencharacter.evaluation.subjects import Judge, Subject
@@ -331,7 +331,7 @@ def measured_answers(suites: Sequence[Suite], workspace: Workspace) -> dict[str,
     """Mean tokens of an answer in the newest results of each suite that has some."""
     found: dict[str, float] = {}
     names = {suite.name for suite in suites}
-    for artifact in sorted(workspace.list("evaluation"), key=finished_at):
+    for artifact in all_results(workspace):
         if (name := SUMMARY.read(artifact).suite) in names:
             used = sum((row.usage for row in ANSWERS.read(artifact)), Usage())
             if used.calls:

@@ -9,6 +9,7 @@ import yaml
 from support.fake_llm import FakeLLM
 
 from opencharacter.cli import main
+from opencharacter.hashing import digest
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "suite-visitors"
 
@@ -22,7 +23,14 @@ class Command:
 
     def __call__(self, verb: str, *arguments: str) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as caught:
-            main(["evaluate", verb, *arguments, *(["--workdir", str(self.workdir)] if verb in ("run", "plan") else [])])
+            main(
+                [
+                    "evaluate",
+                    verb,
+                    *arguments,
+                    *(["--workdir", str(self.workdir)] if verb not in ("suites", "show") else []),
+                ]
+            )
         streams = self._capsys.readouterr()
         return int(caught.value.code or 0), streams.out, streams.err
 
@@ -204,3 +212,56 @@ def test_a_served_model_of_ours_is_sent_the_character(
     for request in asked:
         assert [message["role"] for message in request["messages"]] == ["user"]
         assert request["character"].keys() == {"persona"}
+
+
+def scored(request: dict[str, object], good: str) -> str:
+    """A fake that answers by its name, and as a judge prefers one model's answers."""
+    messages = request["messages"]
+    assert isinstance(messages, list)
+    prompt = str(messages[-1]["content"])
+    if request["model"] != "judge":
+        return f"I am {request['model']} at the bridge, and {digest(messages)[:8]} may pass."
+    noise = int(digest(prompt)[:2], 16) % 2
+    return json.dumps({"reason": "So it is.", "score": (4 if f"I am {good}" in prompt else 2) + noise})
+
+
+@pytest.mark.parametrize(
+    ("good", "characters", "outcome", "expected"),
+    [("new", 25, "passed", 0), ("old", 25, "not shown", 3), ("new", 5, "undecidable", 4)],
+)
+def test_a_comparison_ends_with_the_code_of_its_outcome(
+    good: str, characters: int, outcome: str, expected: int, tmp_path: Path, command: Command
+) -> None:
+    suite = own_suite(tmp_path / "suite", characters)
+    with FakeLLM(answer=lambda request: scored(request, good)) as server:
+        models = [f"--model={name}={server.base_url}#{name}" for name in ("old", "new")]
+        assert command("run", "--suite", str(suite), *models, "--judge", f"{server.base_url}#judge")[0] == 0
+    pair = ["--challenger", "new", "--champion", "old"]
+    code, out, _ = command("compare", *pair)
+    assert (code, out.splitlines()[0].split(":")[0]) == (expected, "new passes" if outcome == "passed" else outcome)
+    code, out, _ = command("compare", *pair, "--json")
+    assert (code, json.loads(out)["outcome"]) == (expected, outcome)
+    page = tmp_path / "page.html"
+    code, out, err = command("report", *pair, "--output", str(page))
+    assert code == 0, err
+    assert out.strip() == str(page)
+    assert "at the bridge" in page.read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--challenger", "newer", "--champion", "old"], "no results of newer and old"),
+        (["--challenger", "new", "--champion", "old", "--suite", "frozen"], "in frozen"),
+        (["--challenger", "new", "--champion", "old", "--gate", "GATE"], "gate.yaml:1: primry"),
+    ],
+)
+def test_a_mistake_in_a_comparison_is_named(
+    options: list[str], says: str, tmp_path: Path, command: Command, asked: list[str]
+) -> None:
+    assert command("run", "--suite", str(EXAMPLE), *asked)[0] == 0
+    gate = tmp_path / "gate.yaml"
+    gate.write_text("primry: {suite: visitors}\n")
+    code, out, err = command("compare", *[option.replace("GATE", str(gate)) for option in options])
+    assert (code, out) == (2, "")
+    assert says in err

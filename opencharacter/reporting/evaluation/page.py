@@ -62,6 +62,7 @@ def write_evaluation_page(
     *,
     title: str = "Evaluation",
     labels: Mapping[str, LabelledScores] | None = None,
+    roles: Mapping[str, str] | None = None,
 ) -> Path:
     """Write the page of an evaluation and return its path. An older file is replaced at once.
 
@@ -70,13 +71,14 @@ def write_evaluation_page(
         decision: What the gate said; none: the page has no decision.
         path: The file to write.
         title: The page's title.
+        roles: The names under which `challenger`, `champion` and `base` were measured; none: those.
         labels: By judge, scores of people and of that judge for the same answers, for the calibration plot.
 
     Raises:
         UserError: A file of an evaluation is absent.
         OpenCharacterError: A file is damaged.
     """
-    suites = [read_suite(name, artifact) for name, artifact in evaluations.items()]
+    suites = [read_suite(name, artifact, roles) for name, artifact in evaluations.items()]
     lower = frozenset((s.name, metric) for s in suites for metric in s.metrics if s.is_lower_better(metric))
     decided = decision_view(decision, lower) if decision else None
     views = [

@@ -4,8 +4,10 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
 from opencharacter.evaluation.measures.turns import DRIFT
+from opencharacter.evaluation.summary import summarise
 from opencharacter.records.evaluation import (
     LOSS,
     MODEL_FAILURES,
@@ -18,6 +20,8 @@ from opencharacter.records.evaluation import (
 )
 from opencharacter.storage.artifacts import Artifact
 from opencharacter.storage.kinds import ANSWERS, CHARACTERS, ITEMS, JUDGEMENTS, SCORES, SUMMARY
+
+T = TypeVar("T")
 
 BASE, CHAMPION, CHALLENGER = "base", "champion", "challenger"
 LIKELIHOOD = (LOSS, SWAP_GAP)
@@ -118,9 +122,14 @@ class SuiteRows:
         return found
 
 
-def read_suite(name: str, artifact: Artifact) -> SuiteRows:
-    """Read the evaluation of one suite (kind `evaluation`). Raises `UserError` if a file is absent or damaged."""
-    summary = SUMMARY.read(artifact)
+def read_suite(name: str, artifact: Artifact, roles: Mapping[str, str] | None = None) -> SuiteRows:
+    """Read the evaluation of one suite (kind `evaluation`).
+
+    `roles` names the models that are challenger, champion or base, where they were measured under other names. Raises
+    `UserError` if a file is absent or damaged.
+    """
+    scores = list(SCORES.read(artifact))
+    summary = _with_roles(SUMMARY.read(artifact), scores, roles or {})
     order = [role for role in (BASE, CHAMPION, CHALLENGER) if role in summary.models]
     order += [role for role in summary.models if role not in order]
     return SuiteRows(
@@ -128,9 +137,26 @@ def read_suite(name: str, artifact: Artifact) -> SuiteRows:
         artifact=artifact,
         summary=summary,
         models={role: summary.models[role] for role in order},
-        scores=list(SCORES.read(artifact)),
+        scores=scores,
         answers=list(ANSWERS.read(artifact)) if ANSWERS.exists(artifact) else [],
         judgements=list(JUDGEMENTS.read(artifact)) if JUDGEMENTS.exists(artifact) else [],
         items={item.id: item for item in ITEMS.read(artifact)} if ITEMS.exists(artifact) else {},
         character_names={one.id: one.label for one in CHARACTERS.read(artifact)} if CHARACTERS.exists(artifact) else {},
+    )
+
+
+def _with_roles(summary: Summary, scores: Sequence[ScoreRow], roles: Mapping[str, str]) -> Summary:
+    """The summary with models under their roles, and so with the challenger's differences."""
+    role_of = {name: role for role, name in roles.items() if name in summary.models}
+    if all(role == name for name, role in role_of.items()):
+        return summary
+
+    def renamed(values: Mapping[str, T]) -> dict[str, T]:
+        return {role_of.get(name, name): value for name, value in values.items()}
+
+    found = summarise(scores, renamed(summary.models), summary.scoring)
+    about = {"models", "scores", "differences", "families", "published"}
+    return found.model_copy(
+        update={name: getattr(summary, name) for name in Summary.model_fields.keys() - about}
+        | {"families": renamed(summary.families), "published": renamed(summary.published)}
     )

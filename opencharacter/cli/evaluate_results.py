@@ -1,0 +1,155 @@
+"""`opencharacter evaluate compare`, `report` and `leaderboard`: what is made of scores."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from opencharacter.cli.options import DEFAULT_WORKDIR, Workdir, WorkspaceRoot, tracking_server, workspace_at
+
+if TYPE_CHECKING:
+    from opencharacter.records.evaluation import GateDecision
+    from opencharacter.storage.workspace import Artifact
+
+EXIT_CODES = {"passed": 0, "not shown": 3, "undecidable": 4}
+"""Of `compare`, by outcome; 2 is the user's mistake."""
+
+_Suites = Annotated[
+    list[str] | None, typer.Option("--suite", metavar="NAME", help="Only these suites; default: all. Repeatable.")
+]
+_Gate = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="YAML: primary, guards, levels, as in a run's section `gate`.")
+]
+_Experiment = Annotated[str, typer.Option(help="MLflow experiment of the scores.")]
+_DEFAULT_EXPERIMENT = "opencharacter-evaluation"
+
+
+def compare(
+    challenger: Annotated[str, typer.Option(help="Name of the model that should be better.")] = "challenger",
+    champion: Annotated[str, typer.Option(help="Name of the model to beat.")] = "champion",
+    suite: _Suites = None,
+    gate: _Gate = None,
+    workdir: Workdir = DEFAULT_WORKDIR,
+    workspace: WorkspaceRoot = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the decision as JSON.")] = False,
+) -> int:
+    """Decide whether one measured model is better than another, and worse in nothing that matters.
+
+    Exit code 0: it passes. 3: not shown. 4: undecidable, and the output says what would decide it. 2: a wrong option or
+    file. The models are named as in `evaluate run`, which has to have measured both in one run.
+    """
+    decision = _decide(_results(workdir, workspace, suite, (challenger, champion)), gate, challenger, champion)
+    if as_json:
+        typer.echo(decision.model_dump_json(indent=2))
+    else:
+        _show(decision, challenger, champion)
+    return EXIT_CODES[decision.outcome or ("passed" if decision.passed else "not shown")]
+
+
+def report(
+    challenger: Annotated[str | None, typer.Option(help="With --champion: the page also has the decision.")] = None,
+    champion: Annotated[str | None, typer.Option(help="The model to beat.")] = None,
+    suite: _Suites = None,
+    gate: _Gate = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File to write; default: evaluation.html in WORKDIR.")
+    ] = None,
+    workdir: Workdir = DEFAULT_WORKDIR,
+    workspace: WorkspaceRoot = None,
+) -> None:
+    """Write the page of the newest results: decision, tasks, failures, costs and sample answers in one HTML file."""
+    from opencharacter.reporting.evaluation.page import write_evaluation_page
+
+    if (challenger is None) != (champion is None):
+        raise typer.BadParameter("give --challenger and --champion together")
+    models = (challenger, champion) if challenger and champion else ()
+    results = _results(workdir, workspace, suite, models)
+    roles = {"challenger": challenger, "champion": champion} if challenger and champion else None
+    decision = _decide(results, gate, *models) if models else None
+    path = output or workdir / "evaluation.html"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    typer.echo(write_evaluation_page(results, decision, path, roles=roles))
+
+
+def leaderboard(
+    suite: _Suites = None,
+    model: Annotated[
+        list[str] | None, typer.Option("--model", "-m", help="Only boards with this model. Repeatable.")
+    ] = None,
+    experiment: _Experiment = _DEFAULT_EXPERIMENT,
+    workdir: Workdir = DEFAULT_WORKDIR,
+    workspace: WorkspaceRoot = None,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV instead of tables.")] = False,
+) -> None:
+    """Rank all models that were measured with one suite and judge, as far as the intervals allow.
+
+    The results of the workspace are published to MLflow first (MLFLOW_TRACKING_URI, or else a server in WORKDIR).
+    """
+    from opencharacter.evaluation.results import all_results
+    from opencharacter.reporting.published import (
+        leaderboard_csv,
+        leaderboard_table,
+        publish_evaluation,
+        read_leaderboard,
+    )
+
+    found = all_results(workspace_at(workdir, workspace))
+    if not os.environ.get("MLFLOW_TRACKING_URI"):
+        (workdir / "mlflow").mkdir(parents=True, exist_ok=True)
+    with tracking_server(workdir):
+        for artifact in found:
+            publish_evaluation(artifact, experiment=experiment)
+        boards = read_leaderboard(experiment, suites=suite or (), models=model or ())
+    typer.echo(leaderboard_csv(boards) if as_csv else leaderboard_table(boards), nl=not as_csv)
+
+
+def _results(
+    workdir: Path, workspace: str | None, suites: list[str] | None, models: tuple[str, ...]
+) -> "dict[str, Artifact]":
+    from opencharacter.evaluation.results import newest_results
+
+    return newest_results(workspace_at(workdir, workspace), suites=suites or (), models=models)
+
+
+def _decide(results: "dict[str, Artifact]", gate: Path | None, challenger: str, champion: str) -> "GateDecision":
+    from opencharacter.evaluation import GateConfig
+    from opencharacter.evaluation import gate as decide
+    from opencharacter.evaluation.results import with_primary
+    from opencharacter.yaml_files import load_document, read_text
+
+    config = GateConfig()
+    if gate is not None:
+        config = load_document(GateConfig, read_text(gate), str(gate), hint="docs/promote.md describes the keys")
+    return decide(with_primary(config, results), list(results.values()), challenger=challenger, champion=champion)
+
+
+def _show(decision: "GateDecision", challenger: str, champion: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    words = {"passed": f"{challenger} passes", "not shown": "not shown", "undecidable": "undecidable"}
+    colour = {"passed": "green", "undecidable": "yellow"}.get(decision.outcome or "", "red")
+    typer.secho(f"{words[decision.outcome or 'not shown']}: {challenger} against {champion}", bold=True, fg=colour)
+    typer.echo(decision.reason)
+    table = Table("", "suite", "difference", "interval", "margin", "n", "clusters", "", box=None, pad_edge=False)
+    for finding in [decision.primary, *decision.guards] if decision.primary else []:
+        if finding is None:
+            continue
+        low, high = finding.interval or (None, None)
+        table.add_row(
+            finding.name,
+            finding.suite,
+            "–" if finding.difference is None else f"{finding.difference:+.3f}",
+            "–" if low is None or high is None else f"{low:+.3f} to {high:+.3f}",
+            f"{finding.margin:g}",
+            f"{finding.n:,}",
+            f"{finding.clusters:,}",
+            f"{finding.outcome}: {finding.text}" if finding.text else finding.outcome,
+        )
+    if decision.primary:
+        typer.echo()
+        Console(highlight=False, width=160).print(table)
+    for title, lines in (("would decide it", [decision.remedy] if decision.remedy else []), ("note", decision.notes)):
+        for line in lines:
+            typer.echo(f"{title}: {line}")
