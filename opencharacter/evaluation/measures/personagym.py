@@ -121,7 +121,7 @@ class PersonagymMeasure(MeasureBase[PersonagymSettings]):
     ) -> Asking[dict[tuple[str, str, str], str]]:
         """The example answers as the judge is shown them; none for those that could not be fetched."""
         writer = work.judge(self.settings.examples_by) if self.settings.examples_by else work.judges[0]
-        wanted = list(dict.fromkeys(_key(batch, item) for batch in batches for item in batch.items))
+        questions = list(dict.fromkeys(_key(batch, item) for batch in batches for item in batch.items))
         contents = yield from ask(
             [
                 JudgeCall(
@@ -131,12 +131,12 @@ class PersonagymMeasure(MeasureBase[PersonagymSettings]):
                     seed64(work.seed, "examples"),
                     read=_read_text,
                 )
-                for key in wanted
+                for key in questions
             ]
         )
         return {
             key: read_examples(content["text"])
-            for key, content in zip(wanted, contents, strict=True)
+            for key, content in zip(questions, contents, strict=True)
             if content["status"] == "ok"
         }
 

@@ -67,8 +67,10 @@ class Prompts:
         """The prompt that asks for the scores of a batch."""
         rubric = self.rubrics[task]
         filled = [
-            rubric.format(persona=persona, question=one.question, response=one.answer, score_example=one.examples)
-            for one in batch
+            rubric.format(
+                persona=persona, question=answered.question, response=answered.answer, score_example=answered.examples
+            )
+            for answered in batch
         ]
         return self.judge_prompt.format(rubrics=filled)
 

@@ -11,6 +11,7 @@ from support.personagym_copy import PERSONAS, QUESTIONS, REAL_COPY, TASKS, needs
 
 from opencharacter.engines import EngineConfig
 from opencharacter.errors import UserError
+from opencharacter.evaluation import GateConfig, gate
 from opencharacter.evaluation.personagym.faithful import PERSONA_SCORE
 from opencharacter.evaluation.personagym.importing import import_personagym
 from opencharacter.evaluation.personagym.public_copy import TASKS as NAMES
@@ -129,6 +130,15 @@ def test_faithful_counts_a_reply_without_a_score_as_0_and_sound_as_missing(tmp_p
         (False, "ok", 4.0),
     }
     assert len(rows) == len(PERSONAS) * len(TASKS)
+
+
+def test_the_gate_refuses_faithful_scores(tmp_path, fake_llm, measure) -> None:
+    fake_llm._answer = say
+    *_, faithful = import_personagym(write_copy(tmp_path / "copy"), tmp_path / "out", allow_changes=True)
+    outputs = measure([faithful], models=("challenger", "base"))
+    config = GateConfig.model_validate({"primary": {"suite": faithful.name, "metric": "judge"}})
+    with pytest.raises(UserError, match=r"personagym-light-faithful.* is for comparison with published tables only"):
+        gate(config, list(outputs.values()))
 
 
 def test_sound_shows_the_judge_one_answer_with_its_examples(tmp_path, fake_llm, measure) -> None:
