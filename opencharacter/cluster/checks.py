@@ -187,7 +187,7 @@ def _local_files(config: RunConfig) -> Iterator[Issue]:
         named |= {f"inputs.dataset.{key}": getattr(inputs.dataset, key) for key in ("characters", "dialogues")}
     named |= {"sft.base_model": config.sft.base_model}
     named |= {f"engines.{name}.weights": engine.weights or "" for name, engine in config.engines.items()}
-    named |= {f"evaluate.suites.{i}": suite for i, suite in enumerate(config.evaluate.suites)}
+    named |= {f"evaluate.suites.{i}": choice.suite for i, choice in enumerate(config.evaluate.choices)}
     for key, uri in named.items():
         is_model = key.endswith((".base_model", ".weights"))
         has_names = is_model or key.startswith("evaluate.suites.")

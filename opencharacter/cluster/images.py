@@ -4,7 +4,7 @@ from typing import Literal, get_args
 
 from opencharacter import __version__
 
-ImageName = Literal["synthesis", "training", "tools", "serving"]
+ImageName = Literal["synthesis", "training", "tools", "serving", "lm-eval"]
 
 StepName = Literal[
     "ingest",

@@ -183,6 +183,6 @@ def _downloads(
     elif name == "import-characters" and inputs.characters:
         uris = [inputs.characters.uri]
     elif name == "evaluate":
-        uris = config.evaluate.suites
+        uris = [choice.suite for choice in config.evaluate.choices]
     hub_ids |= {uri.removeprefix("hf://") for uri in uris if uri.startswith("hf://")}
     return tuple(sorted(hub_ids))

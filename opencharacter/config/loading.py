@@ -67,14 +67,17 @@ def _anchor_paths(data: dict[str, Any], folder: Path) -> None:
     if isinstance(mix, dict):
         sources += mix.get("general") or []
     if isinstance(evaluate, dict) and isinstance(suites := evaluate.get("suites"), list):
-        # A suite without a slash is a packaged one's name.
-        folders = [isinstance(suite, str) and "/" in suite for suite in suites]
-        evaluate["suites"] = [
-            _anchored(suite, folder) if is_folder else suite for suite, is_folder in zip(suites, folders, strict=True)
-        ]
+        evaluate["suites"] = [_anchored_suite(suite, folder) for suite in suites]
     for source in sources:
         if isinstance(source, dict) and isinstance(source.get("uri"), str):
             source["uri"] = _anchored(source["uri"], folder)
+
+
+def _anchored_suite(suite: Any, folder: Path) -> Any:
+    """A suite without a slash is a packaged one's name."""
+    if isinstance(suite, dict):
+        return suite | {"suite": _anchored_suite(suite.get("suite"), folder)} if "suite" in suite else suite
+    return _anchored(suite, folder) if isinstance(suite, str) and "/" in suite else suite
 
 
 def _anchored(uri: str, folder: Path) -> str:

@@ -114,7 +114,7 @@ class RunConfig(BaseModel):
             "base_model": self.sft.base_model,
             "sft": self.section("sft"),
             "evaluate": self.section("evaluate"),
-            "suites": [{"suite": suite} for suite in self.evaluate.suites],
+            "suites": [{"suite": choice.suite} for choice in self.evaluate.choices],
             "gate": self.section("gate"),
             "registry": self.section("registry"),
             "deploy": self.section("deploy"),

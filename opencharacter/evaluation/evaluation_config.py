@@ -30,16 +30,31 @@ class JudgeConfig(BaseModel):
     judge_sampling: Sampling = Sampling(temperature=0.0, top_p=1.0, max_tokens=256)
 
 
+class SuiteChoice(BaseModel):
+    """A suite, with what of it this run measures."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    suite: str = Field(description="name of a packaged suite, a folder, an s3:// prefix or an hf:// id")
+    first: int | None = Field(
+        default=None, ge=1, description="items of each character and task that are asked, the first ones; none: all"
+    )
+    judges: list[str] | None = Field(
+        default=None,
+        description="those of `evaluate.judges` who judge it; none: all; an empty list: no judge",
+    )
+
+
 class EvaluateConfig(BaseModel):
     """What is measured: suites, and who judges. All keys but `suites` and `judges` are those of the suite `grid`."""
 
     model_config = ConfigDict(extra="forbid")
 
-    suites: list[str] = Field(
+    suites: list[str | SuiteChoice] = Field(
         default=[GRID],
         min_length=1,
-        description="what to measure with: names of packaged suites, folders, s3:// prefixes or hf:// ids; `grid` is"
-        " the run's own split grid",
+        description="what to measure with: names of packaged suites, folders, s3:// prefixes or hf:// ids, or objects"
+        " that hold one as `suite`; `grid` is the run's own split grid",
     )
     judges: list[str] = Field(
         default=[], description="keys of the run's `engines`; every suite that needs a judge asks each of them"
@@ -63,10 +78,29 @@ class EvaluateConfig(BaseModel):
         return self
 
     @model_validator(mode="after")
-    def _suites_differ(self) -> "EvaluateConfig":
-        if len(set(self.suites)) < len(self.suites):
-            raise ValueError(f"suites: each one once, got {self.suites}")
+    def _suites_fit(self) -> "EvaluateConfig":
+        names = [choice.suite for choice in self.choices]
+        if len(set(names)) < len(names):
+            raise ValueError(f"suites: each one once, got {names}")
+        for choice in self.choices:
+            if unknown := set(choice.judges or ()) - set(self.judges):
+                raise ValueError(f"suites: {choice.suite}: '{min(unknown)}' is not one of `judges`: {self.judges}")
         return self
+
+    @property
+    def choices(self) -> list[SuiteChoice]:
+        """The suites, each as an object with its judges."""
+        found = [SuiteChoice(suite=suite) if isinstance(suite, str) else suite for suite in self.suites]
+        return [
+            choice if choice.judges is not None else choice.model_copy(update={"judges": self.judges})
+            for choice in found
+        ]
+
+    def choice(self, suite: str) -> SuiteChoice:
+        """What is measured of a suite, with its judges."""
+        return next(
+            (choice for choice in self.choices if choice.suite == suite), SuiteChoice(suite=suite, judges=self.judges)
+        )
 
 
 class PrimaryConfig(BaseModel):

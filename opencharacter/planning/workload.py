@@ -6,11 +6,14 @@ from dataclasses import dataclass, field
 
 from opencharacter.cluster.spec import StepName
 from opencharacter.config.run import RunConfig
+from opencharacter.evaluation.choosing import chosen_suite
 from opencharacter.evaluation.evaluation_config import EvaluateConfig
 from opencharacter.mixing.mix_config import MixConfig
 from opencharacter.planning.figures import Assumptions
 from opencharacter.planning.inputs import InputCount, mean_persona_tokens
+from opencharacter.planning.suite_workload import SuiteWork, suite_work
 from opencharacter.planning.tokens import Dialogues, TextLengths, TokenEstimates
+from opencharacter.records.evaluation import GRID
 from opencharacter.records.models import HELD_OUT_CELLS, Cell
 from opencharacter.synthesis.profile_prompt import ProfilePrompt
 from opencharacter.synthesis.synthesis_config import QualityConfig, ResponsesConfig
@@ -286,31 +289,53 @@ def _training(sft: SftConfig, mixed: Mixture) -> StageWorkload:
 
 
 def _evaluation(settings: EvaluateConfig, mixed: Mixture, texts: TokenEstimates) -> StageWorkload:
-    """The evaluate step: losses of every question under its own and a wrong profile, then answers and judgements."""
+    """The evaluate step: what its suites ask together."""
+    questions, own, scored = 0, CallVolume(), 0.0
+    by_judge: defaultdict[str, CallVolume] = defaultdict(CallVolume)
+    for choice in settings.choices:
+        judges = choice.judges or []
+        if choice.suite == GRID:
+            work = _grid(settings, mixed, texts)
+        else:
+            work = suite_work(chosen_suite(choice), judges, texts)
+        questions += work.items
+        scored += MODELS_MEASURED * work.scored_tokens
+        if not judges and choice.suite == GRID:
+            continue
+        own += _calls(work.answers, work.answer_tokens_in, work.answer_tokens_out)
+        for judge in judges:
+            by_judge[judge] += _calls(work.judgements, work.judge_tokens_in, work.judge_tokens_out)
+    return StageWorkload(
+        "evaluate", questions, "questions", calls_by_engine=dict(by_judge), own=own, scored_tokens=scored
+    )
+
+
+def _calls(calls: int, tokens_in: float, tokens_out: float) -> CallVolume:
+    """The calls about all models, of those about one."""
+    calls *= MODELS_MEASURED
+    return CallVolume(calls, calls, MODELS_MEASURED * tokens_in, MODELS_MEASURED * tokens_out)
+
+
+def _grid(settings: EvaluateConfig, mixed: Mixture, texts: TokenEstimates) -> SuiteWork:
+    """The suite `grid`: losses of every question under its own and a wrong profile, then answers and judgements."""
     rows = {cell: round(of_cell) for cell, of_cell in mixed.cells.items()}
     asked = {cell: min(rows[cell], settings.rows_per_cell or rows[cell]) for cell in HELD_OUT_CELLS}
     questions = min(rows["train"], settings.train_rows) + sum(asked.values())
-    scored = questions * 2 * MODELS_MEASURED * min(mixed.row_tokens, settings.max_length)
+    work = SuiteWork(questions, scored_tokens=questions * 2 * min(mixed.row_tokens, settings.max_length))
     judge = settings.judge
     if judge is None:
-        return StageWorkload("evaluate", questions, "questions", scored_tokens=scored)
+        return work
     # A session and a character that stand in R and in G are one question.
-    chosen = sum(min(judge.questions_per_cell, math.ceil(asked[cell] / mixed.strategies)) for cell in HELD_OUT_CELLS)
-    answers, aspects = chosen * MODELS_MEASURED, len(judge.dimensions)
+    answers = sum(min(judge.questions_per_cell, math.ceil(asked[cell] / mixed.strategies)) for cell in HELD_OUT_CELLS)
+    aspects = len(judge.dimensions)
     answer = min(texts.answer, judge.answer_sampling.max_tokens)
     question = max(mixed.row_tokens - texts.answer, 0)
     prompts = aspects * (texts.template("judge.md") + question + answer)
     prompts += sum(texts.template(f"judge_{name}.md") for name in judge.dimensions)
-    reason = min(texts.assumed("judgement_tokens"), judge.judge_sampling.max_tokens)
-    judgements = answers * aspects
-    return StageWorkload(
-        "evaluate",
-        questions,
-        "questions",
-        calls_by_engine={judge.engine: CallVolume(judgements, judgements, answers * prompts, judgements * reason)},
-        own=CallVolume(answers, answers, answers * question, answers * answer),
-        scored_tokens=scored,
-    )
+    work.answers, work.answer_tokens_in, work.answer_tokens_out = answers, answers * question, answers * answer
+    work.judgements, work.judge_tokens_in = answers * aspects, answers * prompts
+    work.judge_tokens_out = work.judgements * min(texts.assumed("judgement_tokens"), judge.judge_sampling.max_tokens)
+    return work
 
 
 def _general(mix: MixConfig, inputs: list[InputCount], texts: TokenEstimates) -> list[Dialogues]:

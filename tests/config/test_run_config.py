@@ -104,9 +104,11 @@ def test_relative_inputs_are_taken_from_the_file_s_folder(run_yaml: Path) -> Non
 
 
 def test_a_suite_s_folder_is_taken_from_the_file_s_folder(run_yaml: Path) -> None:
-    run_yaml.write_text(run_yaml.read_text() + "evaluate: {suites: [grid, ./own, s3://bucket/suite, hf://a/b]}\n")
-    suites = ["grid", str(run_yaml.parent / "own"), "s3://bucket/suite", "hf://a/b"]
-    assert load_run_config(run_yaml).evaluate.suites == suites
+    suites = "[grid, ./own, {suite: ../other, first: 2}, s3://bucket/suite, hf://a/b]"
+    run_yaml.write_text(run_yaml.read_text() + f"evaluate: {{suites: {suites}}}\n")
+    found = [choice.suite for choice in load_run_config(run_yaml).evaluate.choices]
+    folder = run_yaml.parent
+    assert found == ["grid", str(folder / "own"), str(folder.parent / "other"), "s3://bucket/suite", "hf://a/b"]
 
 
 @pytest.mark.parametrize(
@@ -133,7 +135,9 @@ def test_judges_are_one_list_however_they_are_named(
     [
         ("{judges: [nobody]}", "no engine 'nobody' under `engines`"),
         ("{suites: []}", "evaluate.suites"),
-        ("{suites: [grid, grid]}", "each one once"),
+        ("{suites: [grid, {suite: grid, first: 2}]}", "each one once"),
+        ("{judges: [judge], suites: [{suite: frozen, judges: [teacher]}]}", "'teacher' is not one of `judges`"),
+        ("{suites: [{first: 2}]}", "evaluate.suites.0"),
     ],
 )
 def test_suites_and_judges_are_checked(settings: str, told: str) -> None:

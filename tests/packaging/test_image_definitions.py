@@ -14,6 +14,8 @@ from opencharacter.library import LIBRARY_LABEL, fingerprint
 
 ROOT = Path(__file__).parents[2]
 IMAGES = ["serving", "tools", "training", "synthesis"]
+ASKED_FOR = ["lm-eval"]
+"""Built where they are named."""
 LOCKS = sorted(ROOT.glob("requirements/*.lock"))
 
 
@@ -22,12 +24,12 @@ def build() -> ModuleType:
     return build_script()
 
 
-@pytest.mark.parametrize("name", IMAGES)
+@pytest.mark.parametrize("name", [*IMAGES, *ASKED_FOR])
 def test_an_image_is_built_under_the_name_that_the_pipeline_asks_for(build: ModuleType, name: str) -> None:
     assert build.Bake({}).target(name)["tags"] == [image_reference(name)]  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", IMAGES)
+@pytest.mark.parametrize("name", [*IMAGES, *ASKED_FOR])
 def test_a_dockerfile_alone_builds_what_the_bake_file_builds(build: ModuleType, name: str) -> None:
     target = build.Bake({}).target(name)
     declared = dict(re.findall(r"^ARG (\w+)(?:=(\S+))?$", (ROOT / target["dockerfile"]).read_text(), re.MULTILINE))
