@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from opencharacter.cli import evaluate_import, evaluate_results
+from opencharacter.cli import evaluate_export, evaluate_import, evaluate_results
 from opencharacter.cli.options import DEFAULT_WORKDIR, Workdir, WorkspaceRoot, tracking_server, workspace_at
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 app.add_typer(evaluate_import.app, name="import")
+app.command("export")(evaluate_export.export)
 
 _SuiteArgument = Annotated[
     str, typer.Argument(metavar="SUITE", help="A packaged suite, a folder, s3://BUCKET/PREFIX or hf://OWNER/NAME.")

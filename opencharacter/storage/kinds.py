@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from opencharacter.characters.profile import CharacterProfile
 from opencharacter.characters.prompt import load_prompt
 from opencharacter.errors import OpenCharacterError, UserError
-from opencharacter.records.evaluation import GRID, AnswerRow, Item, Judgement, ScoreRow, Summary
+from opencharacter.records.evaluation import AnswerRow, Item, Judgement, ScoreRow, Summary
 from opencharacter.records.mixture import MixtureStatistics
 from opencharacter.records.models import Cell, DialogueRow, Persona, Session, TrainingRow
 from opencharacter.records.registry import RegisteredModel
@@ -159,7 +159,7 @@ REPORT = TextFile("report.html")
 
 def suite_of(evaluation: Artifact) -> str:
     """The suite that an evaluation measured. One without a name was made before there were suites."""
-    return str(evaluation.stats.get("suite", GRID))
+    return SUMMARY.read(evaluation).suite
 
 
 def mixture_template(mixture: Artifact) -> Template:

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.timeout(900)
 LOCKS = [path.stem for path in sorted(ROOT.glob("requirements/*.lock"))]
 PYTHONS = ["3.11", "3.12", "3.13"]
 # What has no wheel, and builds without a compiler or with the one that DeepSpeed needs anyway.
-_SOURCES = {"deepspeed", "kfp", "kfp-server-api"}
+_SOURCES = {"deepspeed", "kfp", "kfp-server-api", "langdetect", "rouge-score", "sqlitedict", "word2number"}
 
 
 def _plain(environment: dict[str, str]) -> dict[str, str]:

@@ -40,11 +40,11 @@ def make_evaluation(
     score |= {"low": None, "high": None}
     scores = [score, score | {"cell": "train", "mean": None}]
     summary = {"models": {"challenger": "d"}, "judge": None, "confidence": 0.95, "scores": scores, "differences": []}
+    summary["suite"] = suite
     with workspace.create("evaluation", key) as draft:
         (draft.path / "summary.json").write_text(json.dumps(summary))
         if smoke is not None:
             (draft.path / "smoke_question.json").write_text(json.dumps(smoke))
-        draft.stats["suite"] = suite
     ref = workspace.lookup("evaluation", key)
     assert ref is not None
     return ref
