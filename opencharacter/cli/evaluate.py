@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from opencharacter.cli import evaluate_export, evaluate_import, evaluate_results
+from opencharacter.cli import evaluate_export, evaluate_import, evaluate_lm_eval, evaluate_results
 from opencharacter.cli.options import DEFAULT_WORKDIR, Workdir, WorkspaceRoot, tracking_server, workspace_at
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ app = typer.Typer(
 )
 app.add_typer(evaluate_import.app, name="import")
 app.command("export")(evaluate_export.export)
+app.command("lm-eval")(evaluate_lm_eval.lm_eval)
 
 _SuiteArgument = Annotated[
     str, typer.Argument(metavar="SUITE", help="A packaged suite, a folder, s3://BUCKET/PREFIX or hf://OWNER/NAME.")

@@ -96,9 +96,7 @@ def _log(
         "results": {
             "total_samples": len(samples),
             "completed_samples": len(samples),
-            "scores": [
-                _mean(metric, values) for metric, values in _values(chain.from_iterable(scored.values())).items()
-            ],
+            "scores": [_mean(metric, values) for metric, values in means.items()],
         },
         "stats": {"started_at": moment, "completed_at": moment},
         "samples": samples,

@@ -9,16 +9,22 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from opencharacter.engines import EngineConfig
 from opencharacter.errors import OpenCharacterError, UserError
+from opencharacter.evaluation.subjects import endpoint_identity
+from opencharacter.evaluation.summary import summarise
+from opencharacter.hashing import digest
+from opencharacter.library import fingerprint
 from opencharacter.records.evaluation import AnswerRow, ScoreRow
 from opencharacter.records.models import Turn
 from opencharacter.redaction import redact
+from opencharacter.storage.kinds import ANSWERS, SCORES, SUMMARY
+from opencharacter.storage.workspace import Artifact, Workspace
 from opencharacter.system.api_keys import read_api_key
 
 SUITE = "lm-eval"
@@ -48,6 +54,51 @@ class LmEvalRows:
 
     scores: list[ScoreRow] = field(default_factory=list)
     answers: list[AnswerRow] = field(default_factory=list)
+
+
+def measure_lm_eval(
+    settings: LmEvalSettings, models: Mapping[str, EngineConfig], *, workspace: Workspace, scratch: Path
+) -> Artifact:
+    """Run lm-eval's tasks against models, and keep what it found as an evaluation with the suite `lm-eval`.
+
+    Args:
+        settings: Which tasks.
+        models: Endpoints by name.
+        workspace: Where the evaluation is kept.
+        scratch: A folder for lm-eval's own files, by model: the same call after an interruption continues there.
+
+    Returns:
+        The output of kind `evaluation`.
+
+    Raises:
+        UserError: See `run_lm_eval`; nothing was asked.
+        OpenCharacterError: lm-eval fails.
+    """
+    for endpoint in models.values():
+        lm_eval_command(settings, endpoint, scratch)
+    asked = {"tasks": settings.tasks, "limit": settings.limit, "seed": settings.seed}
+    identities = {name: endpoint_identity(endpoint) for name, endpoint in models.items()}
+    key = digest({"step": SUITE, "models": identities, "library": fingerprint()} | asked)
+    if found := workspace.lookup("evaluation", key):
+        return found
+    rows = LmEvalRows()
+    for name, endpoint in models.items():
+        folder = scratch / digest([identities[name], asked])[:16]
+        run_lm_eval(settings, endpoint, folder)
+        read = read_lm_eval(folder, model=identities[name])
+        rows.scores += read.scores
+        rows.answers += read.answers
+    about = {"suite": SUITE, "suite_digest": digest(asked), "items_digest": digest(sorted(_items(rows)))}
+    with workspace.create("evaluation", key) as draft:
+        SCORES.write(draft.path, rows.scores)
+        ANSWERS.write(draft.path, rows.answers)
+        SUMMARY.write(draft.path, summarise(rows.scores, identities).model_copy(update=about))
+        draft.counts |= {"questions": len(_items(rows)), "ok": len(rows.scores)}
+    return draft.committed()
+
+
+def _items(rows: LmEvalRows) -> set[str]:
+    return {row.question_id for row in rows.scores}
 
 
 def run_lm_eval(settings: LmEvalSettings, endpoint: EngineConfig, folder: Path) -> None:
