@@ -3,22 +3,18 @@
 from opencharacter.evaluation.decide import gate
 from opencharacter.evaluation.evaluating import evaluate
 from opencharacter.evaluation.evaluation_config import EvaluateConfig, GateConfig, JudgeConfig
-from opencharacter.evaluation.scorers import EvalModel, Scorer, ScorerResult
 from opencharacter.evaluation.step import evaluate_suite
 from opencharacter.records.evaluation import AnswerRow, Difference, GateDecision, Score, ScoreRow, Summary
 
 __all__ = [
     "AnswerRow",
     "Difference",
-    "EvalModel",
     "EvaluateConfig",
     "GateConfig",
     "GateDecision",
     "JudgeConfig",
     "Score",
     "ScoreRow",
-    "Scorer",
-    "ScorerResult",
     "Summary",
     "evaluate",
     "evaluate_suite",

@@ -21,21 +21,20 @@ from opencharacter.storage.jsonl import read_jsonl
 CHARACTERS_FILES = ("characters.jsonl", "characters.jsonl.zst")
 
 
-class Contents(NamedTuple):
+class FileContents(NamedTuple):
     """What the files of a suite hold."""
 
     items: list[Item]
     characters: dict[str, CharacterProfile]
-    files: list[Path]
 
 
-def read_contents(config: SuiteConfig, folder: Path) -> Contents:
+def read_contents(config: SuiteConfig, folder: Path) -> FileContents:
     """The items and characters of a suite with items of its own. Raises `UserError` naming file and line."""
     assert config.items.path is not None
     path = folder / config.items.path
     if not path.is_file():
         raise UserError(f"{folder / 'suite.yaml'}: items.path: there is no file {path}")
-    known, files = _read_characters(folder)
+    known = _read_characters(folder)
     characters: dict[str, CharacterProfile] = {}
     items: list[Item] = []
     lines: dict[str, int] = {}
@@ -52,13 +51,13 @@ def read_contents(config: SuiteConfig, folder: Path) -> Contents:
             characters[character.id] = character
     if not items:
         raise UserError(f"{path}: holds no items", hint="write one JSON object a line, with `turns`")
-    return Contents(items, characters, [path, *files])
+    return FileContents(items, characters)
 
 
-def _read_characters(folder: Path) -> tuple[dict[str, CharacterProfile], list[Path]]:
+def _read_characters(folder: Path) -> dict[str, CharacterProfile]:
     path = next((folder / name for name in CHARACTERS_FILES if (folder / name).is_file()), None)
     if path is None:
-        return {}, []
+        return {}
     known: dict[str, CharacterProfile] = {}
     for number, row in enumerate(_rows(path), 1):
         where = f"{path}:{number}"
@@ -67,7 +66,7 @@ def _read_characters(folder: Path) -> tuple[dict[str, CharacterProfile], list[Pa
             if name in known:
                 raise UserError(f"{where}: id: two characters have the id '{name}'")
             known[name] = profile
-    return known, [path]
+    return known
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:

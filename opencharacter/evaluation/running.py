@@ -5,12 +5,14 @@ after the other. Each call is a row of the row store `evaluation`, so a run that
 run asks nothing.
 """
 
+import json
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
 
 from opencharacter.characters import load_prompt
@@ -18,6 +20,8 @@ from opencharacter.engines import ChatEngine, ChatFailed, EngineConfig, open_eng
 from opencharacter.errors import UserError
 from opencharacter.evaluation.answers import SystemPrompts, answer_calls
 from opencharacter.evaluation.comparison import scoring_of
+from opencharacter.evaluation.grid import pick_smoke_question
+from opencharacter.evaluation.losses import ForwardPasses
 from opencharacter.evaluation.measures import make_measure
 from opencharacter.evaluation.measures.protocol import Asking, JudgeCall, MeasureBase, Measured, Request, Work
 from opencharacter.evaluation.subjects import Judge, Subject
@@ -37,11 +41,14 @@ from opencharacter.records.evaluation import (
     is_final,
 )
 from opencharacter.records.models import Usage
-from opencharacter.storage.kinds import ANSWERS, CHARACTERS, ITEMS, JUDGEMENTS, SCORES, SUMMARY
+from opencharacter.storage.kinds import ANSWERS, CHARACTERS, ITEMS, JUDGEMENTS, SCORES, SMOKE_QUESTION, SUMMARY
 from opencharacter.storage.rowstore import RowStore, open_rows
 from opencharacter.storage.workspace import Artifact, Workspace
 from opencharacter.system.event_loop import run_coroutine
 from opencharacter.templates import Template
+
+Target = Judge | Subject
+"""Who answers a request."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +59,8 @@ class Settings:
     """Context length of a served subject, tokens; none: the model's own."""
     concurrency: int = 16
     """Requests under way at once to a served subject."""
+    passes: ForwardPasses = field(default_factory=ForwardPasses)
+    """How losses are measured."""
     fallback: Template | None = None
     """System prompt of models that were not trained for characters; none: the packaged default."""
 
@@ -86,6 +95,7 @@ def run_suites(
         UserError: The arguments do not fit together. Nothing was asked.
         EngineDown: A model or judge cannot be reached; what is finished is kept.
     """
+    settings = replace(settings, passes=replace(settings.passes, chat_template=_chat_template(subjects)))
     distinct = list({subject.identity: subject for subject in reversed(subjects)}.values())[::-1]
     by_name = _check(suites, subjects, judges, allow_related)
     bench = _Bench(workspace, subjects, distinct, by_name, seed, settings, store)
@@ -96,6 +106,13 @@ def run_suites(
         run_coroutine(bench.work(left))
         found |= {run.suite.name: bench.commit(run) for run in left}
     return {name: artifact for name, artifact in found.items() if artifact is not None}
+
+
+def _chat_template(subjects: Sequence[Subject]) -> str:
+    """The challenger's template, else the first: a base model that has none is measured with what tuning gave it."""
+    ordered = sorted(subjects, key=lambda subject: subject.name != "challenger")
+    paths = [subject.folder / "chat_template.jinja" for subject in ordered if subject.folder is not None]
+    return next((path.read_text(encoding="utf-8") for path in paths if path.is_file()), "")
 
 
 def _check(
@@ -125,21 +142,30 @@ class _SuiteRun:
     """A suite in the making."""
 
     suite: Suite
-    items: Sequence[Item]
-    prompts: SystemPrompts
-    measures: Sequence[tuple[MeasureBase[Any], Sequence[Item]]]
+    measures: Sequence[MeasureBase[Any]]
     judges: Sequence[Judge]
     """Those that score."""
+    fallback: Template
     key: str
     answers: list[AnswerRow] = field(default_factory=list)
     scores: list[ScoreRow] = field(default_factory=list)
     judgements: list[Judgement] = field(default_factory=list)
 
+    @cached_property
+    def items(self) -> list[Item]:
+        """What is asked."""
+        return self.suite.items()
+
+    @cached_property
+    def prompts(self) -> SystemPrompts:
+        """The system messages."""
+        return SystemPrompts(self.suite, self.suite.characters(), self.fallback)
+
     @property
     def answered(self) -> list[Item]:
         """The items whose answers some measure needs."""
-        needed = {item.id for measure, items in self.measures if measure.needs_answers for item in items}
-        return [item for item in self.items if item.id in needed]
+        needing = [measure for measure in self.measures if measure.needs_answers]
+        return [item for item in self.items if any(measure.takes(item) for measure in needing)]
 
 
 class _Bench:
@@ -161,6 +187,8 @@ class _Bench:
         self._judges = judges
         self._seed = seed
         self._settings = settings
+        self._passes = settings.passes
+        self._fallback = settings.fallback or load_prompt()
         self._store_name = store
         self._usage = Usage()
         self._began = time.monotonic()
@@ -168,20 +196,16 @@ class _Bench:
     def suite_run(self, suite: Suite) -> _SuiteRun:
         """Check what a suite needs, before anything is asked."""
         measures = [make_measure(each) for each in suite.config.measures]
-        for name in (name for measure in measures for name in measure.judges()):
-            if name not in self._judges:
-                raise UserError(
-                    f"suite {suite.name}: needs the judge '{name}'; there are: {', '.join(self._judges) or 'none'}"
-                )
         special = {name for measure in measures for name in measure.judges()}
+        if unknown := sorted(special - self._judges.keys()):
+            raise UserError(
+                f"suite {suite.name}: needs the judge '{unknown[0]}'; there are: {', '.join(self._judges) or 'none'}"
+            )
         judges = [judge for judge in self._judges.values() if judge.name not in special]
         kept = [measure for measure in measures if judges or not measure.needs_judges]
         if not kept:
-            raise UserError(f"suite {suite.name}: is measured by a judge, and none was given", hint="name one: --judge")
-        items, characters = suite.items(), suite.characters()
-        prompts = SystemPrompts(suite, characters, self._settings.fallback or load_prompt())
-        taken = [(measure, [item for item in items if measure.takes(item)]) for measure in kept]
-        return _SuiteRun(suite, items, prompts, taken, judges, self._key(suite, judges))
+            raise UserError(f"suite {suite.name}: is measured by a judge, and none was given", hint="name a judge")
+        return _SuiteRun(suite, kept, judges, self._fallback, self._key(suite, judges))
 
     def _key(self, suite: Suite, judges: Sequence[Judge]) -> str:
         return digest(
@@ -191,9 +215,10 @@ class _Bench:
                 "items": suite.items_digest,
                 "models": {subject.name: subject.identity for subject in self._named},
                 "system_prompts": [subject.template and subject.template.hash for subject in self._named],
-                "fallback": (self._settings.fallback or load_prompt()).hash,
+                "fallback": self._fallback.hash,
                 "judges": {judge.name: [judge.address, judge.identity] for judge in self._judges.values()},
                 "scoring": [judge.name for judge in judges],
+                "passes": [self._passes.max_length, self._passes.dtype, self._passes.chat_template],
                 "seed": self._seed,
                 "library": fingerprint(),
             }
@@ -201,6 +226,8 @@ class _Bench:
 
     async def work(self, runs: Sequence[_SuiteRun]) -> None:
         """Ask what is left to ask, and score."""
+        for run in runs:
+            _ = run.items, run.prompts  # what is wrong with them is found before anything is asked
         async with (
             open_rows(self._workspace.rows(self._store_name), is_final=is_final) as store,
             _Servers() as servers,
@@ -242,38 +269,44 @@ class _Bench:
     async def _measure(
         self, runs: Sequence[_SuiteRun], store: RowStore, servers: "_Servers", *, needs_answers: bool
     ) -> None:
+        """Let measures take turns: what all of them want of one model or judge is asked in one go."""
         turns = [
-            _Turn(run, measure.measure(self._work_of(run, measure, items)))
+            _Turn(run, measure.measure(self._work_of(run, measure)), self._passes)
             for run in runs
-            for measure, items in run.measures
-            if measure.needs_answers == needs_answers and items
+            for measure in run.measures
+            if measure.needs_answers == needs_answers
         ]
         waiting = [turn for turn in turns if turn.advance(None)]
         while waiting:
-            judge = _next_judge(waiting)
-            engine = await servers.open(judge.engine)
-            while any(judge.name in turn.awaited for turn in waiting):
-                asked = [call for turn in waiting for call in turn.calls_to(judge)]
-                tasks = (_judge_task(call, judge) for call in asked)
-                name = judge.engine.model
-                report = await make_rows(store, tasks, {name: engine}, what=f"judgements of {judge.name}")
-                self._usage += report.made
+            key, target = next(item for turn in waiting for item in turn.awaited.items())
+            while any(key in turn.awaited for turn in waiting):
+                requests = [request for turn in waiting for request in turn.requests_to(key)]
+                if isinstance(target, Judge):
+                    await self._ask(target, requests, store, servers)
+                else:
+                    await servers.close()  # the forward passes need its memory
+                    await self._passes.score(target, [call.messages for call in requests], store)
                 for turn in waiting:
-                    turn.awaited.discard(judge.name)
+                    turn.awaited.pop(key, None)
                 waiting = [turn for turn in waiting if turn.awaited or turn.advance(store)]
         for turn in turns:
             turn.run.scores += turn.found.scores
             turn.run.judgements += turn.found.judgements
 
-    def _work_of(self, run: _SuiteRun, measure: MeasureBase[Any], items: Sequence[Item]) -> Work:
+    async def _ask(self, judge: Judge, calls: Sequence[JudgeCall], store: RowStore, servers: "_Servers") -> None:
+        engine, name = await servers.open(judge.engine), judge.engine.model
+        tasks = (_judge_task(call, judge) for call in calls)
+        self._usage += (await make_rows(store, tasks, {name: engine}, what=f"judgements of {judge.name}")).made
+
+    def _work_of(self, run: _SuiteRun, measure: MeasureBase[Any]) -> Work:
+        items = [item for item in run.items if measure.takes(item)]
         ids = {item.id for item in items}
-        answers = [answer for answer in run.answers if answer.question_id in ids] if measure.needs_answers else []
         return Work(
             suite=run.suite,
             items=items,
             characters=run.prompts.characters,
             subjects=self._subjects,
-            answers=answers,
+            answers=[answer for answer in run.answers if answer.question_id in ids] if measure.needs_answers else [],
             judges=run.judges,
             all_judges=self._judges,
             seed=self._seed,
@@ -304,6 +337,8 @@ class _Bench:
             SUMMARY.write(
                 draft.path, summarise(run.scores, models, scoring_of(run.suite.config)).model_copy(update=about)
             )
+            if (smoke_question := pick_smoke_question(run.items, run.prompts.characters)) is not None:
+                SMOKE_QUESTION.write(draft.path, json.dumps(smoke_question, ensure_ascii=False))
             draft.counts |= {"questions": len(run.items)} | Counter(row.status for row in run.scores)
             draft.stats |= {
                 "wall_s": round(time.monotonic() - self._began, 3),
@@ -316,60 +351,52 @@ class _Bench:
 def _published(run: _SuiteRun, model: str) -> dict[str, PublishedScore]:
     """A model's scores in the form of a published benchmark, from the measures that have one."""
     rows = [row for row in run.scores if row.model == model]
-    return {name: score for measure, _ in run.measures for name, score in measure.published(rows).items()}
+    return {name: score for measure in run.measures for name, score in measure.published(rows).items()}
 
 
 class _Turn:
     """A measure at work: what it waits for, and what it found."""
 
-    def __init__(self, run: _SuiteRun, asking: Asking[Measured]) -> None:
+    def __init__(self, run: _SuiteRun, asking: Asking[Measured], passes: ForwardPasses) -> None:
         self.run = run
         self.found = Measured()
-        self.awaited: set[str] = set()
-        """Names of the judges whose replies are outstanding."""
+        self.awaited: dict[str, Target] = {}
+        """Whose replies are outstanding, in the order in which they were named."""
         self._asking = asking
+        self._passes = passes
         self._requests: Sequence[Request] = ()
 
     def advance(self, store: RowStore | None) -> bool:
         """Send what was found, and take the next requests; False when the measure is done."""
-        replies = None if store is None else [store.read(_row_id(request)) for request in self._requests]
+        replies = None if store is None else [store.read(self._row_id(request)) for request in self._requests]
         try:
-            while not (requests := next(self._asking) if replies is None else self._asking.send(replies)):
-                replies = []
+            requests = next(self._asking) if replies is None else self._asking.send(replies)
+            while not requests:
+                requests = self._asking.send([])
         except StopIteration as end:
             self.found = end.value
             return False
         self._requests = requests
-        self.awaited = {_judge_of(request).name for request in requests}
+        self.awaited = {_key(request): _target(request) for request in requests}
         return True
 
-    def judges(self) -> Iterator[Judge]:
-        """The judges whose replies are outstanding."""
-        for request in self._requests:
-            if isinstance(request, JudgeCall) and request.judge.name in self.awaited:
-                yield request.judge
+    def requests_to(self, key: str) -> Iterator[Any]:
+        """The outstanding requests to a model or judge."""
+        if key in self.awaited:
+            yield from (request for request in self._requests if _key(request) == key)
 
-    def calls_to(self, judge: Judge) -> Iterator[JudgeCall]:
-        """The outstanding calls to a judge."""
-        if judge.name in self.awaited:
-            for request in self._requests:
-                if isinstance(request, JudgeCall) and request.judge.name == judge.name:
-                    yield request
+    def _row_id(self, request: Request) -> str:
+        if isinstance(request, JudgeCall):
+            return request.content.row_id
+        return self._passes.row_id(request.subject, request.messages)
 
 
-def _row_id(request: Request) -> str:
-    assert isinstance(request, JudgeCall)
-    return request.content.row_id
+def _target(request: Request) -> Target:
+    return request.judge if isinstance(request, JudgeCall) else request.subject
 
 
-def _judge_of(request: Request) -> Judge:
-    assert isinstance(request, JudgeCall)
-    return request.judge
-
-
-def _next_judge(waiting: Sequence[_Turn]) -> Judge:
-    """The first judge that a measure waits for."""
-    return next(judge for turn in waiting for judge in turn.judges())
+def _key(request: Request) -> str:
+    return f"judge {request.judge.name}" if isinstance(request, JudgeCall) else f"model {request.subject.identity}"
 
 
 def _judge_task(call: JudgeCall, judge: Judge) -> RowTask:
@@ -404,12 +431,16 @@ class _Servers:
         return self
 
     async def __aexit__(self, *exception: Any) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the open engine, if there is one."""
         await self._stack.aclose()
+        self._stack, self._open = AsyncExitStack(), None
 
     async def open(self, config: EngineConfig) -> ChatEngine:
         """The engine, whose server starts at the first call."""
         if self._open is None or self._open[0] != config:
-            await self._stack.aclose()
-            self._stack, self._open = AsyncExitStack(), None
+            await self.close()
             self._open = config, await self._stack.enter_async_context(open_engine(config))
         return self._open[1]

@@ -4,8 +4,11 @@ from collections.abc import Mapping
 
 from opencharacter.engines import EngineConfig
 from opencharacter.errors import UserError
-from opencharacter.evaluation.evaluating import evaluate
+from opencharacter.evaluation.evaluating import check_roles, evaluate, load_roles, run_settings
 from opencharacter.evaluation.evaluation_config import EvaluateConfig
+from opencharacter.evaluation.running import run_suites
+from opencharacter.evaluation.subjects import load_judge
+from opencharacter.evaluation.suites import load_suite
 from opencharacter.records.evaluation import GRID
 from opencharacter.storage.workspace import Artifact, Workspace
 
@@ -43,4 +46,17 @@ def evaluate_suite(
             raise UserError("the suite 'grid' asks the held-out rows of a mixture, and there is none")
         judge = judges[config.judge.engine] if config.judge else None
         return evaluate(config, mixture, models=models, judge=judge, workspace=workspace, seed=seed)
-    raise UserError(f"there is no suite '{suite}'")
+    loaded = load_suite(suite)
+    subjects = load_roles(models, check_roles(models))
+    found = run_suites(
+        [loaded],
+        subjects,
+        [load_judge(name, engine) for name, engine in judges.items()],
+        workspace=workspace,
+        seed=seed,
+        settings=run_settings(config, list(judges.values()), mixture),
+        # The steps of several suites may run at the same time, and a row store has one writer.
+        store=f"evaluation-{loaded.name}",
+        allow_related=True,
+    )
+    return found[loaded.name]

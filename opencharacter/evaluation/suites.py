@@ -12,7 +12,7 @@ from pathlib import Path
 from opencharacter.characters import PROMPT_FILES
 from opencharacter.errors import UserError
 from opencharacter.evaluation.arithmetic import arithmetic_items
-from opencharacter.evaluation.items import Contents, read_contents
+from opencharacter.evaluation.items import FileContents, read_contents
 from opencharacter.evaluation.measures import make_measure
 from opencharacter.evaluation.measures.protocol import check_macros
 from opencharacter.evaluation.suite import Suite
@@ -89,7 +89,7 @@ def _borrow(config: SuiteConfig, other: Suite, folder: Path, label: str) -> Suit
     for number, settings in enumerate(config.measures):
         make_measure(settings).check(templates, f"{label}: measures.{number}")
     items = [item.model_copy(update={"suite": config.name}) for item in other.items()]
-    contents = Contents(items, other.characters(), [])
+    contents = FileContents(items, other.characters())
     return Suite(
         config=config,
         folder=folder,
@@ -100,12 +100,12 @@ def _borrow(config: SuiteConfig, other: Suite, folder: Path, label: str) -> Suit
     )
 
 
-def _contents(config: SuiteConfig, folder: Path) -> Contents | None:
+def _contents(config: SuiteConfig, folder: Path) -> FileContents | None:
     """Items and characters; none where the items come from a run's mixture."""
     contents = read_contents(config, folder) if config.items.path is not None else None
     if config.items.generator != "arithmetic":
         return contents
-    written = contents or Contents([], {}, [])
+    written = contents or FileContents([], {})
     made = arithmetic_items(config.name, list(written.characters), count=config.items.count, draw=config.items.draw)
     return written._replace(items=[*written.items, *made])
 
@@ -160,7 +160,7 @@ def _template(file: str, folder: Path, where: str) -> Template:
     raise UserError(f"{where}: there is no file {path}", hint="write it, or correct the name")
 
 
-def _check_items(config: SuiteConfig, contents: Contents, folder: Path) -> None:
+def _check_items(config: SuiteConfig, contents: FileContents, folder: Path) -> None:
     """Each item must be measured by something, and fit that."""
     measures = [make_measure(settings) for settings in config.measures]
     for number, item in enumerate(contents.items, 1):
@@ -176,7 +176,7 @@ def _check_items(config: SuiteConfig, contents: Contents, folder: Path) -> None:
             measure.check_item(item, where)
 
 
-def _digest(config: SuiteConfig, templates: dict[str, Template], contents: Contents | None) -> str:
+def _digest(config: SuiteConfig, templates: dict[str, Template], contents: FileContents | None) -> str:
     return digest(
         {
             "suite": config.model_dump(mode="json", exclude={"description", "license", "source"}),

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from opencharacter.evaluation.comparison import Sample, paired_sample, sample_of
-from opencharacter.evaluation.questions import CELLS
+from opencharacter.evaluation.grid import CELLS
 from opencharacter.records.evaluation import Difference, Score, ScoreRow, Scoring, Summary
 from opencharacter.records.models import HELD_OUT_CELLS, Cell
 

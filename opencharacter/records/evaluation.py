@@ -69,7 +69,8 @@ class Item(BaseModel):
     )
     reference: str | None = Field(default=None, description="a good answer, whose loss is measured")
     wrong_character_id: str | None = Field(
-        default=None, description="whose profile the swap gap shows instead; none: no gap is measured"
+        default=None,
+        description="whose profile the swap gap shows; none: outside the grid another of the suite",
     )
     checks: list[Check] = []
     tags: list[str] = []

@@ -3,6 +3,7 @@
 import io
 import json
 import tarfile
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -81,20 +82,42 @@ def played(dialogues: Path) -> list[tuple[Any, ...]]:
 
 def test_an_evaluation_that_an_earlier_version_began_asks_for_what_is_missing(begun: Path) -> None:
     before = parts(begun / "judging")
+    again = 0
 
     def finish(url: str) -> None:
+        nonlocal again
         run = BegunRun(begun / "judging", url, begun / "model")
         run.evaluate()
-        assert run.addresses() == ADDRESSES
+        again = asked_again(run.addresses())
 
-    assert calls_of(finish) == CALLS["judging"]
+    assert more_calls(calls_of(finish), CALLS["judging"]) == again
     assert before.items() <= parts(begun / "judging").items()
 
 
 def test_a_new_run_has_the_addresses_and_the_calls_of_the_earlier_version(begun: Path) -> None:
+    again = 0
+
     def make(url: str) -> None:
+        nonlocal again
         run = BegunRun(begun / "new", url, begun / "model")
         run.evaluate_all()
-        assert run.addresses() == ADDRESSES
+        again = asked_again(run.addresses())
 
-    assert calls_of(make) == CALLS["whole"]
+    assert more_calls(calls_of(make), CALLS["whole"]) == again
+
+
+def asked_again(addresses: dict[str, dict[str, str]]) -> int:
+    """The judgements that 0.1.0 did not ask for: second and third replies where the first could not be read."""
+    found = addresses["evaluation"]
+    assert {**addresses, "evaluation": {}} == {**ADDRESSES, "evaluation": {}}
+    assert ADDRESSES["evaluation"].items() <= found.items()
+    unread = sum("no JSON" in words for words in ADDRESSES["evaluation"].values())
+    more = len(found) - len(ADDRESSES["evaluation"])
+    assert unread <= more <= 2 * unread
+    return more
+
+
+def more_calls(made: list[str], expected: list[str]) -> int:
+    """How many calls were made besides those expected, none of which may be missing."""
+    assert not Counter(expected) - Counter(made)
+    return (Counter(made) - Counter(expected)).total()

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 
 from opencharacter.characters import CharacterProfile, system_prompt
-from opencharacter.evaluation.questions import CELLS
+from opencharacter.evaluation.grid import CELLS
 from opencharacter.hashing import digest
 from opencharacter.records.models import Cell, TrainingRow, Turn
 from opencharacter.storage.jsonl import write_jsonl

@@ -4,6 +4,7 @@ from typing import Any
 
 from opencharacter.errors import UserError
 from opencharacter.evaluation.measures.checks import ChecksMeasure
+from opencharacter.evaluation.measures.likelihood import LikelihoodMeasure
 from opencharacter.evaluation.measures.pairwise import PairwiseMeasure
 from opencharacter.evaluation.measures.personagym import PersonagymMeasure
 from opencharacter.evaluation.measures.protocol import MeasureBase
@@ -14,6 +15,7 @@ from opencharacter.evaluation.measures.turns import TurnsMeasure
 MEASURES: dict[str, type[MeasureBase[Any]]] = {
     "checks": ChecksMeasure,
     "pairwise": PairwiseMeasure,
+    "likelihood": LikelihoodMeasure,
     "personagym": PersonagymMeasure,
     "refusal": RefusalMeasure,
     "rubric": RubricMeasure,

@@ -1,21 +1,20 @@
-"""Response-token loss and profile-swap gap, by forward passes of the models themselves."""
+"""The loss of answers, by forward passes of the models themselves."""
 
 import gc
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
 from opencharacter import tokenization as conversations
 from opencharacter.errors import OpenCharacterError, UserError
-from opencharacter.evaluation.evaluation_config import EvaluateConfig
-from opencharacter.evaluation.questions import Question
-from opencharacter.evaluation.scorers import EvalModel, ScorerResult, identity
+from opencharacter.evaluation.subjects import Subject
 from opencharacter.hashing import digest
 from opencharacter.library import fingerprint
 from opencharacter.progress import Progress, progress
-from opencharacter.records.evaluation import ScoreRow, Status
+from opencharacter.records.evaluation import Status
 from opencharacter.records.models import Turn
 from opencharacter.storage.rowstore import RowStore
 
@@ -32,7 +31,7 @@ class _Task(NamedTuple):
     tokens: Encoded
 
 
-class _Loss(BaseModel):
+class Loss(BaseModel):
     """The score of a conversation as the store keeps it."""
 
     status: Status
@@ -40,27 +39,38 @@ class _Loss(BaseModel):
     tokens: int | None = None
 
 
-class LikelihoodScorer:
-    """Rows `loss` and, where the question has a character, `profile_swap_gap`."""
+@dataclass(frozen=True)
+class ForwardPasses:
+    """How losses are measured."""
 
-    def __init__(self, config: EvaluateConfig, chat_template: str) -> None:
-        """`chat_template` is for models (base models) that have none of their own."""
-        self._config = config
-        self._chat_template = chat_template
+    max_length: int = 4096
+    """Tokens; longer conversations have no loss."""
+    batch_size: int = 1
+    dtype: str = "bfloat16"
+    chat_template: str = ""
+    """For models (base models) that have none of their own."""
 
-    async def score(
-        self, questions: Sequence[Question], eval_models: Sequence[EvalModel], store: RowStore
-    ) -> ScorerResult:
-        """Score every question under its own and under the wrong profile, with every model.
+    def row_id(self, subject: Subject, messages: Sequence[Turn]) -> str:
+        """Content address of a conversation's loss under a model."""
+        # Unlike LLM calls these are cheap, so an edit of the library repeats them.
+        return digest(
+            {
+                "measure": "loss",
+                "model": subject.identity,
+                "messages": [turn.model_dump() for turn in messages],
+                "chat_template": self.chat_template,
+                "dtype": self.dtype,
+                "max_length": self.max_length,
+                "library": fingerprint(),
+            }
+        )
 
-        Raises `UserError` if a model can't be loaded or its chat template can't be evaluated.
+    async def score(self, subject: Subject, conversations: Sequence[Sequence[Turn]], store: RowStore) -> None:
+        """Measure what the store does not hold.
+
+        Raises `UserError` if the model can't be loaded or its chat template can't be evaluated.
         """
-        for eval_model in eval_models:
-            await self._score(eval_model, questions, store)
-        return ScorerResult([row for eval_model in eval_models for row in self._rows(eval_model, questions, store)])
-
-    async def _score(self, eval_model: EvalModel, questions: Sequence[Question], store: RowStore) -> None:
-        by_row = {self._row_id(eval_model, messages): messages for messages in _variants(questions)}
+        by_row = {self.row_id(subject, messages): messages for messages in conversations}
         for row_id in by_row:
             # A run that was broken off left these in the journal.
             if (kept := store.calls(row_id).get("loss")) is not None:
@@ -68,15 +78,15 @@ class LikelihoodScorer:
         todo = {row_id: messages for row_id, messages in by_row.items() if not store.finished(row_id)}
         if not todo:
             return
-        tokenizer = self._load_tokenizer(eval_model)
+        tokenizer = self._load_tokenizer(subject)
         encoded = [_Task(row_id, encode(tokenizer, messages)) for row_id, messages in todo.items()]
-        fitting = [task for task in encoded if len(task.tokens.ids) <= self._config.max_length]
+        fitting = [task for task in encoded if len(task.tokens.ids) <= self.max_length]
         for task in encoded:
-            if len(task.tokens.ids) > self._config.max_length:
-                await store.finish(task.row_id, _Loss(status="too_long").model_dump(), label="too_long")
-        with progress(f"loss of {eval_model.name}", total=len(fitting)) as bar:
-            model = self._load_model(eval_model)
-            for batch in _batches(fitting, self._config.batch_size):
+            if len(task.tokens.ids) > self.max_length:
+                await store.finish(task.row_id, Loss(status="too_long").model_dump(), label="too_long")
+        with progress(f"loss of {subject.name}", total=len(fitting)) as bar:
+            model = self._load_model(subject)
+            for batch in _batches(fitting, self.batch_size):
                 await self._keep(batch, _losses(model, [task.tokens for task in batch]), store, bar)
         # The next model, or vLLM, needs the memory.
         del model
@@ -86,73 +96,36 @@ class LikelihoodScorer:
         for task, loss in zip(batch, losses, strict=True):
             finite = math.isfinite(loss)
             status: Status = "ok" if finite else "not_finite"
-            scored = _Loss(status=status, loss=loss if finite else None, tokens=sum(task.tokens.answer))
+            scored = Loss(status=status, loss=loss if finite else None, tokens=sum(task.tokens.answer))
             await store.record(task.row_id, "loss", scored.model_dump())
             await store.finish(task.row_id, scored.model_dump(), label=status)
         bar.advance(rows=len(batch), tokens=sum(len(task.tokens.ids) for task in batch))
 
-    def _rows(self, eval_model: EvalModel, questions: Sequence[Question], store: RowStore) -> Iterator[ScoreRow]:
-        for question in questions:
-            common = identity(question) | {"model": eval_model.digest}
-            own = self._read(eval_model, question.row.messages, store)
-            yield ScoreRow(metric="loss", status=own.status, score=own.loss, tokens=own.tokens, **common)
-            if question.character is None:
-                continue
-            if question.swapped is None:
-                yield ScoreRow(metric="profile_swap_gap", status="no_other_character", **common)
-                continue
-            wrong = self._read(eval_model, question.swapped, store)
-            gap = None if wrong.loss is None or own.loss is None else wrong.loss - own.loss
-            status = wrong.status if own.status == "ok" else own.status
-            yield ScoreRow(metric="profile_swap_gap", status=status, score=gap, tokens=own.tokens, **common)
-
-    def _read(self, eval_model: EvalModel, messages: Sequence[Turn], store: RowStore) -> _Loss:
-        return _Loss.model_validate(store.read(self._row_id(eval_model, messages)))
-
-    def _row_id(self, eval_model: EvalModel, messages: Sequence[Turn]) -> str:
-        # Unlike LLM calls these are cheap, so an edit of the library repeats them.
-        return digest(
-            {
-                "measure": "loss",
-                "model": eval_model.digest,
-                "messages": [turn.model_dump() for turn in messages],
-                "chat_template": self._chat_template,
-                "dtype": self._config.dtype,
-                "max_length": self._config.max_length,
-                "library": fingerprint(),
-            }
-        )
-
-    def _load_tokenizer(self, eval_model: EvalModel) -> Any:
+    def _load_tokenizer(self, subject: Subject) -> Any:
         from transformers import AutoTokenizer
 
-        tokenizer = AutoTokenizer.from_pretrained(eval_model.folder, trust_remote_code=False)
+        assert subject.folder is not None
+        tokenizer = AutoTokenizer.from_pretrained(subject.folder, trust_remote_code=False)
         if not tokenizer.chat_template:
-            tokenizer.chat_template = self._chat_template
+            tokenizer.chat_template = self.chat_template
         return tokenizer
 
-    def _load_model(self, eval_model: EvalModel) -> Any:
+    def _load_model(self, subject: Subject) -> Any:
         import torch
         from transformers import AutoModelForCausalLM
         from transformers.utils import logging
 
         logging.disable_progress_bar()  # ours is the one that counts
+        assert subject.folder is not None
         on_gpu = torch.cuda.is_available()
-        dtype = getattr(torch, self._config.dtype) if on_gpu else torch.float32
+        dtype = getattr(torch, self.dtype) if on_gpu else torch.float32
         try:
             model = AutoModelForCausalLM.from_pretrained(
-                eval_model.folder, dtype=dtype, use_safetensors=True, trust_remote_code=False
+                subject.folder, dtype=dtype, use_safetensors=True, trust_remote_code=False
             )
         except (OSError, ValueError) as error:
-            raise UserError(f"{eval_model.name} model {eval_model.reference} can't be loaded: {error}") from error
+            raise UserError(f"{subject.name} model {subject.reference} can't be loaded: {error}") from error
         return model.eval().to(torch.device("cuda" if on_gpu else "cpu"))
-
-
-def _variants(questions: Sequence[Question]) -> Iterator[Sequence[Turn]]:
-    for question in questions:
-        yield question.row.messages
-        if question.swapped is not None:
-            yield question.swapped
 
 
 def _batches(tasks: list[_Task], size: int) -> Iterator[list[_Task]]:
