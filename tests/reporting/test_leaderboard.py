@@ -81,7 +81,9 @@ def test_judged_answers_are_traces_with_the_judges_words(published: str, evaluat
     traces = mlflow.search_traces(locations=[found.experiment_id], return_type="list")
     assert len(traces) == len(MODELS)
     answers = {row.answer or "" for row in ANSWERS.read(evaluation)}
+    runs = {str(run.info.run_id) for run in MlflowClient().search_runs([found.experiment_id])}
     for trace in traces:
+        assert trace.info.trace_metadata["mlflow.sourceRun"] in runs
         (span,) = trace.data.spans
         assert span.outputs["content"] in answers
         assessments = trace.info.assessments

@@ -58,6 +58,7 @@ def make_suite_evaluation(
     text: str | None = None,
     models: Mapping[str, str] = MODELS,
     digest: str = "d" * 64,
+    turns: int = 1,
 ) -> Artifact:
     """A committed evaluation of one suite: base, champion and challenger by two judges.
 
@@ -105,20 +106,23 @@ def make_suite_evaluation(
                     **shared, metric=item.task, judge=judge, status=verdict, score=score, tokens=tokens, note=reason
                 )
             )
-            judgements.append(
-                Judgement(
-                    suite=suite,
-                    question_id=item.id,
-                    metric=item.task,
-                    model=model,
-                    judge=judge,
-                    rubric_hash="7" * 64,
-                    status=verdict,
-                    score=score,
-                    reason=reason,
-                    reply="Four, I think" if score is None else None,
+            # In a conversation each turn is judged, and the answers get worse.
+            for number in range(turns):
+                judgements.append(
+                    Judgement(
+                        suite=suite,
+                        question_id=item.id,
+                        metric=item.task,
+                        model=model,
+                        turn=number + 1 if turns > 1 else None,
+                        judge=judge,
+                        rubric_hash="7" * 64,
+                        status=verdict,
+                        score=None if score is None else max(1, score - number // 3),
+                        reason=reason,
+                        reply="Four, I think" if score is None else None,
+                    )
                 )
-            )
     return _commit(make_output, people, items, answers, judgements, scores, models, digest)
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from opencharacter.evaluation.comparison import TRUNCATED
 from opencharacter.library import fingerprint
 from opencharacter.records.evaluation import GateDecision, PublishedScore
 from opencharacter.reporting import charts
@@ -79,7 +80,8 @@ def write_evaluation_page(
         OpenCharacterError: A file is damaged.
     """
     suites = [read_suite(name, artifact, roles) for name, artifact in evaluations.items()]
-    lower = frozenset((s.name, metric) for s in suites for metric in s.metrics if s.is_lower_better(metric))
+    lower = frozenset((s.name, m) for s in suites for m in s.metrics if s.is_lower_better(m))
+    lower |= {(suite.name, TRUNCATED) for suite in suites}
     decided = decision_view(decision, lower) if decision else None
     views = [
         _suite_view(suite, place, plots)
@@ -91,6 +93,7 @@ def write_evaluation_page(
         when=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         library=fingerprint(),
         models=_models(suites),
+        measured_as=dict(roles or {}),
         decision=decided,
         guards_hold=light_count(decided.guards) if decided else "",
         suites=views,

@@ -148,11 +148,15 @@ def read_suite(name: str, artifact: Artifact, roles: Mapping[str, str] | None = 
 def _with_roles(summary: Summary, scores: Sequence[ScoreRow], roles: Mapping[str, str]) -> Summary:
     """The summary with models under their roles, and so with the challenger's differences."""
     role_of = {name: role for role, name in roles.items() if name in summary.models}
-    if all(role == name for name, role in role_of.items()):
+    if all(known == name for name, known in role_of.items()):
         return summary
 
+    def role(name: str) -> str:
+        taken = name in role_of.values() and name not in role_of
+        return f"other {name}" if taken else role_of.get(name, name)
+
     def renamed(values: Mapping[str, T]) -> dict[str, T]:
-        return {role_of.get(name, name): value for name, value in values.items()}
+        return {role(name): value for name, value in values.items()}
 
     found = summarise(scores, renamed(summary.models), summary.scoring)
     about = {"models", "scores", "differences", "families", "published"}

@@ -25,7 +25,7 @@ from opencharacter.tracking import make_experiment
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-TRACES = 60
+TRACES = 20
 """Questions whose answers become traces, by default."""
 
 
@@ -77,7 +77,7 @@ def publish_evaluation(
                 known[each.model, each.judge] = _log(client, experiment_id, parent, summary, each, evaluation)
             if traces:
                 by_identity = {each.identity: known[each.model, each.judge] for each in reversed(measured)}
-                log_traces(client, experiment_id, evaluation, by_identity, count=traces, seed=seed)
+                log_traces(experiment_id, evaluation, by_identity, count=traces, seed=seed)
         return [known[each.model, each.judge] for each in measured]
 
 

@@ -3,32 +3,26 @@
 import logging
 from collections import defaultdict
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from opencharacter.hashing import seed64
 from opencharacter.records.evaluation import AnswerRow, ScoreRow
 from opencharacter.storage.artifacts import Artifact
 from opencharacter.storage.kinds import ANSWERS, SCORES
 
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
-
 _log = logging.getLogger(__name__)
 
 
-def log_traces(
-    client: "MlflowClient", experiment_id: str, evaluation: Artifact, runs: Mapping[str, str], *, count: int, seed: int
-) -> None:
+def log_traces(experiment_id: str, evaluation: Artifact, runs: Mapping[str, str], *, count: int, seed: int) -> None:
     """Log the answers to `count` questions, the same ones of every model, with what the judges said of them.
 
     Args:
-        client: Of the server.
         experiment_id: Where the traces go.
         evaluation: An output of kind `evaluation`.
         runs: By identity of the model, the run that its traces belong to.
         count: How many questions.
         seed: Decides which.
     """
+    import mlflow
     from mlflow.exceptions import MlflowException
 
     if not ANSWERS.exists(evaluation):
@@ -40,45 +34,37 @@ def log_traces(
     for row in SCORES.read(evaluation):
         if row.repeat == 0 and row.question_id in chosen:
             scores[row.model, row.question_id].append(row)
-    traces: dict[str, list[str]] = defaultdict(list)
     try:
         for answer in answers:
             if answer.question_id in chosen:
-                trace = _log_answer(experiment_id, answer, scores[answer.model, answer.question_id])
-                traces[runs[answer.model]].append(trace)
-        for run_id, ids in traces.items():
-            for start in range(0, len(ids), 100):
-                client.link_traces_to_run(ids[start : start + 100], run_id)
+                found = scores[answer.model, answer.question_id]
+                _log_answer(experiment_id, runs[answer.model], answer, found)
+        mlflow.flush_trace_async_logging()
     except MlflowException as error:
         # The scores are published; traces are for looking at, and an older server has none.
         _log.warning("MLflow takes no traces (%s): judged answers are not shown there", str(error).splitlines()[0])
 
 
-def _log_answer(experiment_id: str, answer: AnswerRow, scores: list[ScoreRow]) -> str:
+def _log_answer(experiment_id: str, run_id: str, answer: AnswerRow, scores: list[ScoreRow]) -> None:
     import mlflow
     from mlflow.entities import AssessmentError, AssessmentSource
+    from mlflow.entities.trace_location import MlflowExperimentLocation
 
-    span = mlflow.start_span_no_context(
-        name="answer",
-        span_type="CHAT_MODEL",
-        inputs={"messages": [turn.model_dump() for turn in answer.conversation]},
-        tags={"suite": answer.suite, "question": answer.question_id, "character": answer.character_id or ""},
-        experiment_id=experiment_id,
-    )
-    span.set_outputs({"role": "assistant", "content": answer.answer or "", "finish_reason": answer.finish_reason})
-    span.end()
-    trace_id = str(span.trace_id)
-    # The server must have the trace before an assessment of it.
-    mlflow.flush_trace_async_logging()
-    for row in scores:
-        kind = "LLM_JUDGE" if row.judge else "CODE"
-        failed = None if row.score is not None else AssessmentError(error_code=row.status, error_message=row.note or "")
-        mlflow.log_feedback(
-            trace_id=trace_id,
-            name=row.metric,
-            value=row.score,
-            error=failed,
-            source=AssessmentSource(source_type=kind, source_id=row.judge or "opencharacter"),
-            rationale=row.note,
+    place = MlflowExperimentLocation(experiment_id)
+    with mlflow.start_span("answer", span_type="CHAT_MODEL", trace_destination=place, run_id=run_id) as span:
+        span.set_inputs({"messages": [turn.model_dump() for turn in answer.conversation]})
+        span.set_outputs({"role": "assistant", "content": answer.answer or "", "finish_reason": answer.finish_reason})
+        mlflow.update_current_trace(
+            tags={"suite": answer.suite, "question": answer.question_id, "character": answer.character_id or ""},
         )
-    return trace_id
+        # Inside the span assessments travel with the trace, in one request.
+        for row in scores:
+            failed = AssessmentError(error_code=row.status, error_message=row.note or "")
+            mlflow.log_feedback(
+                trace_id=span.trace_id,
+                name=row.metric,
+                value=row.score,
+                error=failed if row.score is None else None,
+                source=AssessmentSource("LLM_JUDGE" if row.judge else "CODE", row.judge or "opencharacter"),
+                rationale=row.note,
+            )
