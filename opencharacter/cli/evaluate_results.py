@@ -78,6 +78,14 @@ def leaderboard(
         list[str] | None, typer.Option("--model", "-m", help="Only boards with this model. Repeatable.")
     ] = None,
     experiment: _Experiment = _DEFAULT_EXPERIMENT,
+    traces: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            min=0,
+            help="Questions of each suite whose answers become MLflow traces; 0 for MLflow before 3.",
+        ),
+    ] = 20,
     workdir: Workdir = DEFAULT_WORKDIR,
     workspace: WorkspaceRoot = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV instead of tables.")] = False,
@@ -99,7 +107,7 @@ def leaderboard(
         (workdir / "mlflow").mkdir(parents=True, exist_ok=True)
     with tracking_server(workdir):
         for artifact in found:
-            publish_evaluation(artifact, experiment=experiment)
+            publish_evaluation(artifact, experiment=experiment, traces=traces)
         boards = read_leaderboard(experiment, suites=suite or (), models=model or ())
     typer.echo(leaderboard_csv(boards) if as_csv else leaderboard_table(boards), nl=not as_csv)
 
