@@ -89,7 +89,9 @@ def build_pipeline(config: RunConfig, cluster: Cluster | None = None) -> Any:
             evaluations=dsl.Collected(scores.outputs["evaluation"]),
         )
         version.set_caching_options(False)
-        gated = gate_step(**common, gate=gate, evaluations=dsl.Collected(scores.outputs["evaluation"]))
+        gated = gate_step(
+            **common, gate=gate, registry=registry, evaluations=dsl.Collected(scores.outputs["evaluation"])
+        )
         report = report_step(
             **common,
             name=config.name,

@@ -1,6 +1,7 @@
 """The model registry: MLflow holds versions, lineage and aliases; the weights stay where they are."""
 
 from opencharacter.registry.deployments import find_alias, read_deployment, record_deployment, record_replaced
+from opencharacter.registry.ledger import ComparisonLedger
 from opencharacter.registry.mlflow_server import local_server
 from opencharacter.registry.promotion import find_objection, promote
 from opencharacter.registry.registered_model import Deployment, RegisteredModel, RegistryConfig
@@ -17,6 +18,7 @@ from opencharacter.registry.webhooks import AliasMove, Deliveries, UntrustedDeli
 
 __all__ = [
     "AliasMove",
+    "ComparisonLedger",
     "Deliveries",
     "Deployment",
     "RegisteredModel",
