@@ -14,7 +14,7 @@ from opencharacter.generation.calls import Message, RowCalls
 from opencharacter.generation.judgements import ContentCall
 from opencharacter.generation.rows import RowTask, StoredRow
 from opencharacter.hashing import digest, seed64, text_digest
-from opencharacter.records.evaluation import ENGINE_FAILURE, AnswerRow, Item, Status
+from opencharacter.records.evaluation import ENGINE_FAILURE, TOKEN_LIMIT, AnswerRow, Item, Status
 from opencharacter.records.models import Turn, Usage
 from opencharacter.storage.rowstore import RowReader
 from opencharacter.templates import Template
@@ -96,7 +96,7 @@ class AnswerCalls:
 
     async def _make(self, calls: RowCalls, *, extra: Mapping[str, Any] | None) -> StoredRow:
         answers: list[str] = []
-        usage, content = Usage(), dict[str, Any]()
+        usage, content, cut = Usage(), dict[str, Any](), False
         for place in range(self._count):
             content = await calls.record(
                 "reply" if not self._own_history else f"turn-{place}",
@@ -109,8 +109,10 @@ class AnswerCalls:
             if content["status"] != "ok":
                 break
             answers.append(content["answer"])
+            cut = cut or content["finish_reason"] == TOKEN_LIMIT
         if self._own_history:
             content = content | {"answers": answers, "usage": usage.model_dump()}
+            content |= {"finish_reason": TOKEN_LIMIT} if cut else {}
         return StoredRow(content, content["status"])
 
     def read(self, store: RowReader) -> AnswerRow:
@@ -181,7 +183,7 @@ def _read_answer(reply: ChatReply) -> dict[str, Any]:
 
 def _status(content: Mapping[str, Any]) -> Status:
     """What became of an answer; a server that rejects the question itself will reject it again."""
-    if content["status"] == "ok" and content.get("finish_reason") == "length":
+    if content["status"] == "ok" and content.get("finish_reason") == TOKEN_LIMIT:
         return "truncated"
     if content["status"] == ENGINE_FAILURE and content.get("refused"):
         return "no_answer"
