@@ -123,7 +123,7 @@ def plan(
     from rich.console import Console
 
     from opencharacter.planning import load_figures
-    from opencharacter.planning.evaluation import EXAMPLE_MODEL, measured_answers, plan_evaluation
+    from opencharacter.planning.evaluation import EXAMPLE_MODEL, earlier_results, plan_evaluation
     from opencharacter.planning.evaluation_text import show_evaluation
 
     figures = load_figures(prices)
@@ -135,7 +135,7 @@ def plan(
         judges,
         figures,
         seed=seed,
-        answer_tokens=measured_answers(loaded, workspace_at(workdir, workspace)),
+        earlier=earlier_results(loaded, workspace_at(workdir, workspace)),
     )
     if as_json:
         typer.echo(made.model_dump_json(indent=2))

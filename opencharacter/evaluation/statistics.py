@@ -143,8 +143,12 @@ class Components:
 
     def of_difference(self) -> "Components":
         """Components of the difference of two models whose answers do not depend on each other."""
-        doubled = {level: None if (part := getattr(self, level)) is None else 2 * part for level in LEVELS}
-        return Components(**doubled)  # type: ignore[arg-type]
+        return self.scaled(2)
+
+    def scaled(self, factor: float) -> "Components":
+        """All components times a number."""
+        parts = {level: None if (part := getattr(self, level)) is None else factor * part for level in LEVELS}
+        return Components(**parts)  # type: ignore[arg-type]
 
 
 PAPER = Components(character=0.11**2, item=0.50**2)

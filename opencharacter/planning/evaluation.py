@@ -4,10 +4,11 @@ The calls are counted by a rehearsal: the code of the run itself makes them, and
 """
 
 import json
+import math
 import tempfile
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -18,10 +19,11 @@ from opencharacter.engines.spending import Budget, Price
 from opencharacter.errors import UserError
 from opencharacter.evaluation.measures import make_measure
 from opencharacter.evaluation.narrowing import unit_of
+from opencharacter.evaluation.noise import score_components
 from opencharacter.evaluation.references import Named
 from opencharacter.evaluation.results import all_results
 from opencharacter.evaluation.running import run_suites
-from opencharacter.evaluation.statistics import Design, planned_effect
+from opencharacter.evaluation.statistics import LEVELS, PAPER, Components, Design, planned_effect
 from opencharacter.evaluation.subjects import Judge, Subject
 from opencharacter.evaluation.suite import Suite
 from opencharacter.planning.cost import CostEstimator, TimeEstimator, resources_here
@@ -32,7 +34,7 @@ from opencharacter.planning.workload import CallVolume
 from opencharacter.progress import hidden
 from opencharacter.records.models import Usage
 from opencharacter.reporting.verdicts import MIN_CLUSTERS
-from opencharacter.storage.kinds import ANSWERS, SUMMARY
+from opencharacter.storage.kinds import ANSWERS, SCORES, SUMMARY
 from opencharacter.storage.workspace import Workspace
 
 EXAMPLE_MODEL = Named("of 8B", "a-model-8b")
@@ -48,6 +50,16 @@ Role = Literal["model", "judge"]
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """What earlier results of a suite say about the next ones."""
+
+    answer_tokens: float | None = None
+    """Mean tokens of an answer."""
+    noise: Components | None = None
+    """Variance components of a score; none where too few characters were measured."""
 
 
 class AskedModel(_Strict):
@@ -101,7 +113,7 @@ def plan_evaluation(
     figures: Figures,
     *,
     seed: int = 0,
-    answer_tokens: Mapping[str, float] | None = None,
+    earlier: Mapping[str, Earlier] | None = None,
 ) -> EvaluationPlan:
     """Estimate an evaluation. Nothing is called, downloaded or started.
 
@@ -111,7 +123,7 @@ def plan_evaluation(
         judges: The judges.
         figures: Prices and throughput, from `load_figures`.
         seed: The seed of the run.
-        answer_tokens: Mean tokens of an answer by suite, where they were measured.
+        earlier: What earlier results say, by suite, from `earlier_results`.
 
     Returns:
         Calls and tokens exactly as `run` makes them where each first reply is usable, but with answers of an assumed
@@ -120,8 +132,8 @@ def plan_evaluation(
     Raises:
         UserError: A suite needs what was not given, or the size of a model is not known.
     """
-    assumptions = Assumptions(figures)
-    counter = _Counter(assumptions, answer_tokens or {})
+    assumptions, earlier = Assumptions(figures), earlier or {}
+    counter = _Counter(assumptions, {name: found.answer_tokens for name, found in earlier.items()})
     subjects = [counter.subject(named) for named in models]
     panel = [counter.judge(named) for named in judges]
     with tempfile.TemporaryDirectory(prefix="opencharacter-plan-") as folder, hidden(), rehearse(counter):
@@ -135,7 +147,7 @@ def plan_evaluation(
     return EvaluationPlan(
         currency=figures.currency,
         as_of=figures.as_of.isoformat(),
-        suites=[plan_suite(suite, judges=len(judges)) for suite in suites],
+        suites=[plan_suite(suite, judges=len(judges), earlier=earlier.get(suite.name)) for suite in suites],
         asked=rows,
         calls=sum(row.calls for row in rows),
         tokens_in=sum(row.tokens_in for row in rows),
@@ -146,11 +158,20 @@ def plan_evaluation(
         assumptions=[
             Assumption(name=name, value=f"{amount.value:g}", source=amount.source)
             for name, amount in assumptions.used.items()
-        ],
+        ]
+        + [_spread(suite.name, earlier.get(suite.name)) for suite in suites],
     )
 
 
-def plan_suite(suite: Suite, *, judges: int = 1) -> SuitePlan:
+def _spread(suite: str, earlier: Earlier | None) -> Assumption:
+    """The standard deviations behind a suite's smallest effect."""
+    noise = earlier.noise if earlier and earlier.noise else None
+    parts = [f"{level} {math.sqrt(part):.2f}" for level in LEVELS if (part := getattr(noise or PAPER, level))]
+    source = "results of this workspace" if noise else "the paper's PersonaGym scores; none are measured here yet"
+    return Assumption(name=f"{suite}, standard deviations", value=", ".join(parts), source=source)
+
+
+def plan_suite(suite: Suite, *, judges: int = 1, earlier: Earlier | None = None) -> SuitePlan:
     """What a suite asks and can show. Raises `UserError` if its items come from a run."""
     items = suite.items()
     measures = suite.config.measures
@@ -170,7 +191,8 @@ def plan_suite(suite: Suite, *, judges: int = 1) -> SuitePlan:
     decided = suite.config.decides and all(measure.kind != "likelihood" for measure in measures)
     if decided and clusters >= MIN_CLUSTERS:
         repeats = suite.config.answer.repeats
-        effect = planned_effect(Design(clusters, scores / clusters, repeats, judges if rubrics and judges else 1))
+        design = Design(clusters, scores / clusters, repeats, judges if rubrics and judges else 1)
+        effect = planned_effect(design, earlier.noise if earlier and earlier.noise else PAPER)
     return SuitePlan(
         suite=suite.name,
         digest=suite.digest,
@@ -191,7 +213,7 @@ def _without_loss(suite: Suite) -> Suite | None:
 class _Counter:
     """The stand-in for all models and judges: it counts what it is asked, and says something of the assumed length."""
 
-    def __init__(self, assumptions: Assumptions, answer_tokens: Mapping[str, float]) -> None:
+    def __init__(self, assumptions: Assumptions, answer_tokens: Mapping[str, float | None]) -> None:
         self.suite = ""
         """The suite that is rehearsed."""
         self._assumed = assumptions
@@ -327,15 +349,17 @@ def _asked(
     )
 
 
-def measured_answers(suites: Sequence[Suite], workspace: Workspace) -> dict[str, float]:
-    """Mean tokens of an answer in the newest results of each suite that has some."""
-    found: dict[str, float] = {}
+def earlier_results(suites: Sequence[Suite], workspace: Workspace) -> dict[str, Earlier]:
+    """What the newest results of each suite say, of however few characters; suites without results are left out."""
+    found: dict[str, Earlier] = {}
     names = {suite.name for suite in suites}
     for artifact in all_results(workspace):
-        if (name := SUMMARY.read(artifact).suite) in names:
+        if (summary := SUMMARY.read(artifact)).suite in names:
+            before = found.get(summary.suite, Earlier())
             used = sum((row.usage for row in ANSWERS.read(artifact)), Usage())
-            if used.calls:
-                found[name] = used.completion_tokens / used.calls
+            tokens = used.completion_tokens / used.calls if used.calls else None
+            noise = score_components(SCORES.read(artifact), summary.scoring, fewest=MIN_CLUSTERS)
+            found[summary.suite] = Earlier(tokens or before.answer_tokens, noise or before.noise)
     return found
 
 

@@ -112,7 +112,7 @@ def test_the_plan_s_calls_are_those_that_are_made(
     assert 0 < planned["suites"][0]["smallest_effect"] < 1
 
 
-def test_a_plan_takes_the_length_of_answers_that_are_there(
+def test_a_plan_takes_lengths_and_spread_from_results_that_are_there(
     tmp_path: Path, command: Command, asked: list[str], fake_llm: FakeLLM
 ) -> None:
     suite = ["--suite", str(own_suite(tmp_path / "suite")), *asked]
@@ -126,6 +126,11 @@ def test_a_plan_takes_the_length_of_answers_that_are_there(
     answers = [call for call in fake_llm.calls if call.request["model"] in ("old", "new")]
     assert len(answers) == 4
     assert 10 < planned() < 60, "as the fake answers"
+    before = command("plan", *suite)[1]
+    assert "none are measured here yet" in before
+    assert command("run", *suite)[0] == 0
+    after = command("plan", *suite)[1]
+    assert "results of this workspace" in after
 
 
 def test_a_budget_stops_the_run_and_the_same_command_continues(
