@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -179,8 +179,8 @@ class WorkerForge:
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self._process = process
 
-    def start(self, run: SmallRun) -> int:
-        """Begin `run.run()` in a new process; its process id."""
+    def start(self, run: Any) -> int:
+        """Begin `run.run()` of a dataclass in a new process; its process id."""
         return int(self._ask(asdict(run)))
 
     def wait(self, pid: int) -> int:
@@ -196,16 +196,17 @@ class WorkerForge:
 
 
 @contextmanager
-def worker_forge() -> Iterator[WorkerForge]:
-    """The warm process; workers write their errors to this process's standard error."""
-    process = subprocess.Popen([sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+def worker_forge(script: str = __file__) -> Iterator[WorkerForge]:
+    """The warm process, which runs `serve_forks`; workers write their errors to this process's standard error."""
+    process = subprocess.Popen([sys.executable, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         yield WorkerForge(process)
     finally:
         process.communicate()
 
 
-def _forge() -> None:
+def serve_forks(make: Callable[..., Any]) -> None:
+    """Fork a worker for each request on standard input: the fields of the run that `make` makes."""
     # What a worker would import on its way to the first call; the larger part of its life otherwise.
     for module in ("anyio._backends._asyncio", "boto3.s3.transfer", "json_repair", "numpy", "openai.resources"):
         importlib.import_module(module)
@@ -217,15 +218,15 @@ def _forge() -> None:
         elif pid := os.fork():
             print(pid, flush=True)
         else:
-            _work(SmallRun(**request))
+            _work(make(**request))
 
 
-def _work(run: SmallRun) -> None:
+def _work(run: Any) -> None:
     # Small parts, so that a short run commits and rewrites its journal many times.
     rowstore._FLUSH_ROWS = 5
     # In an object store: a successor that need not wait long, and several flushes of a short run.
     lease.LEASE_S, s3_rows.FLUSH_S = 4.0, 0.1
-    if run.by_character:
+    if getattr(run, "by_character", False):
         dialogues.CHARACTERS_PER_SHARD = 0
     status = 1
     try:
@@ -238,4 +239,4 @@ def _work(run: SmallRun) -> None:
 
 
 if __name__ == "__main__":
-    _forge()
+    serve_forks(SmallRun)
