@@ -175,7 +175,7 @@ def plan_suite(suite: Suite, *, judges: int = 1, earlier: Earlier | None = None)
     """What a suite asks and can show. Raises `UserError` if its items come from a run."""
     items = suite.items()
     measures = suite.config.measures
-    rubrics = [measure for measure in measures if measure.kind == "rubric"]
+    rubrics = [measure for measure in measures if measure.kind in ("rubric", "turns")]
     scores = sum(
         (1 if item.task in measure.tasks else len(measure.tasks)) for item in items for measure in rubrics
     ) or len(items)

@@ -9,10 +9,10 @@ import pytest
 
 from opencharacter.characters import CharacterProfile, render_profile
 from opencharacter.evaluation.arithmetic import arithmetic_items
-from opencharacter.evaluation.measures.check_kinds import failed_kinds, parse_checks
+from opencharacter.evaluation.measures.check_kinds import KINDS, failed_kinds, parse_checks
 from opencharacter.evaluation.suites import Suite, load_suite
 from opencharacter.mixing.frozen import SUITES
-from opencharacter.records.evaluation import Item
+from opencharacter.records.evaluation import Check, Item
 from opencharacter.similarity import are_similar, near_duplicates, shingles
 
 GENERIC = (
@@ -123,6 +123,14 @@ def test_assistant_items_are_asked_in_character_and_plainly() -> None:
         assert pair[0].turns == pair[1].turns
         assert pair[0].checks == pair[1].checks
         assert pair[0].character_id == pair[1].character_id
+
+
+def test_the_documentation_names_every_check() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "suites.md").read_text(encoding="utf-8")
+    assert {kind for kind in KINDS if f"`{kind}`" not in text.split("### Checks")[1]} == set()
+    example = next(line for line in text.splitlines() if line.startswith('{"id": "soup"'))
+    checks = [Check.model_validate(check) for check in json.loads(example)["checks"]]
+    assert failed_kinds(parse_checks(checks, "example"), "- leek\n- pea\n- beet\n- fish") == []
 
 
 def test_each_assistant_instruction_can_be_followed_and_failed() -> None:
