@@ -241,7 +241,7 @@ def _score(work: Work, each: _Ask, judge: str, content: Mapping[str, Any]) -> Sc
 
 def _examples_schema(scores: range) -> dict[str, Any]:
     # A limit for the server only: a small model would else talk until its reply is cut off before the last score.
-    properties = {f"score_{score}": {"type": "string", "maxLength": 600} for score in scores}
+    properties = {f"score_{score}": {"type": "string", "maxLength": 400} for score in scores}
     return {"type": "object", "properties": properties, "required": list(properties)}
 
 
