@@ -265,10 +265,11 @@ class _Decision:
             for task in primary.tasks:
                 margin = _margin(guards.tasks, suite.scoring.scale(task))
                 yield self._test(f"task {task}", suite.name, task, primary.where(tasks=[task]), margin, alpha)
-        if "new_characters" not in skip and (found := self._new_characters(primary)) is not None:
-            where, metric, sample = found
-            margin = _margin(guards.new_characters, where.scoring.scale(sample.tasks[0]))
-            yield self._test("new characters", where.name, metric, sample, margin, alpha)
+        # Outside the split grid all characters are new, or all are known.
+        new, metric = {*_NEW_CHARACTERS} & {*primary.cells}, self._primary.metric
+        if "new_characters" not in skip and new and new != {*primary.cells}:
+            margin = _margin(guards.new_characters, suite.scoring.scale(primary.tasks[0]))
+            yield self._test("new characters", suite.name, metric, primary.where(cells=new), margin, alpha)
         if "loss_alone" not in skip and self._primary.metric == LOSS:
             for metric, names in ((SWAP_GAP, [SWAP_GAP]), (JUDGE, suite.tasks())):
                 if len((sample := self._sample(suite, names)).value):
@@ -284,18 +285,6 @@ class _Decision:
             yield self._test("truncation", suite.name, TRUNCATED, sample, guards.truncation, alpha)
         if "judges" not in skip:
             yield from self._agreement()
-
-    def _new_characters(self, primary: Sample) -> tuple[_Suite, str, Sample] | None:
-        """Characters that no training has seen: of the primary's cells, else of the judged ones of `grid`."""
-        if {*_NEW_CHARACTERS} & {*primary.cells}:
-            known = {*primary.cells} - {*_NEW_CHARACTERS}
-            part = primary.where(cells=_NEW_CHARACTERS)
-            return (self._suite, self._primary.metric, part) if known else None
-        grid = self._suites.get(GRID)
-        if grid is None or grid is self._suite or not grid.tasks():
-            return None
-        part = self._sample(grid, grid.tasks()).where(cells=_NEW_CHARACTERS)
-        return (grid, JUDGE, part) if len(part.value) else None
 
     def _suite_guards(self) -> Iterator[GateFinding]:
         """Of each guard suite: metrics of which less is better each by itself, the others together by scale."""
