@@ -1,10 +1,12 @@
 """Score rows by the handful, and evaluations made of them."""
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from opencharacter.evaluation import ScoreRow
 from opencharacter.evaluation.summary import summarise
 from opencharacter.hashing import digest
+from opencharacter.records.evaluation import Scoring
 from opencharacter.storage.jsonl import write_jsonl
 from opencharacter.storage.workspace import Artifact, Workspace
 
@@ -33,12 +35,15 @@ def score_rows(
     ]
 
 
-def make_evaluation_of(workspace: Workspace, rows: Sequence[ScoreRow], models: dict[str, str]) -> Artifact:
-    """The committed output of kind `evaluation` that holds these rows."""
-    key = digest([models, [row.model_dump() for row in rows]])
+def make_evaluation_of(
+    workspace: Workspace, rows: Sequence[ScoreRow], models: dict[str, str], scoring: Scoring | None = None, **about: Any
+) -> Artifact:
+    """The committed output of kind `evaluation` that holds these rows; `about` are further fields of its summary."""
+    key = digest([models, about, [row.model_dump() for row in rows]])
     with workspace.create("evaluation", key) as draft:
         write_jsonl(draft.path / "rows.jsonl.zst", rows)
-        (draft.path / "summary.json").write_text(summarise(rows, models).model_dump_json())
+        summary = summarise(rows, models, scoring).model_copy(update=about)
+        (draft.path / "summary.json").write_text(summary.model_dump_json())
     ref = workspace.lookup("evaluation", key)
     assert ref is not None
     return ref
