@@ -188,7 +188,7 @@ def plan_suite(suite: Suite, *, judges: int = 1, earlier: Earlier | None = None)
     if clusters < MIN_CLUSTERS:
         notes.append(f"{clusters} clusters: a comparison cannot decide on fewer than {MIN_CLUSTERS}")
     effect = None
-    decided = suite.config.decides and all(measure.kind != "likelihood" for measure in measures)
+    decided = suite.config.decides and any(measure.kind != "likelihood" for measure in measures)
     if decided and clusters >= MIN_CLUSTERS:
         repeats = suite.config.answer.repeats
         design = Design(clusters, scores / clusters, repeats, judges if rubrics and judges else 1)
