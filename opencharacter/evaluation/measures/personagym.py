@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from opencharacter.characters import CharacterProfile
+from opencharacter.characters import CharacterProfile, render_profile
 from opencharacter.engines import ChatReply, Sampling
 from opencharacter.errors import UserError
 from opencharacter.evaluation.measures.protocol import (
@@ -111,7 +111,9 @@ class PersonagymMeasure(MeasureBase[PersonagymSettings]):
             groups[answer.model, answer.repeat, item.character_id, item.task].append(answer)
         size = self.settings.batch
         return [
-            _Batch(task, _persona(work.characters[character]), answers, [work.item_of(answer) for answer in answers])
+            _Batch(
+                task, _description(work.characters[character]), answers, [work.item_of(answer) for answer in answers]
+            )
             for (_, _, character, task), group in groups.items()
             for answers in (group[start : start + size] for start in range(0, len(group), size))
         ]
@@ -194,9 +196,9 @@ def _answered(batch: _Batch, shown: Mapping[tuple[str, str, str], str]) -> list[
     ]
 
 
-def _persona(character: CharacterProfile) -> str:
-    assert character.persona is not None
-    return character.persona
+def _description(character: CharacterProfile) -> str:
+    """The persona; a suite of one's own may have characters without one."""
+    return character.persona or render_profile(character)
 
 
 def _read_text(reply: ChatReply) -> dict[str, Any]:
