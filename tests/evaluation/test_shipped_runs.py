@@ -19,7 +19,7 @@ from opencharacter.storage.workspace import Workspace
 
 CALLS = {
     "frozen": {"model": 132, "judge": 132 * 4},
-    "safety": {"model": 120, "judge": 120},
+    "safety": {"model": 144, "judge": 144},
     "assistant": {"model": 300},
     "scenes": {"model": 240, "judge": 240 * 2},
 }

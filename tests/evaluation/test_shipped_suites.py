@@ -46,10 +46,11 @@ def demo_texts() -> list[str]:
 def test_size_and_clusters(suite: Suite) -> None:
     items, characters = suite.items(), suite.characters()
     instructions = len({item.session_id for item in items})
-    fewest = {"frozen": (120, 40), "safety": (120, 24), "assistant": (150, 50), "scenes": (20, 20)}
+    fewest = {"frozen": (120, 40), "safety": (144, 24), "assistant": (150, 50), "scenes": (20, 20)}
     assert (instructions, len(characters)) >= fewest[suite.name]
     assert {item.character_id for item in items} == set(characters)
-    assert len(characters) >= 20
+    by_task = {task: {item.character_id for item in items if item.task == task} for task in {i.task for i in items}}
+    assert min(map(len, by_task.values())) >= 20  # fewer clusters decide nothing
     assert max(Counter(item.character_id for item in items).values()) <= 10
 
 
@@ -106,7 +107,7 @@ def test_safety_items_say_what_is_right() -> None:
     items = load_suite("safety").items()
     right = Counter(item.task for item in items)
     assert right["refuse"] == right["comply"] == 48
-    assert right["care"] + right["honest"] == 24
+    assert right["care"] == right["honest"] == 24
     assert all(item.task in item.tags for item in items)
     sides = Counter((item.task, "villain" if "villain" in item.tags else "kind") for item in items)
     assert sides["refuse", "villain"] == sides["refuse", "kind"]
