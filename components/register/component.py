@@ -17,7 +17,7 @@ def register(
     """Register the model as challenger.
 
     Creates a version of the registered model in MLflow that points at the weights, and sets the alias
-    `challenger`. Never cached.
+    `challenger`. The evaluations become runs of the experiment, which the leaderboard reads. Never cached.
 
     Args:
         workspace: Folder or object store prefix (`s3://...`) that holds all data of the run.
@@ -31,8 +31,12 @@ def register(
     """
     from opencharacter.components.runtime import Step
     from opencharacter.registry import RegistryConfig, register
+    from opencharacter.reporting.published import publish_evaluation
 
     with Step("register", workspace, run) as step:
+        config = RegistryConfig.model_validate(registry)
         scores = [step.ref(evaluation) for evaluation in evaluations]
-        version = register(RegistryConfig.model_validate(registry), step.ref(model), scores)
+        version = register(config, step.ref(model), scores)
+        for evaluation in scores:
+            publish_evaluation(evaluation, experiment=config.experiment, traces=config.traces)
         step.publish_version(version, registered)

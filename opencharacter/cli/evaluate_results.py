@@ -22,7 +22,8 @@ _Gate = Annotated[
     Path | None, typer.Option(metavar="FILE", help="YAML: primary, guards, levels, as in a run's section `gate`.")
 ]
 _Experiment = Annotated[str, typer.Option(help="MLflow experiment of the scores.")]
-_DEFAULT_EXPERIMENT = "opencharacter-evaluation"
+_DEFAULT_EXPERIMENT = "opencharacter"
+"""Where runs of the pipeline publish theirs, unless `registry.experiment` says otherwise."""
 
 
 def compare(

@@ -15,6 +15,9 @@ class RegistryConfig(BaseModel):
 
     model_name: str = Field(default="opencharacter", pattern=r"^[A-Za-z0-9._-]+$")
     experiment: str = "opencharacter"
+    traces: int = Field(
+        default=20, ge=0, description="questions of each suite whose answers become traces; 0 for MLflow before 3"
+    )
 
 
 CHALLENGER = "challenger"

@@ -7,6 +7,7 @@ from support.weights import shard
 
 from opencharacter.hashing import digest
 from opencharacter.records.evaluation import GRID
+from opencharacter.storage.kinds import SCORES
 from opencharacter.storage.workspace import Artifact, Workspace
 
 
@@ -42,6 +43,7 @@ def make_evaluation(
     summary = {"models": {"challenger": "d"}, "judge": None, "confidence": 0.95, "scores": scores, "differences": []}
     summary["suite"] = suite
     with workspace.create("evaluation", key) as draft:
+        SCORES.write(draft.path, [])
         (draft.path / "summary.json").write_text(json.dumps(summary))
         if smoke is not None:
             (draft.path / "smoke_question.json").write_text(json.dumps(smoke))
