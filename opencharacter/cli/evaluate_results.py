@@ -1,6 +1,8 @@
 """`opencharacter evaluate compare`, `report` and `leaderboard`: what is made of scores."""
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,6 +23,7 @@ _Suites = Annotated[
 _Gate = Annotated[
     Path | None, typer.Option(metavar="FILE", help="YAML: primary, guards, levels, as in a run's section `gate`.")
 ]
+_UsesLedger = Annotated[bool, typer.Option("--ledger/--no-ledger", help="Count this comparison among those before it.")]
 _Experiment = Annotated[str, typer.Option(help="MLflow experiment of the scores.")]
 _DEFAULT_EXPERIMENT = "opencharacter"
 """Where runs of the pipeline publish theirs, unless `registry.experiment` says otherwise."""
@@ -33,14 +36,19 @@ def compare(
     gate: _Gate = None,
     workdir: Workdir = DEFAULT_WORKDIR,
     workspace: WorkspaceRoot = None,
+    ledger: _UsesLedger = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print the decision as JSON.")] = False,
 ) -> int:
     """Decide whether one measured model is better than another, and worse in nothing that matters.
 
     Exit code 0: it passes. 3: not shown. 4: undecidable, and the output says what would decide it. 2: a wrong option or
     file. The models are named as in `evaluate run`, which has to have measured both in one run.
+
+    Each comparison is noted in MLflow (MLFLOW_TRACKING_URI, or else a server in WORKDIR): the second challenger that is
+    tried on the same items against the same champion has to be better with more confidence.
     """
-    decision = _decide(_results(workdir, workspace, suite, (challenger, champion)), gate, challenger, champion)
+    results = _results(workdir, workspace, suite, (challenger, champion))
+    decision = _decide(results, gate, challenger, champion, _Ledger(workdir) if ledger else None)
     if as_json:
         typer.echo(decision.model_dump_json(indent=2))
     else:
@@ -58,6 +66,7 @@ def report(
     ] = None,
     workdir: Workdir = DEFAULT_WORKDIR,
     workspace: WorkspaceRoot = None,
+    ledger: _UsesLedger = True,
 ) -> None:
     """Write the page of the newest results: decision, tasks, failures, costs and sample answers in one HTML file."""
     from opencharacter.reporting.evaluation.page import write_evaluation_page
@@ -67,7 +76,7 @@ def report(
     models = (challenger, champion) if challenger and champion else ()
     results = _results(workdir, workspace, suite, models)
     roles = {"challenger": challenger, "champion": champion} if challenger and champion else None
-    decision = _decide(results, gate, *models) if models else None
+    decision = _decide(results, gate, *models, _Ledger(workdir) if ledger else None) if models else None
     path = output or workdir / "evaluation.html"
     path.parent.mkdir(parents=True, exist_ok=True)
     typer.echo(write_evaluation_page(results, decision, path, roles=roles))
@@ -104,13 +113,33 @@ def leaderboard(
     )
 
     found = all_results(workspace_at(workdir, workspace))
-    if not os.environ.get("MLFLOW_TRACKING_URI"):
-        (workdir / "mlflow").mkdir(parents=True, exist_ok=True)
-    with tracking_server(workdir):
+    with _any_tracking_server(workdir):
         for artifact in found:
             publish_evaluation(artifact, experiment=experiment, traces=traces)
         boards = read_leaderboard(experiment, suites=suite or (), models=model or ())
     typer.echo(leaderboard_csv(boards) if as_csv else leaderboard_table(boards), nl=not as_csv)
+
+
+@contextlib.contextmanager
+def _any_tracking_server(workdir: Path) -> Iterator[None]:
+    """The MLflow server of MLFLOW_TRACKING_URI, or else one in the working folder, which is made for it."""
+    if not os.environ.get("MLFLOW_TRACKING_URI"):
+        (workdir / "mlflow").mkdir(parents=True, exist_ok=True)
+    with tracking_server(workdir):
+        yield
+
+
+class _Ledger:
+    """The ledger in MLflow, whose server is started for a comparison that counts: one that decides something."""
+
+    def __init__(self, workdir: Path) -> None:
+        self._workdir = workdir
+
+    def count(self, items: str, rival: str, comparison: str, details: dict[str, str]) -> int:
+        from opencharacter.registry import ComparisonLedger, RegistryConfig
+
+        with _any_tracking_server(self._workdir):
+            return ComparisonLedger(RegistryConfig()).count(items, rival, comparison, details)
 
 
 def _results(
@@ -121,7 +150,9 @@ def _results(
     return newest_results(workspace_at(workdir, workspace), suites=suites or (), models=models)
 
 
-def _decide(results: "dict[str, Artifact]", gate: Path | None, challenger: str, champion: str) -> "GateDecision":
+def _decide(
+    results: "dict[str, Artifact]", gate: Path | None, challenger: str, champion: str, ledger: "_Ledger | None"
+) -> "GateDecision":
     from opencharacter.evaluation import GateConfig
     from opencharacter.evaluation import gate as decide
     from opencharacter.evaluation.results import with_primary
@@ -130,7 +161,8 @@ def _decide(results: "dict[str, Artifact]", gate: Path | None, challenger: str, 
     config = GateConfig()
     if gate is not None:
         config = load_document(GateConfig, read_text(gate), str(gate), hint="docs/promote.md describes the keys")
-    return decide(with_primary(config, results), list(results.values()), challenger=challenger, champion=champion)
+    config, found = with_primary(config, results), list(results.values())
+    return decide(config, found, ledger=ledger, challenger=challenger, champion=champion)
 
 
 def _show(decision: "GateDecision", challenger: str, champion: str) -> None:

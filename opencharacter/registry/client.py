@@ -26,6 +26,8 @@ def mlflow_client(uri: str | None = None) -> Iterator["MlflowClient"]:
             hint=f"start a server (opencharacter mlflow) and set {URI_VARIABLE} to its address",
         )
     bound_waiting()
+    # Standard output belongs to the command, which may print JSON there.
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 

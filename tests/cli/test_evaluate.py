@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -241,8 +242,9 @@ def test_a_comparison_ends_with_the_code_of_its_outcome(
     with FakeLLM(answer=lambda request: scored(request, good)) as server:
         models = [f"--model={name}={server.base_url}#{name}" for name in ("old", "new")]
         assert command("run", "--suite", str(suite), *models, "--judge", f"{server.base_url}#judge")[0] == 0
-    pair = ["--challenger", "new", "--champion", "old"]
+    pair = ["--challenger", "new", "--champion", "old", "--no-ledger"]
     code, out, _ = command("compare", *pair)
+    assert "no ledger" in out
     assert (code, out.splitlines()[0].split(":")[0]) == (expected, "new passes" if outcome == "passed" else outcome)
     code, out, _ = command("compare", *pair, "--json")
     assert (code, json.loads(out)["outcome"]) == (expected, outcome)
@@ -270,3 +272,22 @@ def test_a_mistake_in_a_comparison_is_named(
     code, out, err = command("compare", *[option.replace("GATE", str(gate)) for option in options])
     assert (code, out) == (2, "")
     assert says in err
+
+
+def test_tries_are_counted_and_the_models_ranked(tmp_path: Path, command: Command, mlflow_uri: str) -> None:
+    suite = str(own_suite(tmp_path / "suite", 20, tasks=1))
+    with FakeLLM(answer=lambda request: scored(request, "new")) as server:
+        models = [f"--model={name}={server.base_url}#{name}" for name in ("old", "new", "newer")]
+        assert command("run", "--suite", suite, *models, "--judge", f"{server.base_url}#judge")[0] == 0
+
+    def compared(challenger: str) -> dict[str, Any]:
+        out = command("compare", "--challenger", challenger, "--champion", "old", "--json")[1]
+        return dict(json.loads(out)["ledger"])
+
+    assert compared("new")["comparison"] == 1
+    assert compared("new")["comparison"] == 1, "the same scores are one try"
+    second = compared("newer")
+    assert (second["comparison"], second["alpha"]) == (2, pytest.approx(0.025 / 6))
+    code, out, _ = command("leaderboard", "--traces", "0", "--csv", "--suite", "own")
+    assert code == 0
+    assert {line.split(",")[7] for line in out.splitlines()} >= {"model", "old", "new", "newer"}
