@@ -4,11 +4,12 @@ from collections.abc import Mapping
 
 from opencharacter.engines import EngineConfig
 from opencharacter.errors import UserError
-from opencharacter.evaluation.evaluating import check_roles, evaluate, load_roles, run_settings
+from opencharacter.evaluation.choosing import chosen_suite
+from opencharacter.evaluation.evaluating import check_roles, load_roles, run_settings
 from opencharacter.evaluation.evaluation_config import EvaluateConfig
+from opencharacter.evaluation.grid import grid_suite
 from opencharacter.evaluation.running import run_suites
 from opencharacter.evaluation.subjects import load_judge
-from opencharacter.evaluation.suites import load_suite
 from opencharacter.records.evaluation import GRID
 from opencharacter.storage.workspace import Artifact, Workspace
 
@@ -41,22 +42,23 @@ def evaluate_suite(
         UserError: There is no such suite, `grid` is measured without a mixture, or a model cannot be loaded.
         OpenCharacterError: A model or judge does not answer.
     """
-    if suite == GRID:
-        if mixture is None:
-            raise UserError("the suite 'grid' asks the held-out rows of a mixture, and there is none")
-        judge = judges[config.judge.engine] if config.judge else None
-        return evaluate(config, mixture, models=models, judge=judge, workspace=workspace, seed=seed)
-    loaded = load_suite(suite)
-    subjects = load_roles(models, check_roles(models))
+    choice = config.choice(suite)
+    if suite != GRID:
+        loaded = chosen_suite(choice)
+    elif mixture is None:
+        raise UserError("the suite 'grid' asks the held-out rows of a mixture, and there is none")
+    else:
+        loaded = grid_suite(config, mixture, seed)
+    named = {name: judges[name] for name in choice.judges or ()}
     found = run_suites(
         [loaded],
-        subjects,
-        [load_judge(name, engine) for name, engine in judges.items()],
+        load_roles(models, check_roles(models)),
+        [load_judge(name, engine) for name, engine in named.items()],
         workspace=workspace,
         seed=seed,
-        settings=run_settings(config, list(judges.values()), mixture),
+        settings=run_settings(config, list(named.values()), mixture),
         # The steps of several suites may run at the same time, and a row store has one writer.
-        store=f"evaluation-{loaded.name}",
+        store="evaluation" if suite == GRID else f"evaluation-{loaded.name}",
         allow_related=True,
     )
     return found[loaded.name]
