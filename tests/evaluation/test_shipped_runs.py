@@ -19,7 +19,7 @@ from opencharacter.storage.workspace import Workspace
 
 CALLS = {
     "frozen": {"model": 132, "judge": 132 * 4},
-    "safety": {"model": 144, "judge": 144},
+    "safety": {"model": 144 * 3, "judge": 144 * 3},
     "assistant": {"model": 300},
     "scenes": {"model": 240, "judge": 240 * 2},
 }
@@ -40,7 +40,7 @@ def reply(request: dict[str, Any]) -> str:
         return json.dumps({"reason": "It fits.", "score": 4})
     if "Set me ashore" in text:
         return " "
-    return f"Ah, that reminds me of my village. ({len(request['messages'])})"
+    return f"Ah, that reminds me of my village. ({len(request['messages'])}, {request['seed']})"
 
 
 def test_suites_are_scored_from_end_to_end(fake_llm: FakeLLM, workspace: Workspace) -> None:
