@@ -1,12 +1,13 @@
 """The answers of the models: one call an item, or one a turn where the history is the model's own."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from opencharacter.characters import PROMPT_FILES, CharacterProfile, load_prompt, system_prompt
 from opencharacter.engines import ChatFailed, ChatReply
+from opencharacter.evaluation.endpoint_models import EndpointModel
 from opencharacter.evaluation.measures.protocol import row_identity
 from opencharacter.evaluation.subjects import Subject
 from opencharacter.evaluation.suite import Suite
@@ -81,20 +82,29 @@ class AnswerCalls:
     @property
     def row_id(self) -> str:
         """Content address of the answer."""
-        first = ContentCall(self.subject.identity, self._messages(()), self._sampling, self._seed).row_id
+        first = ContentCall(
+            self.subject.address or self.subject.identity, self._messages(()), self._sampling, self._seed
+        ).row_id
         if self.character is not None:
             first = digest({"character": self.character, "call": first})
         if not self._own_history:
             return first
         return digest({"history": "own", "first": first, "turns": [turn.content for turn in self.item.turns]})
 
-    def task(self, engine: str, extra: Mapping[str, Any] | None) -> RowTask:
-        """The row to make."""
+    def task(self, engine: str, extra: Mapping[str, Any] | None, endpoint: EndpointModel | None = None) -> RowTask:
+        """The row to make; `endpoint` is checked with each reply."""
         if self.character is not None:
             extra = {**(extra or {}), "character": self.character}
-        return RowTask(self.row_id, engine, self._sampling, partial(self._make, extra=extra), _failed)
+        read = endpoint.checked(_read_answer) if endpoint else _read_answer
+        return RowTask(self.row_id, engine, self._sampling, partial(self._make, extra=extra, read=read), _failed)
 
-    async def _make(self, calls: RowCalls, *, extra: Mapping[str, Any] | None) -> StoredRow:
+    async def _make(
+        self,
+        calls: RowCalls,
+        *,
+        extra: Mapping[str, Any] | None,
+        read: Callable[[ChatReply], dict[str, Any]],
+    ) -> StoredRow:
         answers: list[str] = []
         usage, content, cut = Usage(), dict[str, Any](), False
         for place in range(self._count):
@@ -103,7 +113,7 @@ class AnswerCalls:
                 self._messages(answers),
                 seed=self._seed if place == 0 else seed64(self._seed, place),
                 extra=extra,
-                read=_read_answer,
+                read=read,
             )
             usage += Usage.model_validate(content.get("usage", {}))
             if content["status"] != "ok":

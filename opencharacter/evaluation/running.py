@@ -20,10 +20,21 @@ from opencharacter.engines import ChatEngine, ChatFailed, EngineConfig, open_eng
 from opencharacter.errors import UserError
 from opencharacter.evaluation.answers import SystemPrompts, answer_calls
 from opencharacter.evaluation.comparison import scoring_of
+from opencharacter.evaluation.endpoint_models import ChangedBehindNameError, EndpointModel, read_endpoint_model
 from opencharacter.evaluation.grid import pick_smoke_question
 from opencharacter.evaluation.losses import ForwardPasses
 from opencharacter.evaluation.measures import make_measure
-from opencharacter.evaluation.measures.protocol import Asking, JudgeCall, MeasureBase, Measured, Request, Work
+from opencharacter.evaluation.measures.protocol import (
+    ASKED_AGAIN,
+    ATTEMPTS,
+    Asking,
+    JudgeCall,
+    LossCall,
+    MeasureBase,
+    Measured,
+    Request,
+    Work,
+)
 from opencharacter.evaluation.subjects import Judge, Subject
 from opencharacter.evaluation.suite import Suite
 from opencharacter.evaluation.summary import summarise
@@ -191,6 +202,7 @@ class _Bench:
         self._fallback = settings.fallback or load_prompt()
         self._store_name = store
         self._usage = Usage()
+        self._endpoints: dict[str, EndpointModel] = {}
         self._began = time.monotonic()
 
     def suite_run(self, suite: Suite) -> _SuiteRun:
@@ -233,21 +245,56 @@ class _Bench:
             _Servers() as servers,
         ):
             await self._measure(runs, store, servers, needs_answers=False)
-            await self._answer(runs, store, servers)
-            await self._measure(runs, store, servers, needs_answers=True)
+            measured = [(list(run.scores), list(run.judgements)) for run in runs]
+            self._endpoints = self._read_endpoints(store)
+            done = False
+            while not done:
+                for run, (scores, judgements) in zip(runs, measured, strict=True):
+                    run.answers, run.scores, run.judgements = [], list(scores), list(judgements)
+                try:
+                    await self._answer(runs, store, servers)
+                    await self._measure(runs, store, servers, needs_answers=True)
+                    done = True
+                except ChangedBehindNameError:
+                    # What the other model said is kept under its own address; this one is asked all of it.
+                    continue
+
+    def _read_endpoints(self, store: RowStore) -> dict[str, EndpointModel]:
+        """Of the endpoints among models and judges, by identity."""
+        found = {
+            subject.identity: read_endpoint_model(store, subject.identity, subject.identity)
+            for subject in self._subjects
+            if subject.engine is not None
+        }
+        return found | {
+            judge.identity: read_endpoint_model(store, judge.address, judge.identity)
+            for judge in self._judges.values()
+            if judge.engine.base_url is not None
+        }
+
+    def _as_known(self, judge: Judge) -> Judge:
+        """The judge with the address of what now answers to its name."""
+        endpoint = self._endpoints.get(judge.identity)
+        return replace(judge, address=endpoint.address) if endpoint else judge
 
     async def _answer(self, runs: Sequence[_SuiteRun], store: RowStore, servers: "_Servers") -> None:
         for subject in self._subjects:
+            endpoint = self._endpoints.get(subject.identity)
+            asked = replace(subject, address=endpoint.address) if endpoint else subject
             calls = [
-                call for run in runs for call in answer_calls(run.suite, run.answered, subject, run.prompts, self._seed)
+                call for run in runs for call in answer_calls(run.suite, run.answered, asked, run.prompts, self._seed)
             ]
             if not calls:
                 continue
             config = self._engine_of(subject)
             engine = await servers.open(config)
             extra = _fair(config)
-            tasks = (call.task(config.model, extra) for call in calls)
-            report = await make_rows(store, tasks, {config.model: engine}, what=f"answers of {subject.name}")
+            tasks = (call.task(config.model, extra, endpoint) for call in calls)
+            try:
+                report = await make_rows(store, tasks, {config.model: engine}, what=f"answers of {subject.name}")
+            finally:
+                if endpoint is not None:
+                    await endpoint.save(store)
             self._usage += report.made
             by_suite = {run.suite.name: run for run in runs}
             for call in calls:
@@ -294,9 +341,20 @@ class _Bench:
             turn.run.judgements += turn.found.judgements
 
     async def _ask(self, judge: Judge, calls: Sequence[JudgeCall], store: RowStore, servers: "_Servers") -> None:
+        """Ask a judge; a reply that cannot be used is asked for again with other seeds, while its server is there."""
         engine, name = await servers.open(judge.engine), judge.engine.model
-        tasks = (_judge_task(call, judge) for call in calls)
-        self._usage += (await make_rows(store, tasks, {name: engine}, what=f"judgements of {judge.name}")).made
+        endpoint = self._endpoints.get(judge.identity)
+        for attempt in range(1, ATTEMPTS + 1):
+            asked = [call.attempt(attempt) for call in calls if attempt == 1 or _is_unusable(call, attempt - 1, store)]
+            tasks = (_judge_task(call, judge, endpoint) for call in asked)
+            try:
+                report = await make_rows(store, tasks, {name: engine}, what=f"judgements of {judge.name}")
+            finally:
+                if endpoint is not None:
+                    await endpoint.save(store)
+            self._usage += report.made
+            if not asked:
+                break
 
     def _work_of(self, run: _SuiteRun, measure: MeasureBase[Any]) -> Work:
         items = [item for item in run.items if measure.takes(item)]
@@ -307,8 +365,8 @@ class _Bench:
             characters=run.prompts.characters,
             subjects=self._subjects,
             answers=[answer for answer in run.answers if answer.question_id in ids] if measure.needs_answers else [],
-            judges=run.judges,
-            all_judges=self._judges,
+            judges=[self._as_known(judge) for judge in run.judges],
+            all_judges={name: self._as_known(judge) for name, judge in self._judges.items()},
             seed=self._seed,
             system=run.prompts.message,
         )
@@ -368,7 +426,7 @@ class _Turn:
 
     def advance(self, store: RowStore | None) -> bool:
         """Send what was found, and take the next requests; False when the measure is done."""
-        replies = None if store is None else [store.read(self._row_id(request)) for request in self._requests]
+        replies = None if store is None else [self._read(request, store) for request in self._requests]
         try:
             requests = next(self._asking) if replies is None else self._asking.send(replies)
             while not requests:
@@ -385,10 +443,16 @@ class _Turn:
         if key in self.awaited:
             yield from (request for request in self._requests if _key(request) == key)
 
-    def _row_id(self, request: Request) -> str:
-        if isinstance(request, JudgeCall):
-            return request.content.row_id
-        return self._passes.row_id(request.subject, request.messages)
+    def _read(self, request: Request, store: RowStore) -> dict[str, Any]:
+        if isinstance(request, LossCall):
+            return store.read(self._passes.row_id(request.subject, request.messages))
+        attempt = next((n for n in range(1, ATTEMPTS) if not _is_unusable(request, n, store)), ATTEMPTS)
+        return store.read(request.attempt(attempt).content.row_id)
+
+
+def _is_unusable(call: JudgeCall, attempt: int, store: RowStore) -> bool:
+    """Whether the judge's reply at an attempt, and those before, cannot be used."""
+    return all(store.read(call.attempt(n).content.row_id)["status"] in ASKED_AGAIN for n in range(1, attempt + 1))
 
 
 def _target(request: Request) -> Target:
@@ -399,13 +463,12 @@ def _key(request: Request) -> str:
     return f"judge {request.judge.name}" if isinstance(request, JudgeCall) else f"model {request.subject.identity}"
 
 
-def _judge_task(call: JudgeCall, judge: Judge) -> RowTask:
+def _judge_task(call: JudgeCall, judge: Judge, endpoint: EndpointModel | None) -> RowTask:
     extra = _fair(judge.engine)
+    read = endpoint.checked(call.read) if endpoint else call.read
 
     async def make(calls: RowCalls) -> StoredRow:
-        content = await calls.record(
-            "reply", call.messages, seed=call.seed, schema=call.schema, extra=extra, read=call.read
-        )
+        content = await calls.record("reply", call.messages, seed=call.seed, schema=call.schema, extra=extra, read=read)
         return StoredRow(content, content["status"])
 
     return RowTask(call.content.row_id, judge.engine.model, call.sampling, make, _failed)

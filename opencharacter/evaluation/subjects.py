@@ -32,6 +32,8 @@ class Subject:
     """The system prompt that it was trained with."""
     family: str | None = None
     """What it descends from, such as `llama`: a judge of the same family is related."""
+    address: str | None = None
+    """What of it is part of the content address of its answers; none: the identity."""
     takes_character: bool = False
     """Whether it is one of our served models, which renders the system prompt itself, and so is measured with that."""
 

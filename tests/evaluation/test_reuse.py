@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.fake_llm import FakeLLM
+from support.fake_llm import FakeLLM, default_answer
 from support.small_suite import FACTS, ITEMS, VOICE, write_suite
 from support.weights import write_model_folder
 
 from opencharacter.engines import EngineConfig, VllmServer
+from opencharacter.errors import OpenCharacterError
 from opencharacter.evaluation.running import run_suites
 from opencharacter.evaluation.subjects import load_judge, load_subject
 from opencharacter.evaluation.suites import load_suite
@@ -117,3 +118,52 @@ def test_other_weights_under_one_judges_name_ask_again(
     assert (first[0], second[0], third[0]) == (3, 3, 0)
     assert first[1] == third[1] != second[1]
     assert served == ["old", "new"]
+
+
+def reported(version: dict[str, str]) -> Callable[[dict[str, Any], int], tuple[int, Any] | None]:
+    """Replies in which a model calls itself by its version."""
+
+    def rule(request: dict[str, Any], _: int) -> tuple[int, Any] | None:
+        name = version.get(request["model"])
+        message = {"role": "assistant", "content": default_answer(request)}
+        return name and (200, {"model": name, "choices": [{"message": message, "finish_reason": "stop"}]})
+
+    return rule
+
+
+@pytest.mark.parametrize("changed", ["judge-x", "a"])
+def test_a_model_that_changes_behind_its_name_is_asked_everything(run: Run, fake_llm: FakeLLM, changed: str) -> None:
+    fake_llm._rule = reported({changed: f"{changed}-may"})
+    run(items=ITEMS[:2])
+    fake_llm._rule = reported({changed: f"{changed}-june"})
+    assert run(items=ITEMS[:2])[0] == (0, 0, 0), "nobody is asked, so nobody can tell"
+    (answers, examples, judgements), found = run()
+    if changed == "a":
+        # One call shows the change; then all three are asked. Answers differ, so they are judged.
+        assert (answers, examples) == (1 + 3, 1)
+        assert {answer.reported_model for answer in ANSWERS.read(found)} == {"a-june"}
+    else:
+        assert answers == 1
+        assert (examples, judgements) == (1 + 3, 3)
+    assert run()[0] == (0, 0, 0)
+
+
+def test_a_judge_at_another_endpoint_is_another_judge(run: Run, fake_llm: FakeLLM, workspace: Workspace) -> None:
+    run()
+    with FakeLLM() as elsewhere:
+        suite = load_suite(workspace.list("evaluation")[0].path.parents[3] / "small")
+        subject = load_subject("a", f"{fake_llm.base_url}#a")
+        judge = load_judge("x", EngineConfig(model="judge-x", base_url=elsewhere.base_url))
+        run_suites([suite], [subject], [judge], workspace=workspace, seed=1)
+        assert [kind_of(call.request) for call in elsewhere.calls].count(2) == 3
+
+
+def test_a_judge_that_never_is_the_same_model_ends_the_run(run: Run, fake_llm: FakeLLM) -> None:
+    number = iter(range(1000))
+
+    def rule(request: dict[str, Any], _: int) -> tuple[int, Any] | None:
+        return reported({"judge-x": f"router-{next(number)}"})(request, 0)
+
+    fake_llm._rule = rule
+    with pytest.raises(OpenCharacterError, match="is another model from reply to reply"):
+        run()

@@ -113,7 +113,9 @@ class BegunRun:
         for stage in ("profiles", "responses", "evaluation"):
             store = read_rows(self.workspace.rows(stage))
             rows = {row_id: store.read(row_id) for row_id in sorted(store)}
-            found[stage] = {row_id: _words(row) for row_id, row in rows.items() if "loss" not in row}
+            found[stage] = {
+                row_id: _words(row) for row_id, row in rows.items() if row.keys().isdisjoint({"loss", "known"})
+            }
         return found
 
     def _profiles(self) -> tuple[Any, ...]:

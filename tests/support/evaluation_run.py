@@ -72,12 +72,13 @@ class EvaluationRun:
         """Calls that are kept now: those of finished rows, and those in the journal."""
         files = self.workspace.rows(self.store)
         rows = read_rows(files)
-        finished = sum(rows.read(row_id).get("usage", {}).get("calls", 1) for row_id in rows)
+        contents = [content for content in map(rows.read, rows) if "known" not in content]
+        finished = sum(content.get("usage", {}).get("calls", 1) for content in contents)
         kept = {
             (call.row_id, call.key)
             for name in files.names("journal")
             for call in decode_calls(name, files.read(name))
-            if not rows.finished(call.row_id)
+            if not rows.finished(call.row_id) and "known" not in call.payload
         }
         return finished + len(kept)
 

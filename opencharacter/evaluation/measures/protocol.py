@@ -54,7 +54,8 @@ ATTEMPTS = 3
 _AGAIN_TEMPERATURE = 0.7
 """A greedy judge would say the same again."""
 
-_ASKED_AGAIN: frozenset[Status] = frozenset({"parse_failure", "refusal"})
+ASKED_AGAIN: frozenset[Status] = frozenset({"parse_failure", "refusal"})
+"""What is asked for again."""
 
 
 @dataclass(frozen=True)
@@ -73,10 +74,12 @@ class JudgeCall:
         """The call whose address is that of the reply."""
         return ContentCall(self.judge.address, self.messages, self.sampling, self.seed, self.schema)
 
-    def again(self, attempt: int) -> "JudgeCall":
-        """The same question with another seed."""
+    def attempt(self, number: int) -> "JudgeCall":
+        """The call itself, or from the second attempt on the same question with another seed."""
+        if number == 1:
+            return self
         sampling = self.sampling.model_copy(update={"temperature": max(self.sampling.temperature, _AGAIN_TEMPERATURE)})
-        return replace(self, sampling=sampling, seed=seed64(self.seed, "again", attempt))
+        return replace(self, sampling=sampling, seed=seed64(self.seed, "again", number))
 
 
 @dataclass(frozen=True)
@@ -178,16 +181,8 @@ class MeasureBase(Generic[S]):
 
 
 def ask(calls: Sequence[JudgeCall]) -> Asking[list[dict[str, Any]]]:
-    """What the judges say to each call. A reply that cannot be used is asked for again with other seeds."""
-    contents = list((yield calls)) if calls else []
-    for attempt in range(2, ATTEMPTS + 1):
-        failed = [place for place, content in enumerate(contents) if content["status"] in _ASKED_AGAIN]
-        if not failed:
-            break
-        replies = yield [calls[place].again(attempt) for place in failed]
-        for place, content in zip(failed, replies, strict=True):
-            contents[place] = content
-    return contents
+    """What the judges say to each call, a reply that can be used where one of the attempts gave one."""
+    return list((yield calls)) if calls else []
 
 
 def check_macros(template: Template, known: set[str], where: str) -> None:

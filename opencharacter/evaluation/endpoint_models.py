@@ -1,0 +1,115 @@
+"""What stands behind the name of an endpoint, so that replies of models that changed behind one name are not mixed.
+
+The row store keeps, for each name, what answered to it: the endpoint, the name that the server gave itself in its
+replies (`gpt-4o` may say `gpt-4o-2024-08-06`), and since when. The first one has the address of the plain name, which
+earlier versions used; what comes later has an address of its own, so it is asked everything again.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from opencharacter.engines import ChatReply
+from opencharacter.errors import OpenCharacterError
+from opencharacter.hashing import digest
+from opencharacter.storage.rowstore import RowStore
+
+_MOST_CHANGES = 3
+_KEY = "behind-name"
+
+
+class ChangedBehindNameError(Exception):
+    """A reply comes from another model than those before, under the same name."""
+
+
+@dataclass
+class EndpointModel:
+    """Who answers to a name."""
+
+    name: str
+    identity: str
+    """Name and place of the endpoint."""
+    known: list[dict[str, Any]]
+    """All that ever answered to the name, in order."""
+    place: int
+    changes: int = 0
+    unsaved: bool = field(default=False, repr=False)
+
+    @property
+    def address(self) -> str:
+        """What is part of the content address of the replies."""
+        return self.name if self.place == 0 else f"{self.name} {self.identity} #{self.place}"
+
+    def check(self, reply: ChatReply) -> None:
+        """Note who answered. Raises `ChangedBehindNameError` if it is somebody else than before."""
+        if reply.model is None:
+            return
+        current = self.known[self.place]
+        if current["reported"] is None:
+            current |= {"reported": reply.model, "since": _today()}
+            self.unsaved = True
+        elif current["reported"] != reply.model:
+            self._change(reply.model)
+            raise ChangedBehindNameError
+
+    def checked(self, read: Callable[[ChatReply], dict[str, Any]]) -> Callable[[ChatReply], dict[str, Any]]:
+        """`read`, after the check of who answered."""
+        place = self.place
+
+        def read_checked(reply: ChatReply) -> dict[str, Any]:
+            if self.place != place:  # a call under way when another reply showed the change
+                raise ChangedBehindNameError
+            self.check(reply)
+            return read(reply)
+
+        return read_checked
+
+    async def save(self, store: RowStore) -> None:
+        """Keep what is known of the name."""
+        if self.unsaved:
+            self.unsaved = False
+            content = {"status": "ok", "known": self.known}
+            await store.record(_row_id(self.name), f"{_KEY}-{len(self.known)}", content)
+            await store.finish(_row_id(self.name), content, label="ok")
+
+    def _change(self, reported: str) -> None:
+        self.changes += 1
+        if self.changes > _MOST_CHANGES:
+            before = self.known[self.place]["reported"]
+            raise OpenCharacterError(
+                f"{self.identity} is another model from reply to reply: {before}, {reported}",
+                hint="name one model, by its dated name if it has one; what is finished is kept",
+            )
+        names = [(entry["identity"], entry["reported"]) for entry in self.known]
+        if (self.identity, reported) in names:
+            self.place = names.index((self.identity, reported))
+            return
+        self.known.append({"identity": self.identity, "reported": reported, "since": _today()})
+        self.place, self.unsaved = len(self.known) - 1, True
+
+
+def read_endpoint_model(store: RowStore, name: str, identity: str) -> EndpointModel:
+    """Who answers to a name at an endpoint, as far as is known before it is asked."""
+    known = _read(store, name)
+    places = [place for place, entry in enumerate(known) if entry["identity"] == identity]
+    if places:
+        return EndpointModel(name, identity, known, places[-1])
+    return EndpointModel(
+        name, identity, [*known, {"identity": identity, "reported": None, "since": _today()}], len(known)
+    )
+
+
+def _read(store: RowStore, name: str) -> list[dict[str, Any]]:
+    row_id = _row_id(name)
+    kept = store.calls(row_id)  # of a run that was broken off
+    content = kept[max(kept)] if kept else store.read(row_id) if store.finished(row_id) else {"known": []}
+    return [dict(entry) for entry in content["known"]]
+
+
+def _row_id(name: str) -> str:
+    return digest({"behind": name})
+
+
+def _today() -> str:
+    return datetime.now(UTC).date().isoformat()
