@@ -95,6 +95,19 @@ class RunConfig(BaseModel):
             raise ValueError("gate.metric: 'judge' needs the section evaluate.judge")
         return self
 
+    @model_validator(mode="after")
+    def _gate_knows_its_suites(self) -> "RunConfig":
+        measured = [choice.suite for choice in self.evaluate.choices]
+        if any("/" in suite for suite in measured):
+            return self  # a folder or an address: its name is in its suite.yaml
+        named = {f"gate.guards.suites.{suite}": suite for suite in self.gate.guards.suites}
+        if self.gate.primary is not None:
+            named["gate.primary.suite"] = self.gate.primary.suite
+        for key, suite in named.items():
+            if suite not in measured:
+                raise ValueError(f"{key}: '{suite}' is not one of evaluate.suites: {measured}")
+        return self
+
     def section(self, name: str) -> dict[str, Any]:
         """A section as plain JSON, without `None`, which is always a default and which a parameter cannot hold."""
         dumped: dict[str, Any] = getattr(self, name).model_dump(mode="json", exclude_none=True)

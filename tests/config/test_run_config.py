@@ -146,6 +146,19 @@ def test_suites_and_judges_are_checked(settings: str, told: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ("{primary: {suite: arena}}", "gate.primary.suite: 'arena' is not one of evaluate.suites"),
+        ("{guards: {suites: {arena: 0.1}}}", "gate.guards.suites.arena: 'arena' is not one of evaluate.suites"),
+        ("{primary: {suite: grid}, metric: loss}", "give `primary` or `metric`, not both"),
+    ],
+)
+def test_the_gate_names_suites_that_are_measured(settings: str, words: str) -> None:
+    with pytest.raises(UserError, match=re.escape(words)):
+        load_run_config(preset="demo", overrides=[f"gate={settings}"])
+
+
+@pytest.mark.parametrize(
     ("override", "read", "expected"),
     [
         ("sft.epochs=2", lambda c: c.sft.epochs, 2),

@@ -6,7 +6,9 @@ from support.score_rows import make_evaluation_of
 
 from opencharacter.errors import UserError
 from opencharacter.evaluation import GateConfig, ScoreRow, gate
+from opencharacter.evaluation.comparison import paired_sample, scoring_of
 from opencharacter.evaluation.evaluation_config import GuardsConfig, PrimaryConfig
+from opencharacter.evaluation.suites import load_suite
 from opencharacter.records.evaluation import GateDecision, Scale, Scoring
 
 MODELS = {"base": "b", "challenger": "c", "champion": "p"}
@@ -178,3 +180,17 @@ def test_a_decision_of_release_0_1_is_still_read() -> None:
     old = {"passed": True, "metric": "loss", "against": "base", "confidence": 0.95, "n": 31, "reason": "lower"}
     decision = GateDecision.model_validate(old | {"challenger_digest": "c"})
     assert (decision.outcome, decision.guards) == (None, [])
+
+
+@pytest.mark.parametrize("name", ["frozen", "safety", "assistant", "scenes"])
+def test_the_shipped_suites_have_characters_enough(name: str) -> None:
+    suite = load_suite(name)
+    items = suite.items()
+    rows = [
+        row(model, "", "task", 3.0, character_id=item.character_id, session_id=item.session_id, question_id=item.id)
+        for item in items
+        for model in ("c", "p")
+    ]
+    sample = paired_sample(rows, "c", "p", scoring_of(suite.config))
+    assert sample.n == len(items)
+    assert sample.estimate().clusters >= GateConfig().min_clusters
