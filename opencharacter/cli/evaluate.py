@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from opencharacter.evaluation.subjects import Judge, Subject
     from opencharacter.evaluation.suite import Suite
     from opencharacter.records.evaluation import Summary
-    from opencharacter.storage.workspace import Artifact
+    from opencharacter.storage.workspace import Artifact, Workspace
 
 app = typer.Typer(
     help="Measure role-play models with suites, and decide between two of them.",
@@ -59,6 +59,10 @@ _Limit = Annotated[
     int | None, typer.Option(metavar="N", help="Only the items of a suite's first N characters, for a first try.")
 ]
 _Repeats = Annotated[int | None, typer.Option(metavar="R", help="Answers to each item; default: as the suite says.")]
+_Mixture = Annotated[
+    str | None,
+    typer.Option(metavar="KEY", help="For the suite grid: which mixture of the workspace; default: the one."),
+]
 _Prices = Annotated[Path | None, typer.Option(help="Your prices and figures (YAML), over the shipped ones.")]
 _Seed = Annotated[int, typer.Option(help="Decides the seeds of all calls.")]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
@@ -109,6 +113,7 @@ def plan(
     engines: _Engines = None,
     limit: _Limit = None,
     repeats: _Repeats = None,
+    mixture: _Mixture = None,
     seed: _Seed = 0,
     prices: _Prices = None,
     workdir: Workdir = DEFAULT_WORKDIR,
@@ -127,7 +132,8 @@ def plan(
     from opencharacter.planning.evaluation_text import show_evaluation
 
     figures = load_figures(prices)
-    loaded = _load_suites(suite, limit, repeats)
+    data = workspace_at(workdir, workspace)
+    loaded = _load_suites(suite, limit, repeats, data, mixture, seed=seed, judged=bool(judge))
     models, judges = _references(model or (), judge or (), engines, None)
     made = plan_evaluation(
         loaded,
@@ -135,7 +141,7 @@ def plan(
         judges,
         figures,
         seed=seed,
-        earlier=earlier_results(loaded, workspace_at(workdir, workspace)),
+        earlier=earlier_results(loaded, data),
     )
     if as_json:
         typer.echo(made.model_dump_json(indent=2))
@@ -157,6 +163,7 @@ def run(
     api_key_env: _ApiKeyEnv = None,
     limit: _Limit = None,
     repeats: _Repeats = None,
+    mixture: _Mixture = None,
     seed: _Seed = 0,
     budget: Annotated[
         float | None, typer.Option(metavar="AMOUNT", help="Stop before endpoints have cost more than this.")
@@ -176,9 +183,10 @@ def run(
     from opencharacter.evaluation.running import run_suites
     from opencharacter.planning.evaluation import plan_suite
 
-    loaded = _load_suites(suite, limit, repeats)
     if not model:
         raise typer.BadParameter("give at least one --model")
+    data = workspace_at(workdir, workspace)
+    loaded = _load_suites(suite, limit, repeats, data, mixture, seed=seed, judged=bool(judge))
     models, judges = _references(model, judge or (), engines, api_key_env)
     allowed = _budget(budget, [*models, *judges], prices)
     subjects, panel = _load_models(models, workdir), _load_judges(judges)
@@ -186,9 +194,7 @@ def run(
         for note in plan_suite(each, judges=len(panel)).notes:
             typer.echo(f"note: {each.name}: {note}", err=True)
     with limit_spending(allowed):
-        outputs = run_suites(
-            loaded, subjects, panel, workspace=workspace_at(workdir, workspace), seed=seed, allow_related=related_judge
-        )
+        outputs = run_suites(loaded, subjects, panel, workspace=data, seed=seed, allow_related=related_judge)
     for name, artifact in outputs.items():
         _show_scores(name, artifact)
     if allowed is not None:
@@ -206,11 +212,32 @@ app.command("leaderboard", epilog="Example: opencharacter evaluate leaderboard -
 )
 
 
-def _load_suites(references: Sequence[str], limit: int | None, repeats: int | None) -> "list[Suite]":
+def _load_suites(
+    references: Sequence[str],
+    limit: int | None,
+    repeats: int | None,
+    workspace: "Workspace",
+    mixture: str | None,
+    *,
+    seed: int,
+    judged: bool,
+) -> "list[Suite]":
+    from opencharacter.evaluation import EvaluateConfig, JudgeConfig
+    from opencharacter.evaluation.grid import grid_suite
     from opencharacter.evaluation.narrowing import narrowed
+    from opencharacter.evaluation.results import find_mixture
     from opencharacter.evaluation.suites import load_suite
+    from opencharacter.records.evaluation import GRID
 
-    return [narrowed(load_suite(reference), limit=limit, repeats=repeats) for reference in references]
+    loaded = []
+    for reference in references:
+        if reference == GRID:
+            config = EvaluateConfig(judge=JudgeConfig() if judged else None)
+            suite = grid_suite(config, find_mixture(workspace, mixture), seed)
+        else:
+            suite = load_suite(reference)
+        loaded.append(narrowed(suite, limit=limit, repeats=repeats))
+    return loaded
 
 
 def _references(
@@ -278,6 +305,7 @@ def _show_scores(name: str, artifact: "Artifact") -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from opencharacter.reporting.verdicts import MIN_CLUSTERS
     from opencharacter.storage.kinds import SUMMARY
 
     summary = SUMMARY.read(artifact)
@@ -286,7 +314,8 @@ def _show_scores(name: str, artifact: "Artifact") -> None:
     sizes: dict[tuple[str, str], int] = {}
     for score in summary.scores:
         mean = "–" if score.mean is None else f"{score.mean:.3f}"
-        interval = "" if score.low is None or score.high is None else f" ({score.low:.2f} to {score.high:.2f})"
+        few = (score.clusters or 0) < MIN_CLUSTERS or score.low is None or score.high is None
+        interval = "" if few else f" ({score.low:.2f} to {score.high:.2f})"
         failed = sum(score.failures.values())
         lines.setdefault((score.metric, score.cell), {})[score.model] = (
             mean + interval + (f", {failed} failed" if failed else "")

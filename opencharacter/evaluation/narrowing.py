@@ -17,7 +17,7 @@ def narrowed(suite: Suite, *, limit: int | None = None, repeats: int | None = No
         repeats: Answers to each item; none: as the suite says. Another number is another version of the suite.
 
     Raises:
-        UserError: A number is below 1, or the suite's items come from a run.
+        UserError: A number is below 1, or the suite's items come from a run that was not given.
     """
     for option, number in (("--limit", limit), ("--repeats", repeats)):
         if number is not None and number < 1:
@@ -26,7 +26,8 @@ def narrowed(suite: Suite, *, limit: int | None = None, repeats: int | None = No
         items = suite.items()
         units = list(dict.fromkeys(unit_of(item, suite) for item in items))[:limit]
         kept = set(units)
-        suite = replace(suite, own_items=[item for item in items if unit_of(item, suite) in kept])
+        taken = [item for item in items if unit_of(item, suite) in kept]
+        suite = replace(suite, own_items=taken, own_characters=suite.characters(), run_digest=None)
     if repeats is not None and repeats != suite.config.answer.repeats:
         answer = suite.config.answer.model_copy(update={"repeats": repeats})
         config = suite.config.model_copy(update={"answer": answer})

@@ -39,6 +39,23 @@ def all_results(workspace: Workspace) -> list[Artifact]:
     return sorted(workspace.list("evaluation"), key=finished_at)
 
 
+def find_mixture(workspace: Workspace, key: str | None) -> Artifact:
+    """The mixture whose held-out rows the suite `grid` asks: by the beginning of its key, or the only one.
+
+    Raises `UserError` if there is none, or more than one.
+    """
+    found = [artifact for artifact in workspace.list("mixture") if artifact.key.startswith(key or "")]
+    if len(found) != 1:
+        there = ", ".join(sorted(artifact.key[:12] for artifact in workspace.list("mixture"))) or "none"
+        raise UserError(
+            f"suite grid: asks the held-out rows of a run's mixture; the workspace has {len(found)}"
+            + (f" whose key begins with {key}" if key else "")
+            + f" (mixtures: {there})",
+            hint="give --workdir of a run, and --mixture KEY where there are several; the suite `frozen` needs no run",
+        )
+    return found[0]
+
+
 def with_primary(config: GateConfig, suites: Collection[str]) -> GateConfig:
     """The gate's settings; who names one suite alone, and no primary comparison, has declared that suite."""
     if config.primary is not None or config.metric is not None or len(suites) != 1:

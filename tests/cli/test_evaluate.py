@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 import yaml
 from support.fake_llm import FakeLLM
+from support.small_mixture import make_mixture, small_rows
 
 from opencharacter.cli import main
 from opencharacter.hashing import digest
+from opencharacter.storage.workspace import Workspace
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "suite-visitors"
 
@@ -291,3 +293,16 @@ def test_tries_are_counted_and_the_models_ranked(tmp_path: Path, command: Comman
     code, out, _ = command("leaderboard", "--traces", "0", "--csv", "--suite", "own")
     assert code == 0
     assert {line.split(",")[7] for line in out.splitlines()} >= {"model", "old", "new", "newer"}
+
+
+def test_the_grid_of_a_run_measures_an_endpoint_too(command: Command, asked: list[str], fake_llm: FakeLLM) -> None:
+    suite = ["--suite", "grid", *asked]
+    code, _, err = command("run", *suite)
+    assert (code, len(fake_llm.calls)) == (2, 0)
+    assert "the workspace has 0" in err
+    mixture = make_mixture(Workspace(command.workdir / "workspace"), small_rows())
+    planned = json.loads(command("plan", *suite, "--json")[1])["asked"]
+    assert command("run", *suite, "--mixture", mixture.key[:8])[0] == 0
+    made = Counter(call.request["model"] for call in fake_llm.calls)
+    assert {row["name"]: row["calls"] for row in planned} == made
+    assert made["judge"] > made["old"] > 0
