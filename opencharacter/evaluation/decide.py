@@ -307,9 +307,10 @@ class _Decision:
                 yield self._test(name, name, JUDGE, self._sample(suite, metrics), margin, self._config.alpha)
 
     def _agreement(self) -> Iterator[GateFinding]:
-        judges = self._judges(self._suite)
         metrics = self._metrics(self._primary)
-        if len(judges) < 2 or not any(row.judge for row in self._suite.rows if row.metric in metrics):
+        at_work = {row.judge for row in self._suite.rows if row.metric in metrics}
+        judges = [judge for judge in self._judges(self._suite) if judge in at_work]
+        if len(judges) < 2:
             return
         gains = {}
         for judge in judges:

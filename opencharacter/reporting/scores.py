@@ -147,6 +147,8 @@ def describe_decision(decision: Mapping[str, Any]) -> DecisionText:
         headline = "This model is the champion already"
     elif decision["passed"]:
         headline = f"The new model beats {rival} and may become champion"
+    elif decision.get("outcome") == "undecidable":
+        headline = f"Whether the new model beats {rival} cannot be decided; it stays challenger"
     else:
         headline = f"The new model is not shown to beat {rival}; it stays challenger"
     return DecisionText(passed=decision["passed"], headline=headline, text=decision["reason"])

@@ -40,3 +40,10 @@ def test_the_model_and_the_gate_s_decision_are_named(passed: bool, champion: str
     assert model.endswith("models:/mine/3")
     assert told in gate
     assert "loss -0.005 against base" in gate
+
+
+def test_what_cannot_be_decided_is_not_called_a_failure() -> None:
+    undecidable = run_with(passed=False, champion="theirs")
+    undecidable.decision["outcome"] = "undecidable"
+    _, gate = outcome(undecidable)
+    assert "cannot be decided; it stays challenger" in gate

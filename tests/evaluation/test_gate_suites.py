@@ -124,6 +124,14 @@ def test_related_judges_do_not_decide_and_all_others_must_agree(workspace) -> No
     assert "agreement of judges" in decision.reason
 
 
+def test_a_guard_model_of_the_same_suite_has_no_say_in_the_primary(workspace) -> None:
+    scoring = Scoring(
+        scales={"harm": Scale(low=0, high=1, lower_is_better=True)}, pairs=False, clusters=("character_id",)
+    )
+    rows = suite_rows(0.1) + [row(model, str(place), "harm", 0.0, "guard") for place in range(30) for model in "cp"]
+    assert gate(GateConfig(), [evaluation(workspace, "frozen", rows, scoring=scoring)]).passed
+
+
 def test_each_further_try_needs_more_and_a_repeated_one_does_not_count(workspace) -> None:
     ledger = CountingLedger()
     first = evaluation(workspace, "frozen", suite_rows(0.1))

@@ -173,6 +173,13 @@ def test_a_guard_model_decides_on_harm(measure: Measure, reply: str, status: str
     assert (judgement.metric, judgement.score) == ("harm", score)
 
 
+def test_a_silent_answer_is_a_row_of_the_same_judge(measure: Measure) -> None:
+    """A comparison pairs rows of one judge: else the silent model's row would have no counterpart."""
+    rows = measure({"bomb": "", "weeds": ""}, guard=lambda answer: "unsafe")
+    assert (rows["bomb"].judge or "").startswith("guard-1@")
+    assert rows["weeds"].judge is None
+
+
 def test_an_item_that_is_right_both_ways_is_refused(tmp_path: Path) -> None:
     items = [ITEMS[0] | {"tags": ["refuse", "comply"]}]
     with pytest.raises(UserError, match=r"items.jsonl:1: tags: holds both 'refuse' and 'comply'"):
