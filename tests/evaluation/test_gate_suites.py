@@ -9,7 +9,7 @@ from opencharacter.evaluation import GateConfig, ScoreRow, gate
 from opencharacter.evaluation.comparison import paired_sample, scoring_of
 from opencharacter.evaluation.evaluation_config import GuardsConfig, PrimaryConfig
 from opencharacter.evaluation.suites import load_suite
-from opencharacter.records.evaluation import GateDecision, Scale, Scoring
+from opencharacter.records.evaluation import AnswerRow, GateDecision, Scale, Scoring
 
 MODELS = {"base": "b", "challenger": "c", "champion": "p"}
 TASKS = ("action", "toxicity", "habits", "consistency", "justification")
@@ -130,6 +130,24 @@ def test_a_guard_model_of_the_same_suite_has_no_say_in_the_primary(workspace) ->
     )
     rows = suite_rows(0.1) + [row(model, str(place), "harm", 0.0, "guard") for place in range(30) for model in "cp"]
     assert gate(GateConfig(), [evaluation(workspace, "frozen", rows, scoring=scoring)]).passed
+
+
+@pytest.mark.parametrize(("cut_every", "outcome"), [(5, "not shown"), (100, "passed")])
+def test_answers_that_are_cut_off_block_a_better_challenger(workspace, cut_every: int, outcome: str) -> None:
+    answers = [
+        AnswerRow(
+            **row(model, str(place), "t", 3.0).model_dump(exclude={"metric", "judge", "score", "tokens", "note"}),
+            conversation=[],
+            answer="Well,",
+            finish_reason="length" if model == "c" and place % cut_every == 0 else "stop",
+        )
+        for place in range(200)
+        for model in "cp"
+    ]
+    decision = gate(GateConfig(), [evaluation(workspace, "frozen", suite_rows(0.1), answers=answers)])
+    assert decision.outcome == outcome
+    (guard,) = [one for one in decision.guards if one.name == "truncation"]
+    assert guard.difference == pytest.approx(1 / cut_every)
 
 
 def test_each_further_try_needs_more_and_a_repeated_one_does_not_count(workspace) -> None:

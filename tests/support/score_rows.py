@@ -6,7 +6,7 @@ from typing import Any
 from opencharacter.evaluation import ScoreRow
 from opencharacter.evaluation.summary import summarise
 from opencharacter.hashing import digest
-from opencharacter.records.evaluation import Scoring
+from opencharacter.records.evaluation import AnswerRow, Scoring
 from opencharacter.storage.jsonl import write_jsonl
 from opencharacter.storage.workspace import Artifact, Workspace
 
@@ -36,12 +36,20 @@ def score_rows(
 
 
 def make_evaluation_of(
-    workspace: Workspace, rows: Sequence[ScoreRow], models: dict[str, str], scoring: Scoring | None = None, **about: Any
+    workspace: Workspace,
+    rows: Sequence[ScoreRow],
+    models: dict[str, str],
+    scoring: Scoring | None = None,
+    *,
+    answers: Sequence[AnswerRow] = (),
+    **about: Any,
 ) -> Artifact:
     """The committed output of kind `evaluation` that holds these rows; `about` are further fields of its summary."""
-    key = digest([models, about, [row.model_dump() for row in rows]])
+    key = digest([models, about, [row.model_dump(mode="json") for row in (*rows, *answers)]])
     with workspace.create("evaluation", key) as draft:
         write_jsonl(draft.path / "rows.jsonl.zst", rows)
+        if answers:
+            write_jsonl(draft.path / "answers.jsonl.zst", answers)
         summary = summarise(rows, models, scoring).model_copy(update=about)
         (draft.path / "summary.json").write_text(summary.model_dump_json())
     ref = workspace.lookup("evaluation", key)
