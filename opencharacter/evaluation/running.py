@@ -143,7 +143,7 @@ def _check(
             if not allow_related and subject.identity in (judge.identity, judge.address):
                 raise UserError(
                     f"judge {judge.name} is the model {subject.name} itself: it would judge its own answers",
-                    hint="name another judge",
+                    hint="name another judge; with --related-judge it may, and no decision rests on that",
                 )
     return {judge.name: judge for judge in judges}
 

@@ -259,6 +259,8 @@ class _Counter:
         chars = round(min(wished, sampling.max_tokens) * tokens.chars_per_token)
         if schema:
             text = json.dumps(_filled(schema, schema.get("$defs", {}), _prose(chars, seed)))
+            # An object may hold several texts.
+            wished = len(text) / tokens.chars_per_token
         else:
             text = _prose(chars, f"{config.model} {seed} {messages[-1]['content'][:80]}")
         tokens_out = min(round(wished), sampling.max_tokens)
