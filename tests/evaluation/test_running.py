@@ -1,13 +1,16 @@
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from support.fake_llm import FakeLLM, Fault, default_answer
 from support.small_suite import ITEMS, write_suite
+from support.weights import write_model_folder
 
-from opencharacter.engines import EngineConfig
+from opencharacter.engines import EngineConfig, VllmServer
 from opencharacter.errors import UserError
 from opencharacter.evaluation.running import run_suites
 from opencharacter.evaluation.subjects import Judge, Subject, endpoint_subject, load_judge, load_subject
@@ -125,3 +128,26 @@ def test_a_model_may_not_judge_itself(run: Callable[..., Artifact], fake_llm: Fa
     with pytest.raises(UserError, match="judge judge is the model base itself"):
         run(subjects=[endpoint_subject("base", judge.engine)])
     assert fake_llm.calls == []
+
+
+def test_each_server_starts_once_for_all_suites_and_second_attempts(
+    fake_llm: FakeLLM, tmp_path: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[str] = []
+
+    @contextmanager
+    def serve(weights: Path, *_: Any, **__: Any) -> Iterator[VllmServer]:
+        started.append(weights.name)
+        yield VllmServer(fake_llm.base_url, 0, tmp_path / "log")
+
+    monkeypatch.setattr("opencharacter.engines.opening.serve_vllm", serve)
+    fake_llm.faults = [Fault("garbage", share=0.5, match=GRADING)]
+    for name in ("base", "tuned", "judge-1", "judge-2"):
+        write_model_folder(tmp_path / name)
+        (tmp_path / name / "README.md").write_text(name)
+    suites = [load_suite(write_suite(tmp_path / f"suite-{name}", name=name)) for name in ("one", "two")]
+    subjects = [load_subject(name, str(tmp_path / name)) for name in ("base", "tuned")]
+    judges = [load_judge(n, EngineConfig(model=n, weights=str(tmp_path / n))) for n in ("judge-1", "judge-2")]
+    run_suites(suites, subjects, judges, workspace=workspace)
+    assert started == ["base", "tuned", "judge-1", "judge-2"]
+    assert fake_llm.outcomes["garbage"] > 3
