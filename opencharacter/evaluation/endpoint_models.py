@@ -5,6 +5,7 @@ replies (`gpt-4o` may say `gpt-4o-2024-08-06`), and since when. The first one ha
 earlier versions used; what comes later has an address of its own, so it is asked everything again.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from opencharacter.hashing import digest
 from opencharacter.storage.rowstore import RowStore
 
 _MOST_CHANGES = 3
+_DATED = re.compile(r"20\d\d-?\d\d-?\d\d|-\d{4}\b")
 _KEY = "behind-name"
 
 
@@ -40,6 +42,12 @@ class EndpointModel:
     def address(self) -> str:
         """What is part of the content address of the replies."""
         return self.name if self.place == 0 else f"{self.name} {self.identity} #{self.place}"
+
+    def __str__(self) -> str:
+        current = self.known[self.place]
+        named = current["reported"] or self.name
+        undated = "" if _DATED.search(named) else ", a name without a date: another model may answer to it one day"
+        return f"{named}, first asked {current['since']}{undated}"
 
     def check(self, reply: ChatReply) -> None:
         """Note who answered. Raises `ChangedBehindNameError` if it is somebody else than before."""

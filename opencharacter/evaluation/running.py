@@ -388,6 +388,8 @@ class _Bench:
                 "judges": {judge.name: judge.identity for judge in run.judges},
                 "families": {name: family for name, family in families if family},
             }
+            if self._endpoints:
+                about |= {"endpoints": {identity: str(endpoint) for identity, endpoint in self._endpoints.items()}}
             if run.suite.config.notice:
                 about |= {"notice": run.suite.config.notice}
             if published := {name: scores for name, model in models.items() if (scores := _published(run, model))}:

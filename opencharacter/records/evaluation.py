@@ -247,6 +247,9 @@ class Summary(BaseModel):
     scores: list[Score]
     differences: list[Difference]
     scoring: Scoring = Scoring()
+    endpoints: dict[str, str] = Field(
+        default={}, description="what answered behind each endpoint, since when, and whether its name holds a date"
+    )
     notice: str = Field(default="", description="what has to be said beside every score of the suite")
     published: dict[str, dict[str, PublishedScore]] = Field(
         default={}, description="by model and task, where the suite scores as a published benchmark does"

@@ -16,7 +16,7 @@ from opencharacter.errors import OpenCharacterError
 from opencharacter.evaluation.running import run_suites
 from opencharacter.evaluation.subjects import load_judge, load_subject
 from opencharacter.evaluation.suites import load_suite
-from opencharacter.storage.kinds import ANSWERS, SCORES
+from opencharacter.storage.kinds import ANSWERS, SCORES, SUMMARY
 from opencharacter.storage.workspace import Artifact, Workspace
 
 EXAMPLES = "Write answers for {{task}} of: {{persona}} to: {{question}}"
@@ -146,6 +146,15 @@ def test_a_model_that_changes_behind_its_name_is_asked_everything(run: Run, fake
         assert answers == 1
         assert (examples, judgements) == (1 + 3, 3)
     assert run()[0] == (0, 0, 0)
+
+
+@pytest.mark.parametrize(("name", "dated"), [("gpt-4o-2024-08-06", True), ("gpt-4-0613", True), ("gpt-4o", False)])
+def test_an_endpoint_whose_name_holds_no_date_is_flagged(run: Run, fake_llm: FakeLLM, name: str, dated: bool) -> None:
+    fake_llm._rule = reported({"judge-x": name})
+    endpoints = SUMMARY.read(run()[1]).endpoints
+    (judge,) = [who for identity, who in endpoints.items() if identity.startswith("judge-x@")]
+    assert judge.startswith(f"{name}, first asked 20")
+    assert ("without a date" in judge) != dated
 
 
 def test_a_judge_at_another_endpoint_is_another_judge(run: Run, fake_llm: FakeLLM, workspace: Workspace) -> None:

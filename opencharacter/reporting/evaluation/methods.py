@@ -31,6 +31,7 @@ def _method(suite: SuiteRows) -> Method:
         ("system prompts", sorted({row.system_prompt_hash for row in suite.answers if row.system_prompt_hash})[:4]),
         ("rubrics", sorted({f"{row.metric} {row.rubric_hash}" for row in suite.judgements})[:12]),
         ("judges", [f"{name} {identity}" for name, identity in suite.summary.judges.items()] or suite.judges),
+        ("endpoints", [f"{identity}: {who}" for identity, who in suite.summary.endpoints.items()]),
         ("licence of the items", sorted({item.license for item in suite.items.values() if item.license})),
         ("evaluation", [suite.artifact.digest]),
         *((f"model {name}", [identity]) for name, identity in suite.models.items()),
