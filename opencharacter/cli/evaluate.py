@@ -180,14 +180,17 @@ def run(
     Everything is checked before anything is asked.
     """
     from opencharacter.engines.spending import limit_spending
+    from opencharacter.evaluation.references import key_variable
     from opencharacter.evaluation.running import run_suites
     from opencharacter.planning.evaluation import plan_suite
+    from opencharacter.system.api_keys import usual_variable
 
     if not model:
         raise typer.BadParameter("give at least one --model")
     data = workspace_at(workdir, workspace)
     loaded = _load_suites(suite, limit, repeats, data, mixture, seed=seed, judged=bool(judge))
-    models, judges = _references(model, judge or (), engines, api_key_env)
+    key = api_key_env or key_variable([*model, *(judge or ())], usual_variable())
+    models, judges = _references(model, judge or (), engines, key)
     allowed = _budget(budget, [*models, *judges], prices)
     subjects, panel = _load_models(models, workdir), _load_judges(judges)
     for each in loaded:
@@ -244,12 +247,11 @@ def _references(
     models: Sequence[str], judges: Sequence[str], engines: Path | None, api_key_env: str | None
 ) -> "tuple[list[Named], list[Named]]":
     from opencharacter.evaluation.references import load_engines, read_references
-    from opencharacter.system.api_keys import usual_variable
 
-    file, key = load_engines(engines), api_key_env or usual_variable()
+    file = load_engines(engines)
     return (
-        read_references(models, "--model", file, api_key_env=key),
-        read_references(judges, "--judge", file, api_key_env=key),
+        read_references(models, "--model", file, api_key_env=api_key_env),
+        read_references(judges, "--judge", file, api_key_env=api_key_env),
     )
 
 

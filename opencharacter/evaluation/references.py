@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, NamedTuple
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -49,6 +50,21 @@ def load_engines(path: Path | None) -> EnginesFile:
     if path is None:
         return EnginesFile(engines={})
     return load_document(EnginesFile, read_text(path), str(path), hint="docs/evaluate.md shows an engines file")
+
+
+def key_variable(texts: Sequence[str], usual: str | None) -> str | None:
+    """The variable whose key endpoints get without being told: `usual`, unless they are of several hosts.
+
+    A key is meant for one of them. Raises `UserError` if there are several.
+    """
+    addresses = [match["reference"] if (match := _NAMED.fullmatch(text)) else text for text in texts]
+    hosts = sorted({urlsplit(address).hostname or "" for address in addresses if address.startswith(_ENDPOINT)})
+    if usual is not None and len(hosts) > 1:
+        raise UserError(
+            f"{usual} is set, and there are endpoints of several hosts: {', '.join(hosts)}; its key is sent to none",
+            hint="name the variable for all with --api-key-env, or describe each endpoint in an --engines file",
+        )
+    return usual
 
 
 def read_references(

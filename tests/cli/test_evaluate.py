@@ -306,3 +306,17 @@ def test_the_grid_of_a_run_measures_an_endpoint_too(command: Command, asked: lis
     made = Counter(call.request["model"] for call in fake_llm.calls)
     assert {row["name"]: row["calls"] for row in planned} == made
     assert made["judge"] > made["old"] > 0
+
+
+def test_a_key_is_not_sent_to_several_hosts(
+    command: Command, fake_llm: FakeLLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-of-one-host")
+    other = fake_llm.base_url.replace("127.0.0.1", "localhost")
+    options = ["--suite", str(EXAMPLE), "--model", f"{fake_llm.base_url}#old"]
+    code, _, err = command("run", *options, "--judge", f"{other}#judge")
+    assert (code, len(fake_llm.calls)) == (2, 0)
+    assert "127.0.0.1, localhost" in err
+    assert command("plan", *options, "--judge", f"{other}#judge")[0] == 0, "a plan sends none"
+    assert command("run", *options, "--judge", f"{fake_llm.base_url}#judge")[0] == 0
+    assert {call.authorization for call in fake_llm.calls} == {"Bearer sk-of-one-host"}
