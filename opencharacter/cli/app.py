@@ -12,7 +12,19 @@ from typing import Annotated, Any
 import typer
 
 from opencharacter import __version__
-from opencharacter.cli import cluster, config, demo, evaluate, models, pipeline, plan, promoter, run, serving
+from opencharacter.cli import (
+    cluster,
+    config,
+    demo,
+    evaluate,
+    evaluate_judges,
+    models,
+    pipeline,
+    plan,
+    promoter,
+    run,
+    serving,
+)
 from opencharacter.errors import OpenCharacterError
 from opencharacter.redaction import redact
 from opencharacter.yaml_files import RenamedWarning
@@ -32,6 +44,12 @@ app.command("report")(run.report)
 app.command("plan")(plan.plan)
 app.add_typer(pipeline.app, name="pipeline")
 app.add_typer(evaluate.app, name="evaluate")
+evaluate.app.command(
+    "judge-check", epilog="Example: opencharacter evaluate judge-check --judge https://api.example.com/v1#judge-model"
+)(evaluate_judges.judge_check)
+evaluate.app.command("label", epilog="Example: opencharacter evaluate label --suite frozen --n 100")(
+    evaluate_judges.label
+)
 app.add_typer(config.app, name="config")
 app.add_typer(cluster.app, name="cluster")
 app.command("models")(models.models)

@@ -31,8 +31,9 @@ from opencharacter.records.evaluation import (
     Scoring,
     Summary,
 )
+from opencharacter.records.judges import JudgeStanding
 from opencharacter.records.models import Cell
-from opencharacter.storage.kinds import ANSWERS, SCORES, SUMMARY
+from opencharacter.storage.kinds import ANSWERS, JUDGES, SCORES, SUMMARY
 from opencharacter.storage.workspace import Artifact
 
 JUDGE = "judge"
@@ -101,12 +102,14 @@ class _Suite:
     name: str
     rows: list[ScoreRow]
     truncation: list[ScoreRow]
+    standings: Sequence[JudgeStanding] = ()
 
     @classmethod
     def read(cls, evaluation: Artifact) -> "_Suite":
         summary = SUMMARY.read(evaluation)
         answers = ANSWERS.read(evaluation) if ANSWERS.exists(evaluation) else ()
-        return cls(summary, summary.suite, list(SCORES.read(evaluation)), truncation_rows(answers))
+        standings = JUDGES.read(evaluation).standings if JUDGES.exists(evaluation) else ()
+        return cls(summary, summary.suite, list(SCORES.read(evaluation)), truncation_rows(answers), standings)
 
     @property
     def models(self) -> dict[str, str]:
@@ -127,12 +130,21 @@ class _Suite:
     def judges(self) -> list[str]:
         return sorted({row.judge for row in self.rows if row.judge})
 
-    def related(self, pair: Sequence[str]) -> set[str]:
-        """Judges that are one of the two models, or of a family with it."""
+    def left_out(self, pair: Sequence[str]) -> dict[str, str]:
+        """Judges on whom no decision may rest, and why: kin of one of the two models, or refused by what they did."""
         names = {identity: name for name, identity in (*self.models.items(), *self.summary.judges.items())}
         family = {identity: self.summary.families.get(name) for identity, name in names.items()}
         families = {family.get(model) for model in pair} - {None}
-        return {judge for judge in self.judges() if judge in pair or family.get(judge) in families}
+        compared = {names.get(model) for model in pair}
+        found = {}
+        for judge in self.judges():
+            standing = next((one for one in self.standings if one.judge == judge), None)
+            kin = standing is not None and not compared.isdisjoint(standing.related)
+            if kin or judge in pair or family.get(judge) in families:
+                found[judge] = "it is one of the two models, or of their family"
+            elif standing is not None and standing.refusals:
+                found[judge] = f"it {', and '.join(standing.refusals)}"
+        return found
 
 
 class _Decision:
@@ -188,8 +200,8 @@ class _Decision:
         return self._suite.tasks() if primary.metric == JUDGE else [primary.metric]
 
     def _judges(self, suite: _Suite) -> list[str]:
-        related = suite.related(self._pair)
-        return [judge for judge in suite.judges() if judge not in related]
+        left_out = suite.left_out(self._pair)
+        return [judge for judge in suite.judges() if judge not in left_out]
 
     def _sample(self, suite: _Suite, metrics: Collection[str], judges: Collection[str] | None = None) -> Sample:
         """The paired sample over the held-out cells, without judges that are related to one of the models."""
@@ -370,8 +382,8 @@ class _Decision:
             yield "the questions of the suite 'grid' come from the challenger's own mixture: no neutral ground"
         if self._primary.metric not in (LOSS, SWAP_GAP) and suite.judges():
             yield "no labels by people calibrate the judge"
-        for judge in sorted(suite.related(self._pair)):
-            yield f"judge {judge} is left out: it is one of the two models, or of their family"
+        for judge, why in suite.left_out(self._pair).items():
+            yield f"judge {judge} is left out: {why}"
         if ledger is None:
             yield "no ledger: earlier comparisons on these items are not counted"
         if config.min_clusters < PROMISED_CLUSTERS:

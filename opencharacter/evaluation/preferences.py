@@ -108,7 +108,7 @@ def order_bias(comparisons: Sequence[Comparison]) -> OrderBias:
         reason = f"{flips.n} pairs have a verdict in both orders; at least {FEWEST_PAIRS} are needed"
         return OrderBias(flip_rate=flips, first_place_rate=firsts, verdict="unknown", reason=reason)
     refused = flips.value > MOST_FLIPS
-    said = f"{flips.value:.0%} of {flips.n} verdicts change with the order of the answers"
+    said = f"changes {flips.value:.0%} of {flips.n} verdicts with the order of the answers"
     return OrderBias(
         flip_rate=flips,
         first_place_rate=firsts,

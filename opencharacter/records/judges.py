@@ -125,10 +125,9 @@ class JudgeStanding(_Record):
     related: tuple[str, ...] = Field(default=(), description="subjects with its weights, or of its family")
 
     @property
-    def objections(self) -> list[str]:
-        """Why no decision may rest on it; empty if one may."""
-        found = [f"is related to {', '.join(self.related)}"] if self.related else []
-        return found + [part.reason for part in (self.canaries, self.order) if part and part.verdict == "refused"]
+    def refusals(self) -> list[str]:
+        """What of its conduct forbids a decision; empty if nothing does."""
+        return [part.reason for part in (self.canaries, self.order) if part and part.verdict == "refused"]
 
 
 class JudgesReport(_Record):
@@ -137,11 +136,6 @@ class JudgesReport(_Record):
     standings: list[JudgeStanding]
     agreement: list[Agreement] = Field(default=[], description="by task, where there are two judges or more")
     arena: Arena | None = None
-
-    @property
-    def trusted(self) -> list[str]:
-        """Identities of the judges on whom a decision may rest."""
-        return [standing.judge for standing in self.standings if not standing.objections]
 
 
 class JudgeCard(_Record):

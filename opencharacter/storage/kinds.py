@@ -16,6 +16,7 @@ from opencharacter.characters.profile import CharacterProfile
 from opencharacter.characters.prompt import load_prompt
 from opencharacter.errors import OpenCharacterError, UserError
 from opencharacter.records.evaluation import AnswerRow, Item, Judgement, ScoreRow, Summary
+from opencharacter.records.judges import JudgesReport
 from opencharacter.records.mixture import MixtureStatistics
 from opencharacter.records.models import Cell, DialogueRow, Persona, Session, TrainingRow
 from opencharacter.records.registry import RegisteredModel
@@ -150,6 +151,8 @@ ITEMS = RowsFile("items.jsonl.zst", Item)
 ANSWERS = RowsFile("answers.jsonl.zst", AnswerRow)
 JUDGEMENTS = RowsFile("judgements.jsonl.zst", Judgement)
 SUMMARY = JsonFile("summary.json", Summary)
+JUDGES = JsonFile("judges.json", JudgesReport)
+"""What a run found of its judges; absent where it had none."""
 SMOKE_QUESTION = TextFile("smoke_question.json")
 
 VERSION = JsonFile("version.json", RegisteredModel)
@@ -201,7 +204,7 @@ KINDS: dict[str, Kind] = {
         Kind("dialogues", (DIALOGUES,), (REJECTED,)),
         Kind("mixture", tuple(CELLS.values()), (CHARACTERS, STATISTICS, MIXTURE_PROMPT, QUARANTINE, CARD)),
         Kind("model", (LOSS,), (LINEAGE, SYSTEM_PROMPT, CARD)),
-        Kind("evaluation", (SCORES,), (CHARACTERS, ITEMS, ANSWERS, JUDGEMENTS, SUMMARY, SMOKE_QUESTION)),
+        Kind("evaluation", (SCORES,), (CHARACTERS, ITEMS, ANSWERS, JUDGEMENTS, JUDGES, SUMMARY, SMOKE_QUESTION)),
         Kind("version", files=(VERSION,)),
         Kind("deployment", files=(SERVICE,)),
         Kind("report", files=(REPORT,)),

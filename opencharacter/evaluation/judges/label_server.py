@@ -63,7 +63,11 @@ class _Handler(BaseHTTPRequestHandler):
     def _task(self, rater: str, place: str | None, after: str | None) -> dict[str, Any]:
         shown = int(place) if place is not None else self.labelling.next_place(rater, int(after or -1))
         if shown is None:
-            return {"finished": True, "done": self.labelling.done, "agreement": _lines(self.labelling.agreement())}
+            return {
+                "finished": True,
+                "done": self.labelling.done,
+                "agreement": agreement_lines(self.labelling.agreement()),
+            }
         return self.labelling.show(rater, shown)
 
     def _label(self, body: bytes) -> dict[str, Any]:
@@ -96,7 +100,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
 
-def _lines(found: list[Agreement]) -> list[str]:
+def agreement_lines(found: list[Agreement]) -> list[str]:
     """One line for each two raters and task."""
     return [
         f"{kappa.first} and {kappa.second}, {task.task}: weighted kappa {kappa.kappa} over {kappa.kappa.n} answers"

@@ -52,29 +52,30 @@ def label_tasks(answers: Iterable[AnswerRow], characters: Mapping[str, Character
     rows = [row for row in answers if row.answer is not None]
     if not rows:
         raise UserError("there is no answer to label", hint="evaluate a suite whose models answer: evaluate run")
+    if len({row.model for row in rows}) == 1:
+        return rating_tasks(rows, characters)
     groups: dict[tuple[str, int], dict[str, AnswerRow]] = {}
     for row in rows:
         groups.setdefault((row.question_id, row.repeat), {})[row.model] = row
-    single = len({row.model for row in rows}) == 1
-    tasks = []
-    for _, group in sorted(groups.items()):
-        for models in ([model] for model in group) if single else combinations(sorted(group), 2):
-            chosen = [group[model] for model in models]
-            texts = tuple(row.answer or "" for row in chosen)
-            if len(set(texts)) < len(texts):
-                continue
-            first = chosen[0]
-            key = LabelKey(
-                first.suite,
-                first.question_id,
-                first.repeat,
-                OVERALL if single else PREFERENCE,
-                first.model,
-                None if single else chosen[1].model,
-            )
-            character = characters.get(first.character_id) if first.character_id else None
-            tasks.append(LabelTask(key, character, first.conversation, texts))
-    return tasks
+    return [
+        _task((group[one], group[other]), characters)
+        for _, group in sorted(groups.items())
+        for one, other in combinations(sorted(group), 2)
+        if group[one].answer != group[other].answer
+    ]
+
+
+def rating_tasks(answers: Iterable[AnswerRow], characters: Mapping[str, CharacterProfile]) -> list[LabelTask]:
+    """Each answer by itself."""
+    return [_task((row,), characters) for row in answers if row.answer is not None]
+
+
+def _task(rows: tuple[AnswerRow, ...], characters: Mapping[str, CharacterProfile]) -> LabelTask:
+    first, *others = rows
+    rival = others[0].model if others else None
+    key = LabelKey(first.suite, first.question_id, first.repeat, PREFERENCE if rival else OVERALL, first.model, rival)
+    character = characters.get(first.character_id) if first.character_id else None
+    return LabelTask(key, character, first.conversation, tuple(row.answer or "" for row in rows))
 
 
 def choose_tasks(tasks: Iterable[LabelTask], count: int, seed: int) -> list[LabelTask]:
