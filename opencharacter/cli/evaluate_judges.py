@@ -40,7 +40,7 @@ def judge_check(
         str | None,
         typer.Option(
             metavar="SUITE",
-            help="Ask about the answers that the workspace holds for this suite; default: packaged ones.",
+            help="Ask about the answers to this suite that the workspace holds; default: packaged ones.",
         ),
     ] = None,
     labels: Annotated[
@@ -80,9 +80,7 @@ def label(
     n: Annotated[int, typer.Option("--n", metavar="N", min=1, help="Answers, or pairs of answers.")] = 100,
     model: Annotated[
         list[str] | None,
-        typer.Option(
-            "--model", "-m", help="Only of these models, by their names in the run; of one, answers are rated."
-        ),
+        typer.Option("--model", "-m", help="Only of these models, by their names; of one, answers are rated."),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The label file; default: labels/SUITE.jsonl in the workdir.")
@@ -181,5 +179,4 @@ def _show_card(card: "JudgeCard") -> None:
     for line in card_lines(card):
         table.add_row(line.name, line.value, line.interval, f"{line.figure.n:,}", line.limit)
     Console(highlight=False, width=130).print(table)
-    for line in card_verdict(card):
-        typer.echo(line)
+    typer.echo("\n".join(card_verdict(card)))

@@ -235,7 +235,9 @@ class _Decision:
             bounds=sample.bounds(),
         )
         if estimate is None:
-            return finding(outcome="undecidable", text=f"no question has a {_words(metric)} of both models")
+            left_out = self._suites[suite].left_out(self._pair)
+            why = "".join(f"; judge {judge} is left out: {reason}" for judge, reason in left_out.items())
+            return finding(outcome="undecidable", text=f"no question has a {_words(metric)} of both models{why}")
         finding = partial(
             finding,
             difference=estimate.mean,
