@@ -236,8 +236,9 @@ class _Decision:
         )
         if estimate is None:
             left_out = self._suites[suite].left_out(self._pair)
-            why = "".join(f"; judge {judge} is left out: {reason}" for judge, reason in left_out.items())
-            return finding(outcome="undecidable", text=f"no question has a {_words(metric)} of both models{why}")
+            text = f"no question has a {_words(metric)} of both models"
+            text += "".join(f"; judge {judge} is left out: {reason}" for judge, reason in left_out.items())
+            return finding(outcome="undecidable", text=text)
         finding = partial(
             finding,
             difference=estimate.mean,

@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 from opencharacter.characters import load_prompt
 from opencharacter.engines import ChatEngine, ChatFailed, EngineConfig, open_engine
@@ -22,6 +22,7 @@ from opencharacter.evaluation.answers import SystemPrompts, answer_calls
 from opencharacter.evaluation.comparison import scoring_of
 from opencharacter.evaluation.endpoint_models import ChangedBehindNameError, EndpointModel, read_endpoint_model
 from opencharacter.evaluation.grid import pick_smoke_question
+from opencharacter.evaluation.judges.standing import ask_canaries, report_judges
 from opencharacter.evaluation.losses import ForwardPasses
 from opencharacter.evaluation.measures import make_measure
 from opencharacter.evaluation.measures.protocol import (
@@ -51,13 +52,15 @@ from opencharacter.records.evaluation import (
     ScoreRow,
     is_final,
 )
+from opencharacter.records.judges import CanaryResult
 from opencharacter.records.models import Usage
-from opencharacter.storage.kinds import ANSWERS, CHARACTERS, ITEMS, JUDGEMENTS, SCORES, SMOKE_QUESTION, SUMMARY
+from opencharacter.storage.kinds import ANSWERS, CHARACTERS, ITEMS, JUDGEMENTS, JUDGES, SCORES, SMOKE_QUESTION, SUMMARY
 from opencharacter.storage.rowstore import RowStore, open_rows
 from opencharacter.storage.workspace import Artifact, Workspace
 from opencharacter.system.event_loop import run_coroutine
-from opencharacter.templates import Template
+from opencharacter.templates import Template, load_template
 
+T = TypeVar("T")
 Target = Judge | Subject
 """Who answers a request."""
 
@@ -161,6 +164,12 @@ class _SuiteRun:
     answers: list[AnswerRow] = field(default_factory=list)
     scores: list[ScoreRow] = field(default_factory=list)
     judgements: list[Judgement] = field(default_factory=list)
+    canaries: dict[str, CanaryResult] = field(default_factory=dict)
+
+    @property
+    def judged(self) -> bool:
+        """Whether a judge scores answers."""
+        return bool(self.judges) and any(each.needs_judges and each.needs_answers for each in self.measures)
 
     @cached_property
     def items(self) -> list[Item]:
@@ -232,6 +241,7 @@ class _Bench:
                 "scoring": [judge.name for judge in judges],
                 "passes": [self._passes.max_length, self._passes.dtype, self._passes.chat_template],
                 "seed": self._seed,
+                "canaries": load_template("overall.md").hash,
                 "library": fingerprint(),
             }
         )
@@ -323,6 +333,10 @@ class _Bench:
             for measure in run.measures
             if measure.needs_answers == needs_answers
         ]
+        if needs_answers:
+            turns += [
+                _Turn(run, ask_canaries(self._work(run, run.answered)), self._passes) for run in runs if run.judged
+            ]
         waiting = [turn for turn in turns if turn.advance(None)]
         while waiting:
             key, target = next(item for turn in waiting for item in turn.awaited.items())
@@ -339,6 +353,7 @@ class _Bench:
         for turn in turns:
             turn.run.scores += turn.found.scores
             turn.run.judgements += turn.found.judgements
+            turn.run.canaries |= turn.found.canaries
 
     async def _ask(self, judge: Judge, calls: Sequence[JudgeCall], store: RowStore, servers: "_Servers") -> None:
         """Ask a judge; a reply that cannot be used is asked for again with other seeds, while its server is there."""
@@ -358,13 +373,16 @@ class _Bench:
 
     def _work_of(self, run: _SuiteRun, measure: MeasureBase[Any]) -> Work:
         items = [item for item in run.items if measure.takes(item)]
+        return self._work(run, items, answers=measure.needs_answers)
+
+    def _work(self, run: _SuiteRun, items: Sequence[Item], *, answers: bool = True) -> Work:
         ids = {item.id for item in items}
         return Work(
             suite=run.suite,
             items=items,
             characters=run.prompts.characters,
             subjects=self._subjects,
-            answers=[answer for answer in run.answers if answer.question_id in ids] if measure.needs_answers else [],
+            answers=[answer for answer in run.answers if answer.question_id in ids] if answers else [],
             judges=[self._as_known(judge) for judge in run.judges],
             all_judges={name: self._as_known(judge) for name, judge in self._judges.items()},
             seed=self._seed,
@@ -379,6 +397,9 @@ class _Bench:
             ANSWERS.write(draft.path, run.answers)
             JUDGEMENTS.write(draft.path, run.judgements)
             SCORES.write(draft.path, run.scores)
+            if run.judged:
+                report = report_judges(run.judges, self._named, run.answers, run.judgements, run.scores, run.canaries)
+                JUDGES.write(draft.path, report)
             models = {subject.name: subject.identity for subject in self._named}
             families = [(each.name, each.family) for each in self._named] + [(j.name, j.family) for j in run.judges]
             about = {
@@ -412,6 +433,41 @@ def _published(run: _SuiteRun, model: str) -> dict[str, PublishedScore]:
     """A model's scores in the form of a published benchmark, from the measures that have one."""
     rows = [row for row in run.scores if row.model == model]
     return {name: score for measure in run.measures for name, score in measure.published(rows).items()}
+
+
+def ask_judges(asking: Asking[T], *, workspace: Workspace, store: str = "evaluation") -> T:
+    """Reply to what is asked of judges, outside a run of suites. Finished calls are reused.
+
+    Args:
+        asking: What is asked; see `measures.protocol`.
+        workspace: Where the calls are kept.
+        store: The row store of the calls.
+
+    Returns:
+        What `asking` returns.
+
+    Raises:
+        EngineDown: A judge cannot be reached; what is finished is kept.
+    """
+
+    async def work() -> T:
+        async with open_rows(workspace.rows(store), is_final=is_final) as rows, _Servers() as servers:
+            replies: list[dict[str, Any]] | None = None
+            while True:
+                try:
+                    requests = next(asking) if replies is None else asking.send(replies)
+                except StopIteration as end:
+                    result: T = end.value
+                    return result
+                calls = [request for request in requests if isinstance(request, JudgeCall)]
+                for judge in dict.fromkeys(call.judge.name for call in calls):
+                    asked = [call for call in calls if call.judge.name == judge]
+                    engine, name = await servers.open(asked[0].judge.engine), asked[0].judge.engine.model
+                    tasks = (_judge_task(call, call.judge, None) for call in asked)
+                    await make_rows(rows, tasks, {name: engine}, what=f"judgements of {judge}")
+                replies = [rows.read(call.content.row_id) for call in calls]
+
+    return run_coroutine(work())
 
 
 class _Turn:

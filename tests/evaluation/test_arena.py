@@ -88,3 +88,18 @@ def test_a_prompt_of_ones_own_must_show_both_answers(tmp_path: Path) -> None:
     (suite / "mine.md").write_text("Which one? {{first}} {{second}} {{third}}")
     with pytest.raises(UserError, match=r"mine\.md: unknown placeholder {{third}}"):
         load_suite(suite)
+
+
+def test_the_packaged_arena_asks_what_frozen_asks() -> None:
+    arena, frozen = load_suite("arena"), load_suite("frozen")
+    assert (arena.name, load_suite("arena:frozen").digest) == ("arena-frozen", arena.digest)
+    assert [item.id for item in arena.items()] == [item.id for item in frozen.items()]
+    assert arena.config.answer == frozen.config.answer
+    assert arena.characters() == frozen.characters()
+    assert arena.digest != frozen.digest
+
+
+@pytest.mark.parametrize(("suite", "message"), [("arena:grid", "a run's mixture"), ("arena:arena", "another suite")])
+def test_a_suite_without_items_of_its_own_cannot_be_compared(suite: str, message: str) -> None:
+    with pytest.raises(UserError, match=f"items.suite: the items of .* come from {message}"):
+        load_suite(suite)

@@ -1,14 +1,14 @@
 """What a run finds of its judges: canaries, kinship with the models, agreement with each other."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from opencharacter.evaluation.judges.agreement import Rating, agreement
 from opencharacter.evaluation.judges.canaries import Original, RankedCanary, make_canaries, rank_canaries
 from opencharacter.evaluation.judges.sampling import spread
 from opencharacter.evaluation.judges.scoring import SCALE, OverallQuestion
 from opencharacter.evaluation.measures.pairwise import compare
-from opencharacter.evaluation.measures.protocol import Asking, Work, ask
+from opencharacter.evaluation.measures.protocol import Asking, Measured, Work, ask
 from opencharacter.evaluation.preferences import order_bias, summarise_arena
 from opencharacter.evaluation.subjects import Judge, Subject
 from opencharacter.hashing import seed64
@@ -17,10 +17,12 @@ from opencharacter.records.judges import Agreement, CanaryResult, JudgesReport, 
 
 ORIGINALS = 20
 """Answers of a run of which canaries are made."""
+FEWEST_ORIGINALS = 8
+"""With fewer answers nothing could be said of a judge, and nothing is asked."""
 
 
-def ask_canaries(work: Work) -> Asking[dict[str, CanaryResult]]:
-    """Show each judge the canaries, among answers of the run. By the judge's identity."""
+def ask_canaries(work: Work) -> Asking[Measured]:
+    """Show each judge canaries, made of a sample of the run's answers. The results are by the judge's identity."""
     originals = [
         (_original(work, answer, answer.character_id, answer.answer), answer)
         for answer in work.answers
@@ -29,39 +31,29 @@ def ask_canaries(work: Work) -> Asking[dict[str, CanaryResult]]:
     chosen = spread(
         originals, ORIGINALS, work.seed, name=lambda pair: pair[0].answer_id, group=lambda pair: pair[0].character_id
     )
+    if len(chosen) < FEWEST_ORIGINALS:
+        return Measured()
     everyone = [original for original, _ in originals]
     shown = [(original, answer, make_canaries(original, everyone, work.seed)) for original, answer in chosen]
-    texts = [
-        (original, answer, text)
+    question, seed = OverallQuestion(), seed64(work.seed, "judge")
+    calls = [
+        question(judge, original.character, answer.conversation, text, seed)
+        for judge in work.judges
         for original, answer, canaries in shown
         for text in (original.text, *(canary.text for canary in canaries))
     ]
-    seed, question = seed64(work.seed, "judge"), OverallQuestion()
-    contents = iter(
-        (
-            yield from ask(
-                [
-                    question(judge, original.character, answer.conversation, text, seed)
-                    for judge in work.judges
-                    for original, answer, text in texts
-                ]
-            )
-        )
-    )
-    return {
-        judge.identity: rank_canaries(
-            [
-                RankedCanary(canary.kind, own["score"], content["score"])
-                for _, _, canaries in shown
-                for own in (next(contents),)
-                for canary in canaries
-                for content in (next(contents),)
-                if own["status"] == content["status"] == "ok"
-            ],
-            worst=SCALE[0],
-        )
-        for judge in work.judges
-    }
+    contents = iter((yield from ask(calls)))
+    results = {}
+    for judge in work.judges:
+        ranked = []
+        for _, _, canaries in shown:
+            own = next(contents)
+            for canary in canaries:
+                found = next(contents)
+                if own["status"] == found["status"] == "ok":
+                    ranked.append(RankedCanary(canary.kind, own["score"], found["score"]))
+        results[judge.identity] = rank_canaries(ranked, worst=SCALE[0])
+    return Measured(canaries=results)
 
 
 def report_judges(
@@ -70,7 +62,7 @@ def report_judges(
     answers: Sequence[AnswerRow],
     judgements: Sequence[Judgement],
     scores: Iterable[ScoreRow],
-    canaries: dict[str, CanaryResult],
+    canaries: Mapping[str, CanaryResult],
 ) -> JudgesReport:
     """All that a run knows of its judges."""
     comparisons = compare(answers, judgements)

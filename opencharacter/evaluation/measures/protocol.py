@@ -46,6 +46,7 @@ from opencharacter.generation.calls import Message
 from opencharacter.generation.judgements import ContentCall, read_judgement
 from opencharacter.hashing import seed64
 from opencharacter.records.evaluation import AnswerRow, Item, Judgement, PublishedScore, ScoreRow, Status
+from opencharacter.records.judges import CanaryResult
 from opencharacter.records.models import Turn
 from opencharacter.templates import Template
 
@@ -103,6 +104,8 @@ class Measured:
 
     scores: list[ScoreRow] = field(default_factory=list)
     judgements: list[Judgement] = field(default_factory=list)
+    canaries: dict[str, CanaryResult] = field(default_factory=dict)
+    """How each judge ranked the canaries, by its identity."""
 
 
 @dataclass(frozen=True)
