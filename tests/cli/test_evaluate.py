@@ -1,6 +1,7 @@
 """`opencharacter evaluate` as a person meets it: two models and a judge behind a fake endpoint, no code."""
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -104,7 +105,9 @@ def test_the_plan_s_calls_are_those_that_are_made(
     assert not fake_llm.calls, "a plan asks nobody"
     assert command("run", *options[:-2])[0] == 0
     made = Counter(call.request["model"] for call in fake_llm.calls)
-    assert {row["name"]: row["calls"] for row in planned["asked"]} == made == {"old": 44, "new": 44, "judge": 176}
+    assert (
+        {row["name"]: row["calls"] for row in planned["asked"]} == made == {"old": 44, "new": 44, "judge": 176 + 20 * 7}
+    )
     words = sum(len(m["content"].split()) for call in fake_llm.calls for m in call.request["messages"])
     assert planned["tokens_in"] == pytest.approx(words, rel=0.15)
     judge = next(row for row in planned["asked"] if row["name"] == "judge")
@@ -151,8 +154,8 @@ def test_a_budget_stops_the_run_and_the_same_command_continues(
     assert "the same command continues" in err
     made = len(fake_llm.calls)
     assert 50 < made < 150
-    assert command("run", *suite, "--budget", "5000")[0] == 0
-    assert len(fake_llm.calls) == 150, "no call is made twice"
+    assert command("run", *suite, "--budget", "12000")[0] == 0
+    assert len(fake_llm.calls) == 150 + 20 * 7, "no call is made twice"
 
 
 @pytest.mark.parametrize(
@@ -223,14 +226,19 @@ def test_a_served_model_of_ours_is_sent_the_character(
 
 
 def scored(request: dict[str, object], good: str) -> str:
-    """A fake that answers by its name, and as a judge prefers one model's answers."""
+    """A fake that answers by its name, and as a judge prefers one model's answers; what is nobody's is worst."""
     messages = request["messages"]
     assert isinstance(messages, list)
-    prompt = str(messages[-1]["content"])
+    keeper = re.search(r"bridge number (\d+)", str(messages))
+    assert keeper is not None
     if request["model"] != "judge":
-        return f"I am {request['model']} at the bridge, and {digest(messages)[:8]} may pass."
+        return f"I am {request['model']} at the bridge number {keeper[1]}: {digest(messages)[:8]} may pass."
+    prompt = str(messages[-1]["content"])
+    answer = prompt.partition("# The actor's answer")[2].strip()
+    if not answer.startswith("I am ") or f"number {keeper[1]}:" not in answer:
+        return json.dumps({"reason": "Somebody else says so.", "score": 1})
     noise = int(digest(prompt)[:2], 16) % 2
-    return json.dumps({"reason": "So it is.", "score": (4 if f"I am {good}" in prompt else 2) + noise})
+    return json.dumps({"reason": "So it is.", "score": (4 if f"I am {good}" in answer else 2) + noise})
 
 
 @pytest.mark.parametrize(
