@@ -17,11 +17,12 @@ from opencharacter.planning.evaluation import EXAMPLE_JUDGE, EXAMPLE_MODEL, plan
 from opencharacter.storage.kinds import SCORES, SUMMARY
 from opencharacter.storage.workspace import Workspace
 
+CANARIES = 20 * 7
 CALLS = {
-    "frozen": {"model": 132, "judge": 132 * 4},
-    "safety": {"model": 144 * 3, "judge": 144 * 3},
+    "frozen": {"model": 132, "judge": 132 * 4 + CANARIES},
+    "safety": {"model": 144 * 3, "judge": 144 * 3 + CANARIES},
     "assistant": {"model": 300},
-    "scenes": {"model": 240, "judge": 240 * 2},
+    "scenes": {"model": 240, "judge": 240 * 2 + CANARIES},
 }
 """Calls of a model and of a judge; docs/suites.md gives the items."""
 

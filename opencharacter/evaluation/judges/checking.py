@@ -61,7 +61,10 @@ class _Replies:
     """What the judge said, sorted by what it was asked for."""
 
     def __init__(self, asks: Sequence[_Ask], contents: Sequence[Mapping[str, Any]]) -> None:
-        self.statuses = Counter(content["status"] for content in contents)
+        # Canaries of two answers to one question may be the same call, such as the empty one.
+        distinct = {ask.call.content.row_id: content for ask, content in zip(asks, contents, strict=True)}
+        self.calls = len(distinct)
+        self.statuses = Counter(content["status"] for content in distinct.values())
         self.scores: dict[tuple[str, int, str], list[int]] = defaultdict(list)
         self.canaries: list[tuple[_Answer, Canary, int]] = []
         self.verdicts: dict[tuple[str, int, str, str], float | None] = {}
@@ -104,7 +107,6 @@ def check_judge(
     replies = _Replies(asks, contents)
     pairs = _comparisons(judge, items, replies)
     compared = summarise_pair(pairs) if pairs else None
-    calls = len(asks)
     repeatability, variance = _repeats(answers, replies)
     nothing = Figure(value=None, n=0)
     return JudgeCard(
@@ -115,9 +117,9 @@ def check_judge(
         items=len(items),
         answers=len(answers),
         characters=len({item.character_id for item in items}),
-        calls=calls,
-        unreadable=share(replies.statuses["parse_failure"], calls),
-        refused=share(replies.statuses["refusal"], calls),
+        calls=replies.calls,
+        unreadable=share(replies.statuses["parse_failure"], replies.calls),
+        refused=share(replies.statuses["refusal"], replies.calls),
         scores=dict(sorted(Counter(score for scores in replies.scores.values() for score in scores).items())),
         repeatability=repeatability,
         repeat_variance=variance,

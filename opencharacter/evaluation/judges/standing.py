@@ -17,7 +17,7 @@ from opencharacter.records.judges import Agreement, CanaryResult, JudgesReport, 
 
 ORIGINALS = 20
 """Answers of a run of which canaries are made."""
-FEWEST_ORIGINALS = 8
+FEWEST_ORIGINALS = 10
 """With fewer answers nothing could be said of a judge, and nothing is asked."""
 
 
