@@ -10,6 +10,7 @@ from opencharacter.evaluation.grid import grid_suite
 from opencharacter.evaluation.losses import ForwardPasses
 from opencharacter.evaluation.running import Settings, run_suites
 from opencharacter.evaluation.subjects import Subject, load_judge, load_subject
+from opencharacter.evaluation.suite import Suite
 from opencharacter.records.evaluation import GRID, Role
 from opencharacter.storage.kinds import mixture_template
 from opencharacter.storage.workspace import Artifact, Workspace
@@ -36,10 +37,11 @@ def evaluate(
     roles = check_roles(models)
     if config.judge is not None and judge is None:
         raise UserError("evaluate.judge is set, but no engine was given for it")
-    settings = run_settings(config, [judge] if judge else [], mixture)
+    suite = grid_suite(config, mixture, seed)
+    settings = run_settings(config, [judge] if judge else [], mixture, suite)
     judges = [load_judge(config.judge.engine, judge)] if config.judge is not None and judge is not None else []
     return run_suites(
-        [grid_suite(config, mixture, seed)],
+        [suite],
         load_roles(models, roles),
         judges,
         workspace=workspace,
@@ -63,11 +65,12 @@ def load_roles(models: Mapping[str, str], roles: list[Role]) -> list[Subject]:
     return [load_subject(role, models[role]) for role in roles]
 
 
-def run_settings(config: EvaluateConfig, engines: list[EngineConfig], mixture: Artifact | None) -> Settings:
-    """How the models of a run are served and measured."""
-    most = config.judge.answer_sampling.max_tokens if config.judge else 1024
+def run_settings(
+    config: EvaluateConfig, engines: list[EngineConfig], mixture: Artifact | None, suite: Suite
+) -> Settings:
+    """How the models of a run are served and measured: with room for the longest question and the suite's answers."""
     return Settings(
-        max_model_len=config.max_length + most,
+        max_model_len=config.max_length + suite.config.answer.max_tokens,
         concurrency=max([engine.concurrency for engine in engines], default=Settings.concurrency),
         fallback=mixture_template(mixture) if mixture is not None else None,
         passes=ForwardPasses(config.max_length, config.batch_size, config.dtype),

@@ -56,7 +56,7 @@ def evaluate_suite(
         [load_judge(name, engine) for name, engine in named.items()],
         workspace=workspace,
         seed=seed,
-        settings=run_settings(config, list(named.values()), mixture),
+        settings=run_settings(config, list(named.values()), mixture, loaded),
         # The steps of several suites may run at the same time, and a row store has one writer.
         store="evaluation" if suite == GRID else f"evaluation-{loaded.name}",
         allow_related=True,
