@@ -16,7 +16,7 @@ from opencharacter.serving.names import too_long
 _GATED = ("meta-llama/", "google/gemma", "GAIR/lima")
 """Prefixes of hub ids whose owners ask for an agreement, so that a download needs a token."""
 
-_NEEDS_REGISTRY: tuple[StepName, ...] = ("get-champion", "register", "promote")
+_NEEDS_REGISTRY: tuple[StepName, ...] = ("get-champion", "register", "gate", "promote")
 
 State = Literal["ok", "warning", "unknown", "missing", "differs", "fatal"]
 

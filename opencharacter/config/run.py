@@ -9,6 +9,7 @@ from opencharacter.engines.engine_config import EngineConfig
 from opencharacter.evaluation.evaluation_config import EvaluateConfig, GateConfig
 from opencharacter.library import fingerprint
 from opencharacter.mixing.mix_config import MixConfig
+from opencharacter.records.evaluation import GRID
 from opencharacter.registry.registered_model import RegistryConfig
 from opencharacter.serving.deploy_config import DeployConfig
 from opencharacter.synthesis.synthesis_config import InputsConfig, ProfilesConfig, QualityConfig, ResponsesConfig
@@ -90,12 +91,6 @@ class RunConfig(BaseModel):
         return self
 
     @model_validator(mode="after")
-    def _gate_can_be_judged(self) -> "RunConfig":
-        if self.gate.metric == "judge" and self.evaluate.judge is None:
-            raise ValueError("gate.metric: 'judge' needs the section evaluate.judge")
-        return self
-
-    @model_validator(mode="after")
     def _gate_knows_its_suites(self) -> "RunConfig":
         measured = [choice.suite for choice in self.evaluate.choices]
         if any("/" in suite for suite in measured):
@@ -106,6 +101,14 @@ class RunConfig(BaseModel):
         for key, suite in named.items():
             if suite not in measured:
                 raise ValueError(f"{key}: '{suite}' is not one of evaluate.suites: {measured}")
+        return self
+
+    @model_validator(mode="after")
+    def _gate_can_be_judged(self) -> "RunConfig":
+        primary, metric = self.gate.primary, self.gate.metric
+        suite, metric = (primary.suite, primary.metric) if primary else (GRID, metric)
+        if metric == "judge" and not self.evaluate.choice(suite).judges:
+            raise ValueError(f"gate: a primary by 'judge' on '{suite}' needs evaluate.judges (or evaluate.judge)")
         return self
 
     def section(self, name: str) -> dict[str, Any]:

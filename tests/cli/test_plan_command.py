@@ -48,7 +48,8 @@ def test_a_profile_s_lacks_name_their_keys(tmp_path: Path, capsys: pytest.Captur
 def test_own_prices_give_a_cost(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     prices = tmp_path / "prices.yaml"
     prices.write_text("currency: EUR\ngpus: {H100: {price_per_hour: 2}}\n")
-    code, out, _ = run("--preset", "final", "--prices", str(prices), "--set", "evaluate.judge=null", capsys=capsys)
+    unjudged = ("--set", "evaluate.judge=null", "--set", "gate.primary=null")
+    code, out, _ = run("--preset", "final", "--prices", str(prices), *unjudged, capsys=capsys)
     assert code == 0
     assert "EUR" in out
     assert "no price" not in out

@@ -124,7 +124,7 @@ def test_a_suite_s_folder_is_taken_from_the_file_s_folder(run_yaml: Path) -> Non
 def test_judges_are_one_list_however_they_are_named(
     settings: str, judges: list[str], of_grid: tuple[str, int] | None
 ) -> None:
-    config = load_run_config(preset="demo", overrides=[f"evaluate={settings}"])
+    config = load_run_config(preset="demo", overrides=[f"evaluate={settings}", "gate={}"])
     for read in (config, RunConfig.model_validate(config.model_dump())):
         judge = read.evaluate.judge
         assert (read.evaluate.judges, judge and (judge.engine, judge.questions_per_cell)) == (judges, of_grid)
@@ -146,16 +146,25 @@ def test_suites_and_judges_are_checked(settings: str, told: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "words"),
+    ("preset", "changes", "told"),
     [
-        ("{primary: {suite: arena}}", "gate.primary.suite: 'arena' is not one of evaluate.suites"),
-        ("{guards: {suites: {arena: 0.1}}}", "gate.guards.suites.arena: 'arena' is not one of evaluate.suites"),
-        ("{primary: {suite: grid}, metric: loss}", "give `primary` or `metric`, not both"),
+        ("demo", ["evaluate.suites=[grid]"], "gate.primary.suite: 'frozen' is not one of evaluate.suites: ['grid']"),
+        ("final", ["evaluate.judge=null"], "a primary by 'judge' on 'frozen' needs evaluate.judges"),
+        ("demo", ["gate={metric: judge}", "evaluate.judge=null"], "a primary by 'judge' on 'grid' needs"),
+        ("demo", ["gate.guards.suites.safety=0.1"], "gate.guards.suites.safety: 'safety' is not one of"),
+        ("demo", ["gate.metric=loss"], "give `primary` or `metric`, not both"),
     ],
 )
-def test_the_gate_names_suites_that_are_measured(settings: str, words: str) -> None:
-    with pytest.raises(UserError, match=re.escape(words)):
-        load_run_config(preset="demo", overrides=[f"gate={settings}"])
+def test_a_gate_that_could_not_decide_is_refused(preset: str, changes: list[str], told: str) -> None:
+    with pytest.raises(UserError, match=re.escape(told)):
+        load_run_config(preset=preset, overrides=changes)
+
+
+def test_no_recipe_leaves_its_gate_to_loss_alone_but_the_demo() -> None:
+    primaries = {preset: load_run_config(preset=preset).gate.primary for preset in presets()}
+    found = {preset: (primary.suite, primary.metric) for preset, primary in primaries.items() if primary}
+    assert found.pop("demo") == ("frozen", "loss")
+    assert found == dict.fromkeys(sorted(set(presets()) - {"demo"}), ("frozen", "judge"))
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,14 @@ def write_run(folder: Path, base_model: Path, teacher: str) -> Path:
             "gradient_checkpointing": False,
         },
         "evaluate": {"train_rows": 2, "dtype": "float32"},
+        # Eight characters decide nothing; what is tested here is that a decision is acted on.
+        "gate": {
+            "metric": "loss",
+            "confidence": 0.51,
+            "min_clusters": 2,
+            "min_questions": 2,
+            "guards": {"skip": ["new_characters", "loss_alone"]},
+        },
     }
     path = folder / "run.yaml"
     path.write_text(yaml.safe_dump(run))
