@@ -17,7 +17,7 @@ from opencharacter.characters.profile import CharacterProfile
 from opencharacter.characters.prompt import DEFAULT_PROMPT, PromptName
 from opencharacter.errors import UserError
 from opencharacter.hashing import digest
-from opencharacter.records.evaluation import ScoreRow
+from opencharacter.records.evaluation import GRID, ScoreRow
 from opencharacter.records.models import DialogueRow, TrainingRow
 from opencharacter.records.training import LossPoint
 from opencharacter.storage import kinds
@@ -101,8 +101,9 @@ def train(
 @public_async
 async def evaluate_async(
     model: Output[LossPoint] | Artifact | str | Path,
-    mixture: Output[TrainingRow] | Artifact,
+    mixture: Output[TrainingRow] | Artifact | None = None,
     *,
+    suite: str | Path = GRID,
     base_model: str | Path | None = None,
     judge: Teacher | None = None,
     seed: int = 0,
@@ -114,15 +115,19 @@ async def evaluate_async(
 
     if judge is not None:
         options.setdefault("judge", {})
-    config = settings(evaluation.EvaluateConfig, options, where="evaluate()")
+    config = settings(evaluation.EvaluateConfig, {"suites": [str(suite)], **options}, where="evaluate()")
     folder = Path(model) if isinstance(model, str | Path) else model_folder(model)
     models = {"base": str(base_model or _base_of(folder)), "challenger": str(folder)}
+    if config.judge is not None and judge is None:
+        raise UserError("evaluate(): the option `judges` names judges of a run; give judge=, the model that judges")
+    engine = None if judge is None else await as_engine(judge)
     evaluate_step = functools.partial(
-        evaluation.evaluate,
+        evaluation.evaluate_suite,
+        str(suite),
         config,
-        _output_of("mixture", mixture),
         models=models,
-        judge=None if judge is None else await as_engine(judge),
+        judges={} if engine is None else dict.fromkeys(config.judges, engine),
+        mixture=None if mixture is None else _output_of("mixture", mixture),
         workspace=as_workspace(workspace),
         seed=seed,
     )
@@ -132,21 +137,23 @@ async def evaluate_async(
 @public
 def evaluate(
     model: Output[LossPoint] | Artifact | str | Path,
-    mixture: Output[TrainingRow] | Artifact,
+    mixture: Output[TrainingRow] | Artifact | None = None,
     *,
+    suite: str | Path = GRID,
     base_model: str | Path | None = None,
     judge: Teacher | None = None,
     seed: int = 0,
     workspace: WorkspaceLike = None,
     **options: Any,
 ) -> Output[ScoreRow]:
-    """Measure a tuned model and its base on every cell of a mixture's split grid.
+    """Measure a tuned model and its base with a suite; by default on every cell of a mixture's split grid.
 
     Args:
         model: What `train` returned, or the folder of a model that it trained.
-        mixture: What `mix` returned.
+        mixture: What `mix` returned; only the suite `grid` needs one.
+        suite: Name of a packaged suite such as `frozen`, a folder, an `s3://` prefix or an `hf://` id.
         base_model: What to compare with; default: the model that it was trained from.
-        judge: A model that scores sample answers on the paper's five dimensions; default: no judging.
+        judge: A model that scores answers as the suite says; default: no judging.
         seed: Decides which rows are measured.
         workspace: Where the scores are kept; default: `scratch_workspace()`.
         **options: Keys of the section `evaluate` of a run's configuration, such as `rows_per_cell`.
@@ -160,7 +167,16 @@ def evaluate(
         >>> scores.to_pandas().groupby(["metric", "model"]).score.mean()
     """
     return wait_for(
-        evaluate_async(model, mixture, base_model=base_model, judge=judge, seed=seed, workspace=workspace, **options)
+        evaluate_async(
+            model,
+            mixture,
+            suite=suite,
+            base_model=base_model,
+            judge=judge,
+            seed=seed,
+            workspace=workspace,
+            **options,
+        )
     )
 
 

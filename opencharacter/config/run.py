@@ -105,9 +105,9 @@ class RunConfig(BaseModel):
 
     @model_validator(mode="after")
     def _gate_can_be_judged(self) -> "RunConfig":
-        primary, metric = self.gate.primary, self.gate.metric
-        suite, metric = (primary.suite, primary.metric) if primary else (GRID, metric)
-        if metric == "judge" and not self.evaluate.choice(suite).judges:
+        primary = self.gate.primary
+        suite = primary.suite if primary else GRID
+        if (primary.metric if primary else self.gate.metric) == "judge" and not self.evaluate.choice(suite).judges:
             raise ValueError(f"gate: a primary by 'judge' on '{suite}' needs evaluate.judges (or evaluate.judge)")
         return self
 

@@ -34,6 +34,9 @@ def test_bad_input_is_one_clear_error(base: Path, tmp_path: Path) -> None:
         (lambda: oc.train(output.filter(cell="train"), base, workspace=tmp_path), "filtered mixture", "then mix"),
         (lambda: oc.evaluate(base, mixture, workspace=tmp_path), "holds no model that `train` made", "base_model="),
         (lambda: oc.evaluate(output, output, workspace=tmp_path), "expected a trained model, not mixture", None),
+        (lambda: oc.evaluate(base, base_model=base, workspace=tmp_path), "'grid' asks the held-out rows", None),
+        (lambda: oc.evaluate(base, suite="nowhere", base_model=base, workspace=tmp_path), "'nowhere'", "frozen"),
+        (lambda: oc.evaluate(base, mixture, base_model=base, judges=["a"], workspace=tmp_path), "judges", None),
         (lambda: oc.serve(tmp_path / "nowhere"), "no model", None),
         (lambda: oc.serve(output), "expected a trained model, not mixture", "train"),
     ]
