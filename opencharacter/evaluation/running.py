@@ -406,6 +406,7 @@ class _Bench:
                 "suite": run.suite.name,
                 "suite_digest": run.suite.digest,
                 "items_digest": run.suite.items_digest,
+                "system_prompt": run.suite.config.system_prompt,
                 "judges": {judge.name: judge.identity for judge in run.judges},
                 "families": {name: family for name, family in families if family},
             }

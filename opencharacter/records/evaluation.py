@@ -241,6 +241,7 @@ class Summary(BaseModel):
     suite: str = GRID
     suite_digest: str | None = Field(default=None, description="version of the suite")
     items_digest: str | None = Field(default=None, description="of the items: only equal ones are compared")
+    system_prompt: str = Field(default="", description="own: each model's own; else the one that all models had")
     judges: dict[str, str] = Field(default={}, description="identity of those that scored, by name")
     families: dict[str, str] = Field(default={}, description="what models and judges descend from, by name, if known")
     confidence: float

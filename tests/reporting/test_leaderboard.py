@@ -53,6 +53,7 @@ def test_each_model_and_judge_has_a_nested_run(published: str, evaluation: Artif
     assert grounds == {(model, judge) for model in MODELS for judge in (*JUDGES, BOTH)}
     whole = next(r for r in nested if (r.data.params["model"], r.data.params["judge"]) == ("challenger", BOTH))
     assert whole.data.params["suite_digest"] == "d" * 64
+    assert whole.data.params["system_prompt"] == "own"
     for score in SUMMARY.read(evaluation).scores:
         if score.model == "challenger":
             start = f"personagym-light/{score.metric}"

@@ -167,7 +167,7 @@ def _commit(
     digest: str = "d" * 64,
 ) -> Artifact:
     scoring = Scoring(pairs=False, clusters=("character_id",))
-    about = {"suite": items[0].suite, "suite_digest": digest, "items_digest": "e" * 64}
+    about = {"suite": items[0].suite, "suite_digest": digest, "items_digest": "e" * 64, "system_prompt": "own"}
     rows: dict[str, list[Any]] = {
         "characters.jsonl.zst": people,
         "items.jsonl.zst": items,

@@ -28,7 +28,11 @@ def _method(suite: SuiteRows) -> Method:
         ("items", [f"{len({row.question_id for row in suite.scores})}"]),
         ("characters", [f"{len({row.character_id for row in suite.scores if row.character_id})}"]),
         ("clusters", [" and ".join(name.removesuffix("_id") for name in scoring.clusters)]),
-        ("system prompts", sorted({row.system_prompt_hash for row in suite.answers if row.system_prompt_hash})[:4]),
+        ("system prompt", [suite.summary.system_prompt]),
+        (
+            "hashes of system messages",
+            sorted({row.system_prompt_hash for row in suite.answers if row.system_prompt_hash})[:4],
+        ),
         ("rubrics", sorted({f"{row.metric} {row.rubric_hash}" for row in suite.judgements})[:12]),
         ("judges", [f"{name} {identity}" for name, identity in suite.summary.judges.items()] or suite.judges),
         ("endpoints", [f"{identity}: {who}" for identity, who in suite.summary.endpoints.items()]),

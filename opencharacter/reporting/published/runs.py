@@ -131,7 +131,7 @@ def _log(
         "judge": measured.judge,
         "model": measured.model,
         "model_identity": measured.identity,
-        "system_prompt": str(evaluation.stats.get("system_prompt", "")),
+        "system_prompt": summary.system_prompt,
     }
     now = time.time_ns() // 1_000_000
     run = client.create_run(
