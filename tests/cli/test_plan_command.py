@@ -34,7 +34,9 @@ def test_json_is_the_whole_plan(capsys: pytest.CaptureFixture[str]) -> None:
     assert code == 0
     made = Plan.model_validate(json.loads(out))
     assert made.name == "final"
-    assert max(stage.where.pods for stage in made.stages) == 2
+    pods = {stage.step: stage.where.pods for stage in made.stages}
+    assert pods.pop("evaluate") == 4, "a pod for each suite"
+    assert max(pods.values()) == 2
 
 
 def test_a_profile_s_lacks_name_their_keys(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
