@@ -26,10 +26,8 @@ SCENES: list[dict[str, Any]] = [
         "character": f"A keeper of lighthouse {number}.",
         "turns": [{"role": "user", "content": f"Question {turn}?"} for turn in range(1 + number % 3)],
     }
-    for number in range(5)
+    for number in range(1, 3)
 ]
-CALLS = 2 * 9 + 5 + 2 * 2 * 5
-"""Answers of two models to nine turns, five examples, judgements by two judges."""
 
 
 def write_scenes(folder: Path, name: str = "scenes") -> Path:
