@@ -49,7 +49,7 @@ def card_lines(card: JudgeCard) -> Iterator[CardLine]:
     yield CardLine("variance of the scores of one answer", card.repeat_variance, "0")
     yield CardLine("canaries ranked wrongly", card.canaries.wrong, f"at most {MOST_WRONG:g}")
     for kind, figure in card.canaries.by_kind.items():
-        yield CardLine(f"  {kind.replace('_', ' ')}", figure)
+        yield CardLine(f"canary: {kind.replace('_', ' ')}", figure)
     yield CardLine("added to a score by empty words of the same length", card.length_effect, "0")
     yield CardLine("verdicts that change with the order", card.order.flip_rate, f"at most {MOST_FLIPS:g}")
     yield CardLine("verdicts for the answer shown first", card.order.first_place_rate, "0.5")
@@ -59,15 +59,15 @@ def card_lines(card: JudgeCard) -> Iterator[CardLine]:
     if card.calibration is not None and card.compared is not None:
         first, second = card.compared
         yield CardLine(f"{second} minus {first}, by the judge", card.calibration.judge)
-        yield CardLine("  by people", card.calibration.people)
-        yield CardLine("  by the judge, corrected by people", card.calibration.corrected)
+        yield CardLine("the same by people", card.calibration.people)
+        yield CardLine("the same by the judge, corrected by people", card.calibration.corrected)
 
 
 def _agreement(who: str, found: list[Agreement]) -> Iterator[CardLine]:
     for task in found:
         yield CardLine(f"{who}, {task.task}: Krippendorff's alpha", task.alpha, "1")
         for kappa in task.kappas:
-            yield CardLine(f"  {kappa.first} and {kappa.second}: weighted kappa", kappa.kappa, "1")
+            yield CardLine(f"{kappa.first} and {kappa.second}: weighted kappa", kappa.kappa, "1")
 
 
 def card_verdict(card: JudgeCard) -> list[str]:
@@ -88,7 +88,7 @@ def card_page(card: JudgeCard) -> str:
     """The card as an HTML document without anything from elsewhere."""
     verdict, *reasons = card_verdict(card)
     style = (resources.files("opencharacter.evaluation.judges") / "card.css").read_text(encoding="utf-8")
-    rows = [(line.name.strip(), line.value, line.interval, line.figure.n, line.limit) for line in card_lines(card)]
+    rows = [(line.name, line.value, line.interval, line.figure.n, line.limit) for line in card_lines(card)]
     scores = html.table(["score", "given"], card.scores.items())
     about = (
         f"{card.judge}: {card.calls:,} calls about {card.answers} answers to {card.items} questions of"

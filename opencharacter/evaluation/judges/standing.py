@@ -17,8 +17,8 @@ from opencharacter.records.judges import Agreement, CanaryResult, JudgesReport, 
 
 ORIGINALS = 20
 """Answers of a run of which canaries are made."""
-FEWEST_ORIGINALS = 10
-"""With fewer answers nothing could be said of a judge, and nothing is asked."""
+FEWEST_CHARACTERS = 20
+"""With fewer characters no decision can rest on the judge, and no canary is shown."""
 
 
 def ask_canaries(work: Work) -> Asking[Measured]:
@@ -31,7 +31,8 @@ def ask_canaries(work: Work) -> Asking[Measured]:
     chosen = spread(
         originals, ORIGINALS, work.seed, name=lambda pair: pair[0].answer_id, group=lambda pair: pair[0].character_id
     )
-    if len(chosen) < FEWEST_ORIGINALS:
+    notice = work.suite.config.notice  # for published tables only: nothing is decided by it
+    if notice or len({original.character_id for original, _ in chosen}) < FEWEST_CHARACTERS:
         return Measured()
     everyone = [original for original, _ in originals]
     shown = [(original, answer, make_canaries(original, everyone, work.seed)) for original, answer in chosen]
