@@ -148,7 +148,7 @@ def test_suites_and_judges_are_checked(settings: str, told: str) -> None:
 @pytest.mark.parametrize(
     ("preset", "changes", "told"),
     [
-        ("demo", ["evaluate.suites=[grid]"], "gate.primary.suite: 'frozen' is not one of evaluate.suites: ['grid']"),
+        ("demo", ["gate.primary.suite=frozen"], "gate.primary.suite: 'frozen' is not one of evaluate.suites: ['grid']"),
         ("final", ["evaluate.judge=null"], "a primary by 'judge' on 'frozen' needs evaluate.judges"),
         ("demo", ["gate={metric: judge}", "evaluate.judge=null"], "a primary by 'judge' on 'grid' needs"),
         ("demo", ["gate.guards.suites.safety=0.1"], "gate.guards.suites.safety: 'safety' is not one of"),
@@ -163,7 +163,7 @@ def test_a_gate_that_could_not_decide_is_refused(preset: str, changes: list[str]
 def test_no_recipe_leaves_its_gate_to_loss_alone_but_the_demo() -> None:
     primaries = {preset: load_run_config(preset=preset).gate.primary for preset in presets()}
     found = {preset: (primary.suite, primary.metric) for preset, primary in primaries.items() if primary}
-    assert found.pop("demo") == ("frozen", "loss")
+    assert found.pop("demo") == ("grid", "loss")
     assert found == dict.fromkeys(sorted(set(presets()) - {"demo"}), ("frozen", "judge"))
 
 

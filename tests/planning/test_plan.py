@@ -149,13 +149,16 @@ def test_a_quality_judge_is_called_for_each_dialogue_and_three_times_at_the_most
 
 def test_evaluation_counts_questions_answers_and_judgements() -> None:
     of = stages(plan("demo"))
-    # 10 rows of each held-out cell, but 4 in the smallest, and 4 of the train cell; an item of each frozen character.
-    assert of["evaluate"].rows == 10 + 10 + 4 + 4 + 44
-    # 1 question a cell, 2 models, each answer judged on 5 aspects; the frozen answers are not asked for.
-    assert of["evaluate"].calls == 3 * 1 * 2 * (1 + 5)
+    # 10 rows of each held-out cell, but 4 in the smallest, and 4 of the train cell.
+    assert of["evaluate"].rows == 10 + 10 + 4 + 4
+    # 2 questions a cell, 2 models, each answer judged on 5 aspects.
+    assert of["evaluate"].calls == 3 * 2 * 2 * (1 + 5)
+    unjudged = stages(plan("demo", "evaluate.suites=[grid, {suite: frozen, first: 1, judges: []}]"))["evaluate"]
+    # An item of each frozen character; the answers are not asked for.
+    assert (unjudged.rows, unjudged.calls) == (28 + 44, 72)
     judged = stages(plan("demo", "evaluate.suites=[grid, frozen]"))["evaluate"]
     # All 132 frozen items, each judged on 4 aspects.
-    assert (judged.rows, judged.calls) == (28 + 132, 36 + 132 * 2 * (1 + 4))
+    assert (judged.rows, judged.calls) == (28 + 132, 72 + 132 * 2 * (1 + 4))
     assert stages(plan("demo", "evaluate.judge=null"))["evaluate"].calls == 0
 
 
