@@ -17,8 +17,9 @@ from opencharacter.evaluation.suite_config import SuiteConfig
 from opencharacter.hashing import digest
 from opencharacter.records.evaluation import Item
 from opencharacter.storage.jsonl import read_jsonl
+from opencharacter.storage.kinds import CHARACTERS
 
-CHARACTERS_FILES = ("characters.jsonl", "characters.jsonl.zst")
+CHARACTERS_FILES = (CHARACTERS.name.removesuffix(".zst"), CHARACTERS.name)
 
 
 class FileContents(NamedTuple):

@@ -113,6 +113,7 @@ def test_registry_and_object_store() -> None:
     assert [(issue.step, issue.subject) for issue in found] == [
         ("get-champion", "env.MLFLOW_TRACKING_URI"),
         ("register", "env.MLFLOW_TRACKING_URI"),
+        ("gate", "env.MLFLOW_TRACKING_URI"),
         ("promote", "env.MLFLOW_TRACKING_URI"),
         (None, "secrets"),
     ]

@@ -37,7 +37,7 @@ def test_three_clusters_are_shipped() -> None:
         ("images.digests={tools: abc}", r"images\.digests\.tools: expected an image digest"),
         (
             "images.digests={toools: abc}",
-            r"images\.digests\.toools: Input should be 'synthesis', 'training', 'tools' or 'serving'",
+            r"images\.digests\.toools: Input should be 'synthesis', 'training', 'tools', 'serving' or 'lm-eval'",
         ),
         ("steps.mix.nodes=2", r"steps\.mix\.nodes: only the step 'sft' runs on several nodes"),
         ("defaults.nodes=2", r"defaults\.nodes: only the step 'sft'"),
