@@ -18,7 +18,8 @@ demo: install  ## run the whole pipeline here on a small model; ends with the an
 images:  ## build the container images (docs/images.md): [IMAGES=...] [PUSH=FILE] [BUILD_FLAGS=...]
 	$(or $(PYTHON),python3) docker/build.py $(IMAGES) $(if $(PUSH),--push $(PUSH)) -- $(BUILD_FLAGS)
 
-test: install lint unit  ## lint, then all tests that need no container engine and no cluster
+test: install  ## lint beside all tests that need no container engine and no cluster
+	$(MAKE) --no-print-directory --jobs=2 lint unit
 
 lint: install  ## check format, types and the layers of imports
 	$(BIN)/ruff check .
@@ -27,8 +28,8 @@ lint: install  ## check format, types and the layers of imports
 	$(BIN)/mypy charts/*.py docker/*.py manifests/*.py requirements/*.py benchmarks
 	$(BIN)/lint-imports
 
-unit: install  ## run the tests in three worker processes, each with its own files
-	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
+unit: install  ## run the tests in four worker processes, each with its own files
+	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 docs: install  ## build the documentation site into build/site, with every link checked; SERVE=1 shows it on port 8000
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs $(if $(SERVE),serve,build --quiet) --strict
