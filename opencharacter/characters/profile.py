@@ -19,7 +19,9 @@ from opencharacter.texts import text_fault
 
 
 def _number_to_text(value: Any) -> Any:
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
 def _can_be_seen(text: str) -> str:
@@ -69,8 +71,15 @@ class CharacterProfile(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _recompute_id(cls, data: Any) -> Any:
-        return {key: value for key, value in data.items() if key != "id"} if isinstance(data, dict) else data
+    def _without_id_and_blanks(cls, data: Any) -> Any:
+        """The id is computed, and forms send a field that nobody filled in as an empty text."""
+        if not isinstance(data, dict):
+            return data
+        return {
+            key: value
+            for key, value in data.items()
+            if key != "id" and not (isinstance(value, str) and not value.strip())
+        }
 
     @model_validator(mode="after")
     def _describes_somebody(self) -> "CharacterProfile":

@@ -44,15 +44,41 @@ _ATTRIBUTE = {label.lower(): attribute for attribute, label in _LABELS.items()} 
 _SHORT = frozenset({"name", "age", "gender", "race", "birth_place"})
 
 
-def _label_pattern(label: str) -> re.Pattern[str]:
-    """A line `Label: value`, also as a list item, heading or quotation and with the label in bold."""
-    mark, bold = r"[ \t]*(?:(?:[-*•>]|\d{1,2}[.)]|#{1,6})[ \t]+)?", r"(?:\*\*|__)?"
-    return re.compile(rf"{mark}{bold}(?P<label>{label})[ \t]*{bold}:{bold}(?P<value>.*)", re.IGNORECASE | re.ASCII)
+_MARK = re.compile(r"(?:[-*•>]|[0-9]{1,2}[.)]|#{1,6})(?=[ \t])")
+_BOLD = ("**", "__")
+_ANY_LABEL = re.compile(r"[a-z][a-z /()'&_-]*", re.IGNORECASE | re.ASCII)
+_MAX_LABEL = 41
 
 
-_KNOWN = _label_pattern("|".join(re.escape(label).replace(r"\ ", "[ _]") for label in _ATTRIBUTE))
-_ANY = _label_pattern(r"[a-z][a-z /()'&_-]{0,40}")
-_SKIPPED = re.compile(r"\s*(?:#.*|-{3,}\s*|\*{3,}\s*)?")
+def _read_label(line: str) -> tuple[str, str] | None:
+    """Label and value of a line `Label: value`, also as a list item, heading or quotation and with the label in bold.
+
+    Each step goes over the line once, and the patterns see a label's length of it: any text is read in linear time.
+    """
+    head, colon, value = line.partition(":")
+    if not colon:
+        return None
+    head = head.lstrip(" \t")
+    if mark := _MARK.match(head):
+        head = head[mark.end() :].lstrip(" \t")
+    if head.startswith(_BOLD):
+        head = head[2:]
+    if head.endswith(_BOLD):
+        head = head[:-2]
+    label = head.rstrip(" \t")
+    if len(label) > _MAX_LABEL or not _ANY_LABEL.fullmatch(label):
+        return None
+    return label, value[2:] if value.startswith(_BOLD) else value
+
+
+def _attribute_of(label: str) -> str | None:
+    return _ATTRIBUTE.get(label.lower().replace("_", " "))
+
+
+def _is_skipped(line: str) -> bool:
+    """Whether a line before the name says nothing: it is blank, a heading or a rule."""
+    text = line.strip()
+    return text.startswith("#") or not text or (text[:3] in ("---", "***") and not text.strip(text[0]))
 
 
 def render_profile(profile: CharacterProfile) -> str:
@@ -76,13 +102,13 @@ def parse_profile(text: str, *, persona: str | None = None, provenance: Provenan
     place: list[str] | None = None
     attribute = ""
     for line in text.split("\n"):
-        known = _KNOWN.match(line)
-        found = _ATTRIBUTE[known["label"].lower().replace("_", " ")] if known else ""
-        if place is None and not (found == "name" or _SKIPPED.fullmatch(line)):
+        labelled = _read_label(line)
+        found = _attribute_of(labelled[0]) if labelled else None
+        if place is None and found != "name" and not _is_skipped(line):
             raise UserError(f"not a character profile: expected a text that starts with 'Name:', found {line[:60]!r}")
-        if known and found not in values:
-            attribute, place = found, values.setdefault(found, [known["value"]])
-        elif place is not None and attribute in _SHORT and _ANY.match(line):
+        if labelled and found and found not in values:
+            attribute, place = found, values.setdefault(found, [labelled[1]])
+        elif place is not None and attribute in _SHORT and labelled:
             # Until the next known label this is text of another kind, which the experience takes in.
             attribute, place = "experience", unknown
             place.append(line)
@@ -113,5 +139,5 @@ def _unescape(line: str, attribute: str) -> str:
 
 def _reads_as_label(line: str, attribute: str) -> bool:
     """Whether a line of the attribute's value would be taken for a label, but for backslashes before it."""
-    pattern = _ANY if attribute in _SHORT else _KNOWN
-    return pattern.match(line.lstrip("\\")) is not None
+    labelled = _read_label(line.lstrip("\\"))
+    return labelled is not None and (attribute in _SHORT or _attribute_of(labelled[0]) is not None)

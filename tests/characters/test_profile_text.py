@@ -1,8 +1,12 @@
+import contextlib
+import re
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from opencharacter.characters import ATTRIBUTES, CharacterProfile, parse_profile, render_profile
+from opencharacter.characters import text as text_module
 from opencharacter.errors import UserError
 from opencharacter.texts import text_fault
 
@@ -101,6 +105,44 @@ def test_a_label_that_comes_twice_is_text_the_second_time() -> None:
 def test_text_that_is_no_profile_is_refused(text: str) -> None:
     with pytest.raises(UserError, match="starts with 'Name:'"):
         parse_profile(text)
+
+
+HOSTILE_LINES = {
+    "spaces after a word": "a" + " " * 1_000_000,
+    "spaces before a label": " " * 1_000_000 + "Name",
+    "marks": "- " * 500_000,
+    "letters without a colon": "a" * 1_000_000,
+    "a label of a megabyte": "a" * 1_000_000 + ": x",
+    "bold": "*" * 1_000_000 + ":",
+    "backslashes": "\\" * 1_000_000 + "Age: 3",
+}
+
+
+@pytest.mark.parametrize("line", HOSTILE_LINES.values(), ids=HOSTILE_LINES)
+def test_patterns_see_no_more_of_a_line_than_a_label(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = 0
+
+    class Counting:
+        def __init__(self, pattern: re.Pattern[str]) -> None:
+            self._pattern = pattern
+
+        def fullmatch(self, string: str) -> re.Match[str] | None:
+            nonlocal read
+            read += len(string)
+            return self._pattern.fullmatch(string)
+
+    monkeypatch.setattr(text_module, "_ANY_LABEL", Counting(text_module._ANY_LABEL))
+    with contextlib.suppress(UserError):
+        parse_profile(f"Name: Ilse\nAge: 3\n{line}\n{line}")
+    assert read < 200
+    with pytest.raises(UserError):
+        parse_profile(line)
+
+
+def test_a_number_is_read_as_the_text_of_it_and_an_empty_field_as_left_out() -> None:
+    loose = {"name": "Ilse", "age": 36.5, "gender": "", "race": None, "birth_place": " "}
+    assert CharacterProfile.model_validate(loose) == CharacterProfile(name="Ilse", age="36.5")
+    assert CharacterProfile.model_validate({"name": "Ilse", "age": 58.0}).age == "58"
 
 
 def test_a_value_beyond_the_models_limits_is_refused_by_its_label() -> None:

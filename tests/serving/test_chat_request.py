@@ -25,7 +25,7 @@ def refused(**fields: object) -> ApiError:
     [
         ({}, "character"),
         ({"personality": "Dry"}, "character"),
-        ({"name": ""}, "character.name"),
+        ({"name": ""}, "character"),
         ({"name": "Ada", "age": [36]}, "character.age"),
         ({"name": "Ada", "hobby": "chess"}, "character.hobby"),
         ({"name": "Ada", "persona": "x" * 20_001}, "character.persona"),
