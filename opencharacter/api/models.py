@@ -195,7 +195,7 @@ def serve(
     from opencharacter.engines.weights import localize_model
     from opencharacter.serving import local_server
     from opencharacter.serving.chat import own_prompt_error, untrained_note
-    from opencharacter.serving.served_prompt import has_prompt
+    from opencharacter.serving.endpoint.contract.prompt import has_prompt
 
     reference = _model_reference(model)
     folder = localize_model(reference)

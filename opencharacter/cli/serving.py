@@ -45,7 +45,7 @@ def serve(
     """
     from opencharacter.serving import front_endpoint_until_interrupted, serve_until_interrupted, untrained_note
     from opencharacter.serving.chat import own_prompt_error
-    from opencharacter.serving.served_prompt import has_prompt
+    from opencharacter.serving.endpoint.contract.prompt import has_prompt
 
     if _is_url(model):
         typer.echo(untrained_note(f"the model at {model}", system_prompt), err=True)
@@ -92,7 +92,7 @@ def chat(
     from opencharacter.serving import chat_in_terminal, untrained_note
     from opencharacter.serving import serve as serve_model
     from opencharacter.serving.chat import own_prompt_error
-    from opencharacter.serving.served_prompt import has_prompt
+    from opencharacter.serving.endpoint.contract.prompt import has_prompt
 
     profile = load_profile(character)
     if base_url is None and model is not None and _is_url(model):

@@ -18,7 +18,7 @@ from opencharacter.characters.prompt import DEFAULT_PROMPT, PromptName
 from opencharacter.engines import serve_vllm
 from opencharacter.errors import OpenCharacterError, UserError
 from opencharacter.serving.chat import Conversation
-from opencharacter.serving.served_prompt import has_prompt, load_served_prompt, require_chat_template
+from opencharacter.serving.endpoint.contract.prompt import has_prompt, load_served_prompt, require_chat_template
 from opencharacter.system.processes import end_supervised, free_port, start_supervised, tail
 
 _START_TIMEOUT_S = 120.0

@@ -20,12 +20,12 @@ from kserve.protocol.dataplane import DataPlane
 
 from opencharacter.characters import DEFAULT_PROMPT, PROMPT_FILES
 from opencharacter.errors import OpenCharacterError
-from opencharacter.serving.predictor import Predictor
-from opencharacter.serving.routes import PREFIXES, chat_router
-from opencharacter.serving.served_prompt import ServedPrompt, has_prompt, load_served_prompt, packaged_prompt
-
-_GRACE_S = 25
-"""For answers under way at shutdown; below Kubernetes' own 30 s."""
+from opencharacter.serving.endpoint.contract import Contract
+from opencharacter.serving.endpoint.contract.prompt import ServedPrompt, has_prompt, load_served_prompt, packaged_prompt
+from opencharacter.serving.endpoint.front import PREFIXES, chat_router
+from opencharacter.serving.endpoint.library import CharacterLibrary
+from opencharacter.serving.endpoint.settings import add_arguments, read_arguments
+from opencharacter.serving.endpoint.upstream import Predictor
 
 
 class CharacterTransformer(Model):
@@ -77,6 +77,7 @@ class _Server(ModelServer):
 def main() -> None:
     """Run until SIGTERM or SIGINT. Exit code 2 for a bad argument or model folder."""
     arguments = _parse_arguments()
+    settings = read_arguments(arguments)
     # Where KServe finds vLLM it imports it for OpenAI routes of its own, which we don't use: 15 s and a gigabyte.
     sys.modules.setdefault("vllm", None)  # type: ignore[arg-type]
     try:
@@ -87,11 +88,14 @@ def main() -> None:
     predictor_config = PredictorConfig(arguments.predictor_host, predictor_use_ssl=arguments.predictor_use_ssl)
     predictor = Predictor(
         predictor_config.predictor_base_url,
-        request_timeout_s=arguments.predictor_request_timeout_seconds,
-        stream_idle_timeout_s=arguments.stream_idle_timeout_seconds,
+        request_timeout_s=settings.request_timeout_s,
+        stream_idle_timeout_s=settings.stream_idle_timeout_s,
     )
-    model_server.app.include_router(chat_router(predictor, prompt, arguments.model_name))
-    server = _Server(arguments.http_host, enable_grpc=False, predictor_config=predictor_config, grace_period=_GRACE_S)
+    contract = Contract(prompt, arguments.model_name, CharacterLibrary(settings.characters_dir), settings)
+    model_server.app.include_router(chat_router(predictor, contract, settings))
+    server = _Server(
+        arguments.http_host, enable_grpc=False, predictor_config=predictor_config, grace_period=int(settings.drain_s)
+    )
     server.dataplane = _CharacterDataPlane(predictor, model_registry=server.registered_models)
     server.start([CharacterTransformer(arguments.model_name, predictor)])
 
@@ -115,12 +119,7 @@ def _parse_arguments() -> argparse.Namespace:
         default=DEFAULT_PROMPT,
         help="Which of the library's prompt templates that is.",
     )
-    parser.add_argument(
-        "--stream_idle_timeout_seconds",
-        type=int,
-        default=120,
-        help="The longest wait for the next piece of a streamed answer, the first one included.",
-    )
+    add_arguments(parser)
     arguments = parser.parse_args()
     if not arguments.predictor_host:
         parser.error("--predictor_host is required: HOST:PORT of the model server")

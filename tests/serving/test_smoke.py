@@ -9,7 +9,7 @@ from opencharacter.characters import CharacterProfile
 from opencharacter.errors import UserError
 from opencharacter.registry import registered_model
 from opencharacter.serving import SMOKE_TAG, SmokeQuestion
-from opencharacter.serving.chat_request import read_chat_request
+from opencharacter.serving.endpoint.contract.body import read_chat_request
 from opencharacter.serving.rollout.smoke import BUILT_IN, fault_of
 
 

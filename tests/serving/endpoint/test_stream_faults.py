@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import openai
 import pytest
-from serving.scripted_predictor import ScriptedPredictor
+from serving.endpoint.scripted_predictor import ScriptedPredictor
 
 from opencharacter.serving import Server, run_transformer
 

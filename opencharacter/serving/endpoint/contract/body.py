@@ -14,9 +14,8 @@ from pydantic_core import from_json
 from opencharacter.characters import parse_profile
 from opencharacter.characters.profile import CharacterProfile
 from opencharacter.errors import OpenCharacterError
-from opencharacter.serving.api_errors import ApiError, invalid
+from opencharacter.serving.endpoint.api_errors import ApiError, invalid
 
-MAX_BODY_BYTES = 4 << 20
 MAX_MESSAGES = 2_000
 MAX_PROFILE_CHARACTERS = 32_000
 """Of the rendered system prompt; several times the longest published profile."""

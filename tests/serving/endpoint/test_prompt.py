@@ -6,9 +6,9 @@ import pytest
 
 from opencharacter.characters import load_prompt, system_prompt
 from opencharacter.errors import UserError
-from opencharacter.serving.api_errors import ApiError
-from opencharacter.serving.chat_request import read_chat_request
-from opencharacter.serving.served_prompt import load_served_prompt
+from opencharacter.serving.endpoint.api_errors import ApiError
+from opencharacter.serving.endpoint.contract.body import read_chat_request
+from opencharacter.serving.endpoint.contract.prompt import load_served_prompt
 from opencharacter.templates import Template
 
 

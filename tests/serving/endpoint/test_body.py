@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opencharacter.serving.api_errors import ApiError
-from opencharacter.serving.chat_request import MAX_MESSAGES, ChatRequest, read_chat_request
+from opencharacter.serving.endpoint.api_errors import ApiError
+from opencharacter.serving.endpoint.contract.body import MAX_MESSAGES, ChatRequest, read_chat_request
 
 USER = {"role": "user", "content": "hello"}
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from opencharacter.serving.api_errors import ApiError
+from opencharacter.serving.endpoint.api_errors import ApiError
 
 _CONNECT_TIMEOUT_S = 2.0
 _HEALTH_TIMEOUT_S = 2.0
@@ -60,13 +60,13 @@ class Predictor:
             self._client.build_request("GET", path, headers=dict(headers), timeout=self._timeout(10))
         )
 
-    async def post(self, path: str, payload: dict[str, Any], headers: Mapping[str, str]) -> httpx.Response:
+    async def post(self, path: str, body: bytes, headers: Mapping[str, str]) -> httpx.Response:
         """A call whose whole answer is awaited. Raises `ApiError`: 503, 504, 502, or the model server's own 4xx."""
-        return await self._send(self._request(path, payload, headers, self._request_timeout_s))
+        return await self._send(self._request(path, body, headers, self._request_timeout_s))
 
-    async def open_stream(self, path: str, payload: dict[str, Any], headers: Mapping[str, str]) -> httpx.Response:
+    async def open_stream(self, path: str, body: bytes, headers: Mapping[str, str]) -> httpx.Response:
         """A call whose answer is read with `events`, which also closes it. Raises `ApiError` like `post`."""
-        return await self._send(self._request(path, payload, headers, self._stream_idle_timeout_s), stream=True)
+        return await self._send(self._request(path, body, headers, self._stream_idle_timeout_s), stream=True)
 
     async def events(self, response: httpx.Response) -> AsyncIterator[bytes]:
         """The server-sent events of a stream, whole events only, as they come.
@@ -100,11 +100,11 @@ class Predictor:
     def _timeout(self, read_s: float) -> httpx.Timeout:
         return httpx.Timeout(read_s, connect=_CONNECT_TIMEOUT_S, write=_WRITE_TIMEOUT_S, pool=_CONNECT_TIMEOUT_S)
 
-    def _request(self, path: str, payload: dict[str, Any], headers: Mapping[str, str], read_s: float) -> httpx.Request:
+    def _request(self, path: str, body: bytes, headers: Mapping[str, str], read_s: float) -> httpx.Request:
         return self._client.build_request(
             "POST",
             path,
-            content=json.dumps(payload, ensure_ascii=False).encode(),
+            content=body,
             headers={**headers, "Content-Type": "application/json", "Accept-Encoding": "identity"},
             timeout=self._timeout(read_s),
         )

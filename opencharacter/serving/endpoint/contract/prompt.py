@@ -8,8 +8,8 @@ from typing import Any
 from opencharacter.characters import DEFAULT_PROMPT, PromptName, load_prompt, system_prompt
 from opencharacter.characters.profile import CharacterProfile
 from opencharacter.errors import UserError
-from opencharacter.serving.api_errors import invalid
-from opencharacter.serving.chat_request import MAX_PROFILE_CHARACTERS, ChatRequest
+from opencharacter.serving.endpoint.api_errors import invalid
+from opencharacter.serving.endpoint.contract.body import MAX_PROFILE_CHARACTERS, ChatRequest
 from opencharacter.templates import Template
 
 _TEMPLATE_FILE = "opencharacter/system.md"

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import json
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from typing import Any, TypeVar
 
@@ -10,22 +9,21 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.requests import ClientDisconnect
 
-from opencharacter.serving.api_errors import ApiError
-from opencharacter.serving.chat_request import MAX_BODY_BYTES, read_chat_request
-from opencharacter.serving.predictor import Predictor
-from opencharacter.serving.served_prompt import ServedPrompt
+from opencharacter.serving.endpoint.api_errors import ApiError
+from opencharacter.serving.endpoint.contract import Contract
+from opencharacter.serving.endpoint.settings import EndpointSettings
+from opencharacter.serving.endpoint.upstream import Predictor
 
 T = TypeVar("T")
 
 PREFIXES = ("/openai/v1", "/v1")
 """KServe's prefix of the OpenAI API, and the API's own."""
 
-_BODY_TIMEOUT_S = 30
 _PASSED_HEADERS = ("authorization", "x-request-id", "x-b3-traceid", "traceparent", "tracestate")
 _CLIENT_CLOSED_REQUEST = 499
 
 
-def chat_router(predictor: Predictor, prompt: ServedPrompt, model_name: str) -> APIRouter:
+def chat_router(predictor: Predictor, contract: Contract, settings: EndpointSettings) -> APIRouter:
     """The routes `chat/completions` and `models` under both prefixes, and the model server's `/metrics/engine`.
 
     Closes the predictor's pool at shutdown.
@@ -38,23 +36,21 @@ def chat_router(predictor: Predictor, prompt: ServedPrompt, model_name: str) -> 
 
     async def chat(request: Request) -> Response:
         try:
-            return await _unless_client_leaves(request, _chat(request, await _body(request)))
+            return await _unless_client_leaves(request, _chat(request, await _body(request, settings)))
         except ApiError as error:
             return JSONResponse(error.body, error.status, headers=error.headers)
         except ClientDisconnect:
             return Response(status_code=_CLIENT_CLOSED_REQUEST)
 
     async def _chat(request: Request, body: bytes) -> Response:
-        checked = read_chat_request(body)
-        passed = checked.model_dump(exclude={"character", "messages"}, exclude_unset=True)
-        payload = {"model": model_name} | passed | {"messages": prompt.messages(checked)}
+        call = contract.chat(body, request.headers, strict=settings.strictness == "strict")
         headers = _passed_headers(request)
-        if checked.stream:
-            upstream = await predictor.open_stream("/v1/chat/completions", payload, headers)
+        if call.stream:
+            upstream = await predictor.open_stream(call.path, call.body, headers)
             return StreamingResponse(
                 predictor.events(upstream), media_type="text/event-stream", headers={"Cache-Control": "no-cache"}
             )
-        answer = await predictor.post("/v1/chat/completions", payload, headers)
+        answer = await predictor.post(call.path, call.body, headers)
         return Response(answer.content, media_type="application/json")
 
     async def engine_metrics(_: Request) -> Response:
@@ -70,9 +66,7 @@ def chat_router(predictor: Predictor, prompt: ServedPrompt, model_name: str) -> 
             answer = await predictor.get("/v1/models", _passed_headers(request))
         except ApiError as error:
             return JSONResponse(error.body, error.status, headers=error.headers)
-        listed = json.loads(answer.content)
-        # `models` is the list of KServe's own v1 protocol, which has the same path.
-        return JSONResponse(listed | {"models": [model["id"] for model in listed["data"]]})
+        return Response(contract.models(answer.content), media_type="application/json")
 
     router = APIRouter(lifespan=lifespan, tags=["OpenAI"])
     for prefix in PREFIXES:
@@ -86,16 +80,16 @@ def _passed_headers(request: Request) -> Mapping[str, str]:
     return {name: request.headers[name] for name in _PASSED_HEADERS if name in request.headers}
 
 
-async def _body(request: Request) -> bytes:
-    too_large = ApiError(413, f"the request is larger than {MAX_BODY_BYTES} bytes", code="request_too_large")
-    if int(request.headers.get("content-length", 0)) > MAX_BODY_BYTES:
+async def _body(request: Request, settings: EndpointSettings) -> bytes:
+    too_large = ApiError(413, f"the request is larger than {settings.max_body_bytes} bytes", code="request_too_large")
+    if int(request.headers.get("content-length", 0)) > settings.max_body_bytes:
         raise too_large
     body = bytearray()
     try:
-        async with asyncio.timeout(_BODY_TIMEOUT_S):
+        async with asyncio.timeout(settings.body_timeout_s):
             async for chunk in request.stream():
                 body += chunk
-                if len(body) > MAX_BODY_BYTES:
+                if len(body) > settings.max_body_bytes:
                     raise too_large
     except TimeoutError as error:
         raise ApiError(408, "the request did not arrive in time", code="request_timeout") from error

@@ -1,0 +1,76 @@
+"""Every limit and switch of the endpoint, declared once: its default, its unit and its command-line argument."""
+
+import argparse
+from dataclasses import Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+
+def _setting(default: Any, help: str, **how: Any) -> Any:
+    """A field that is also an argument; `how` is passed to `add_argument`, where the default's type is not enough."""
+    return field(default=default, metadata={"help": help, "how": how})
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(part for part in (part.strip() for part in text.split(",")) if part)
+
+
+@dataclass(frozen=True)
+class EndpointSettings:
+    """The settings of one transformer. The argument of `drain_s` is `--drain_seconds`, others have the field's name."""
+
+    # The HTTP connection.
+    request_timeout_s: float = 600
+    """For an answer that is not streamed; KServe's `--predictor_request_timeout_seconds`."""
+    stream_idle_timeout_s: float = _setting(
+        120, "The longest wait for the next piece of a streamed answer, the first one included."
+    )
+    drain_s: float = _setting(
+        25, "Seconds that answers under way have at shutdown; below the pod's terminationGracePeriodSeconds."
+    )
+    head_timeout_s: float = _setting(10, "Seconds in which the head of a request must arrive.")
+    body_timeout_s: float = _setting(30, "Seconds in which the body of a request must arrive.")
+    max_head_bytes: int = _setting(32 << 10, "The largest head of a request: its first line and headers.")
+    max_body_bytes: int = _setting(4 << 20, "The largest body of a request.")
+    cors_origins: tuple[str, ...] = _setting(
+        (), "Origins whose pages may call from a browser, separated by commas; * for any.", type=_words
+    )
+
+    # The contract.
+    strictness: Literal["tolerant", "strict"] = _setting(
+        "tolerant",
+        "Whether a field that is not understood is dropped (and named in a response header) or refused.",
+        choices=["tolerant", "strict"],
+    )
+    characters_dir: Path | None = _setting(  # noqa: RUF009 - it is dataclasses.field
+        None, "A folder of profiles, which requests may name by id.", type=Path
+    )
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """An argument for each setting."""
+    for declared in _declared():
+        how = dict(declared.metadata["how"])
+        if isinstance(declared.default, bool):
+            how.setdefault("action", argparse.BooleanOptionalAction)
+        elif "choices" not in how:
+            how.setdefault("type", type(declared.default))
+        parser.add_argument(
+            f"--{_argument(declared.name)}", default=declared.default, help=declared.metadata["help"], **how
+        )
+
+
+def read_arguments(arguments: argparse.Namespace) -> EndpointSettings:
+    """The settings as the command line has them."""
+    return EndpointSettings(
+        request_timeout_s=arguments.predictor_request_timeout_seconds,
+        **{declared.name: getattr(arguments, _argument(declared.name)) for declared in _declared()},
+    )
+
+
+def _declared() -> list[Field[Any]]:
+    return [declared for declared in fields(EndpointSettings) if declared.metadata]
+
+
+def _argument(name: str) -> str:
+    return f"{name.removesuffix('_s')}_seconds" if name.endswith("_s") else name
