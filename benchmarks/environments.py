@@ -12,9 +12,12 @@ class NotInstallable(Exception):
     """The package index does not give what an environment needs."""
 
 
-def environment_python(requirement: str) -> Path:
-    """The interpreter of an environment that holds `requirement` (`name==version`). Raises `NotInstallable`."""
-    folder = cache_folder("benchmarks") / requirement.replace("==", "-")
+def environment_python(requirement: str, *, name: str | None = None) -> Path:
+    """The interpreter of an environment that holds `requirement` (`name==version`). Raises `NotInstallable`.
+
+    A `requirement` of another form, such as `-rFILE`, needs the environment's `name`.
+    """
+    folder = cache_folder("benchmarks") / (name or requirement.replace("==", "-"))
     python, complete = folder / "bin" / "python", folder / ".complete"
     if not complete.exists():
         shutil.rmtree(folder, ignore_errors=True)
