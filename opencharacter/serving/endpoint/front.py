@@ -1,119 +1,196 @@
-"""The OpenAI routes of the transformer, served beside KServe's own on its model server."""
+"""The ASGI application before KServe's: the OpenAI routes are answered here, the rest of KServe's passes through."""
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Coroutine, Mapping
-from typing import Any, TypeVar
+import json
+import os
+import re
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from typing import Any
 
-from fastapi import APIRouter, FastAPI, Request, Response
-from fastapi.responses import JSONResponse, StreamingResponse
-from starlette.requests import ClientDisconnect
-
+from opencharacter.serving.endpoint.access import make_access
 from opencharacter.serving.endpoint.api_errors import ApiError
 from opencharacter.serving.endpoint.contract import Contract
+from opencharacter.serving.endpoint.exchange import Exchange, Headers, Peers, Read, Receive, Scope, Send
+from opencharacter.serving.endpoint.observe import Observer, make_observer
 from opencharacter.serving.endpoint.settings import EndpointSettings
-from opencharacter.serving.endpoint.upstream import Predictor
-
-T = TypeVar("T")
+from opencharacter.serving.endpoint.upstream import Upstream
 
 PREFIXES = ("/openai/v1", "/v1")
 """KServe's prefix of the OpenAI API, and the API's own."""
 
-_PASSED_HEADERS = ("authorization", "x-request-id", "x-b3-traceid", "traceparent", "tracestate")
-_CLIENT_CLOSED_REQUEST = 499
+_Reader = Callable[[Mapping[str, str]], Awaitable[tuple[bytes, str]]]
+"""From a request's headers to a body and its content type."""
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
+_KSERVE_PATHS = re.compile(
+    r"/|/metrics|/docs|/openapi\.json|/v1/models/[^/]+|/v2|/v2/health/(live|ready)|/v2/models(/.*)?"
+)
+_KSERVE_INFERENCE = re.compile(r"/v1/models/[^/]+:(predict|explain)|/v2/models/.+/infer")
+_READ_METHODS = ("GET", "HEAD")
+_CORS_SECONDS = b"600"
+_EXPOSED_HEADERS = b"X-Request-Id, X-Dropped-Fields, Retry-After"
 
 
-def chat_router(predictor: Predictor, contract: Contract, settings: EndpointSettings) -> APIRouter:
-    """The routes `chat/completions` and `models` under both prefixes, and the model server's `/metrics/engine`.
+class Front:
+    """What a request meets first. KServe's application answers health, metrics and model metadata."""
 
-    Closes the predictor's pool at shutdown.
-    """
+    def __init__(
+        self, kserve_app: Any, contract: Contract, settings: EndpointSettings, connect: Callable[[], Upstream]
+    ) -> None:
+        self._kserve_app = kserve_app
+        self._contract = contract
+        self._settings = settings
+        self._connect = connect
+        self._any_origin = "*" in settings.cors_origins
+        self._exchanges: set[Exchange] = set()
+        self._draining = False
+        self._calls: dict[str, Read] = {}
+        self._reads: dict[str, _Reader] = {"/metrics/engine": self._engine_metrics}
+        if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+            self._reads["/metrics"] = _metrics_of_all_workers
+        for prefix in PREFIXES:
+            self._calls[f"{prefix}/chat/completions"] = contract.chat
+            self._reads[f"{prefix}/models"] = self._models
+        self._upstream: Upstream
+        self._peers: Peers
+        self._observer: Observer
 
-    @contextlib.asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        yield
-        await predictor.close()
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or take part in the server's start and end."""
+        if scope["type"] == "http":
+            await self._http(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._lifespan(scope, receive, send)
 
-    async def chat(request: Request) -> Response:
+    async def ready(self) -> bool:
+        """Whether a request would be answered."""
+        return not self._draining and await self._upstream.ready()
+
+    def drain(self) -> None:
+        """From now on this server is not ready; after `drain_s` what is still under way is ended with an error."""
+        self._draining = True
+        asyncio.get_running_loop().call_later(self._settings.drain_s, self._cut)
+
+    def _cut(self) -> None:
+        for exchange in list(self._exchanges):
+            exchange.end("shutdown")
+
+    async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        async with AsyncExitStack() as stack:
+            self._upstream = self._connect()
+            stack.push_async_callback(self._upstream.close)
+            access = make_access(self._settings)
+            stack.push_async_callback(access.close)
+            self._observer = make_observer(self._settings)
+            stack.push_async_callback(self._observer.close)
+            self._peers = Peers(self._upstream, access, self._settings)
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path, method = scope["path"], scope["method"]
+        read = self._calls.get(path)
+        if read is None and path not in self._reads and _KSERVE_PATHS.fullmatch(path) and method in _READ_METHODS:
+            await self._kserve_app(scope, receive, send)
+            return
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        request_id = _request_id(headers)
+        shared = [(b"x-request-id", request_id.encode()), *self._cors(headers)]
+        if read is not None and method == "POST":
+            exchange = Exchange(self._peers, headers, request_id, shared, send)
+            self._exchanges.add(exchange)
+            try:
+                client = scope["client"]
+                observed = self._observer.begin(path, request_id, headers)
+                await exchange.run(read, client[0] if client else "", receive, observed)
+            finally:
+                self._exchanges.discard(exchange)
+            return
         try:
-            return await _unless_client_leaves(request, _chat(request, await _body(request, settings)))
+            status, kind, body, more = await self._plain(scope, headers)
         except ApiError as error:
-            return JSONResponse(error.body, error.status, headers=error.headers)
-        except ClientDisconnect:
-            return Response(status_code=_CLIENT_CLOSED_REQUEST)
+            status, kind, body = error.status, "application/json", json.dumps(error.body).encode()
+            more = [(name.lower().encode(), value.encode("latin-1")) for name, value in error.headers.items()]
+        more = [*more, (b"content-length", b"%d" % len(body))] if status != 204 else more
+        more = [*more, (b"content-type", kind.encode("latin-1"))] if body else more
+        await send({"type": "http.response.start", "status": status, "headers": more + shared})
+        await send({"type": "http.response.body", "body": body})
 
-    async def _chat(request: Request, body: bytes) -> Response:
-        call = contract.chat(body, request.headers, strict=settings.strictness == "strict")
-        headers = _passed_headers(request)
-        if call.stream:
-            upstream = await predictor.open_stream(call.path, call.body, headers)
-            return StreamingResponse(
-                predictor.events(upstream), media_type="text/event-stream", headers={"Cache-Control": "no-cache"}
-            )
-        answer = await predictor.post(call.path, call.body, headers)
-        return Response(answer.content, media_type="application/json")
+    async def _plain(self, scope: Scope, headers: Mapping[str, str]) -> tuple[int, str, bytes, Headers]:
+        """Status, content type, body and headers of what is no call of the model. Raises `ApiError`."""
+        path, method = scope["path"], scope["method"]
+        allowed = "POST" if path in self._calls else "GET" if path in self._reads else None
+        if allowed is None:
+            if _KSERVE_INFERENCE.fullmatch(path):
+                raise ApiError(501, f"this model chats: call {PREFIXES[0]}/chat/completions", code="not_implemented")
+            if not _KSERVE_PATHS.fullmatch(path):
+                raise ApiError(404, f"there is no route {method} {_shown(path)}", code="not_found")
+            allowed = "GET"
+        if method == "OPTIONS" and self._allows(headers.get("origin")):
+            return 204, "", b"", _preflight(headers, allowed)
+        handler = self._reads.get(path)
+        if handler is None or method not in _READ_METHODS:
+            error = ApiError(405, f"{_shown(path)} takes {allowed}, not {method}", code="method_not_allowed")
+            error.headers["Allow"] = allowed
+            raise error
+        body, kind = await handler(headers)
+        return 200, kind, body, []
 
-    async def engine_metrics(_: Request) -> Response:
+    async def _models(self, headers: Mapping[str, str]) -> tuple[bytes, str]:
+        await self._peers.access.admit(headers, "")
+        listed, _ = await self._upstream.read("/v1/models", {})
+        return self._contract.models(listed), "application/json"
+
+    async def _engine_metrics(self, _: Mapping[str, str]) -> tuple[bytes, str]:
         # The model server listens on loopback; this is how Prometheus sees it.
-        try:
-            answer = await predictor.get("/metrics", {})
-        except ApiError as error:
-            return JSONResponse(error.body, error.status, headers=error.headers)
-        return Response(answer.content, media_type=answer.headers.get("content-type", "text/plain"))
+        return await self._upstream.read("/metrics", {})
 
-    async def models(request: Request) -> Response:
-        try:
-            answer = await predictor.get("/v1/models", _passed_headers(request))
-        except ApiError as error:
-            return JSONResponse(error.body, error.status, headers=error.headers)
-        return Response(contract.models(answer.content), media_type="application/json")
+    def _allows(self, origin: str | None) -> bool:
+        return origin is not None and (self._any_origin or origin in self._settings.cors_origins)
 
-    router = APIRouter(lifespan=lifespan, tags=["OpenAI"])
-    for prefix in PREFIXES:
-        router.add_api_route(f"{prefix}/chat/completions", chat, methods=["POST"])
-        router.add_api_route(f"{prefix}/models", models, methods=["GET"])
-    router.add_api_route("/metrics/engine", engine_metrics, methods=["GET"])
-    return router
-
-
-def _passed_headers(request: Request) -> Mapping[str, str]:
-    return {name: request.headers[name] for name in _PASSED_HEADERS if name in request.headers}
+    def _cors(self, headers: Mapping[str, str]) -> Headers:
+        if not self._settings.cors_origins:
+            return []
+        origin = headers.get("origin")
+        allowed = origin if self._allows(origin) else None
+        vary = [(b"vary", b"Origin")]
+        if allowed is None:
+            return vary
+        return [
+            *vary,
+            (b"access-control-allow-origin", b"*" if self._any_origin else allowed.encode("latin-1")),
+            (b"access-control-expose-headers", _EXPOSED_HEADERS),
+        ]
 
 
-async def _body(request: Request, settings: EndpointSettings) -> bytes:
-    too_large = ApiError(413, f"the request is larger than {settings.max_body_bytes} bytes", code="request_too_large")
-    if int(request.headers.get("content-length", 0)) > settings.max_body_bytes:
-        raise too_large
-    body = bytearray()
-    try:
-        async with asyncio.timeout(settings.body_timeout_s):
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > settings.max_body_bytes:
-                    raise too_large
-    except TimeoutError as error:
-        raise ApiError(408, "the request did not arrive in time", code="request_timeout") from error
-    return bytes(body)
+async def _metrics_of_all_workers(headers: Mapping[str, str]) -> tuple[bytes, str]:
+    """In place of KServe's handler, which tells those of its own process."""
+    from prometheus_client import CollectorRegistry, exposition, multiprocess
+
+    registry = CollectorRegistry()
+    multiprocess.MultiProcessCollector(registry)
+    encode, kind = exposition.choose_encoder(headers.get("accept", ""))
+    return encode(registry), kind
 
 
-async def _unless_client_leaves(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """Await `work`, cancelling it (and with it the call upstream) when the client goes away first.
-
-    Raises `ClientDisconnect` then. An answer that streams watches for itself once it has begun.
-    """
-    task = asyncio.ensure_future(work)
-    watch = asyncio.ensure_future(_gone(request))
-    try:
-        await asyncio.wait({task, watch}, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise ClientDisconnect
-        return task.result()
-    finally:
-        task.cancel()
-        watch.cancel()
-        await asyncio.wait({task, watch})
+def _preflight(headers: Mapping[str, str], method: str) -> Headers:
+    asked = headers.get("access-control-request-headers", "")
+    return [
+        (b"access-control-allow-methods", f"{method}, OPTIONS".encode()),
+        (b"access-control-allow-headers", asked.encode("latin-1") or b"*"),
+        (b"access-control-max-age", _CORS_SECONDS),
+    ]
 
 
-async def _gone(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
+def _request_id(headers: Mapping[str, str]) -> str:
+    """The caller's own, where it is fit for a log line; else a new one."""
+    given = headers.get("x-request-id")
+    return given if given is not None and _REQUEST_ID.fullmatch(given) else f"req-{secrets.token_hex(12)}"
+
+
+def _shown(path: str) -> str:
+    return path if len(path) <= 100 else path[:100] + "…"

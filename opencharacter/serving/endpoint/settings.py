@@ -30,6 +30,7 @@ class EndpointSettings:
     )
     head_timeout_s: float = _setting(10, "Seconds in which the head of a request must arrive.")
     body_timeout_s: float = _setting(30, "Seconds in which the body of a request must arrive.")
+    write_timeout_s: float = _setting(60, "Seconds that a client may leave its answer unread.")
     max_head_bytes: int = _setting(32 << 10, "The largest head of a request: its first line and headers.")
     max_body_bytes: int = _setting(4 << 20, "The largest body of a request.")
     cors_origins: tuple[str, ...] = _setting(
@@ -54,10 +55,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         if isinstance(declared.default, bool):
             how.setdefault("action", argparse.BooleanOptionalAction)
         elif "choices" not in how:
-            how.setdefault("type", type(declared.default))
+            how.setdefault("type", float if declared.name.endswith("_s") else type(declared.default))
         parser.add_argument(
             f"--{_argument(declared.name)}", default=declared.default, help=declared.metadata["help"], **how
         )
+
+
+def as_arguments(settings: EndpointSettings) -> list[str]:
+    """The command line that says what differs from the defaults."""
+    said = []
+    if settings.request_timeout_s != EndpointSettings.request_timeout_s:
+        said.append(f"--predictor_request_timeout_seconds={settings.request_timeout_s:g}")
+    for declared in _declared():
+        value, name = getattr(settings, declared.name), _argument(declared.name)
+        if value == declared.default:
+            continue
+        if isinstance(value, bool):
+            said.append(f"--{name}" if value else f"--no-{name}")
+        else:
+            said.append(f"--{name}={','.join(value) if isinstance(value, tuple) else value}")
+    return said
 
 
 def read_arguments(arguments: argparse.Namespace) -> EndpointSettings:

@@ -1,148 +1,195 @@
-"""The transformer's client of the model server behind it: bounded waits, streams passed on, faults distinguished."""
+"""The transformer's client of the model server behind it: bounded waits, streams by bytes, faults distinguished."""
 
 import json
 import logging
 import os
-import re
 import ssl
-from collections.abc import AsyncIterator, Mapping
-from typing import Any
-
-import httpx
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Any
 
 from opencharacter.serving.endpoint.api_errors import ApiError
 
-_CONNECT_TIMEOUT_S = 2.0
-_HEALTH_TIMEOUT_S = 2.0
-_WRITE_TIMEOUT_S = 30.0
-_RETRY_AFTER_S = 2
-# Shorter than the model server keeps idle connections, so that none is used just as it is being closed.
-_KEEPALIVE_S = 2.0
-_MAX_CONNECTIONS = 1024
+if TYPE_CHECKING:
+    import aiohttp
+    from yarl import URL
 
-_END_OF_EVENT = re.compile(rb"\r?\n\r?\n")
-_DONE = b"data: [DONE]"
+_CONNECT_TIMEOUT_S = 2.0
+_READ_TIMEOUT_S = 10.0
+_HEALTH_TIMEOUT_S = 2.0
+_RETRY_AFTER_S = 2
+# Shorter than the model server keeps idle connections (vLLM: 5 s), so that none is used just as it is being closed.
+_KEEPALIVE_S = 2.0
+_UNSENT_HEADERS = ("User-Agent", "Accept", "Accept-Encoding")
 
 _logger = logging.getLogger("kserve")
 
 
-class Predictor:
-    """The model server at `base_url` (no path); one connection pool for the whole process."""
+class Upstream:
+    """The model server at `base_url` (no path): one pool of connections for calls, another for asking if it is ready.
+
+    It is made inside the running event loop, and closed there.
+    """
 
     def __init__(self, base_url: str, *, request_timeout_s: float, stream_idle_timeout_s: float) -> None:
+        import aiohttp
+
         self._base_url = base_url
-        self._request_timeout_s = request_timeout_s
+        self._answer_timeout = aiohttp.ClientTimeout(total=request_timeout_s, sock_connect=_CONNECT_TIMEOUT_S)
+        self._stream_timeout = aiohttp.ClientTimeout(
+            total=None, sock_connect=_CONNECT_TIMEOUT_S, sock_read=stream_idle_timeout_s
+        )
         self._stream_idle_timeout_s = stream_idle_timeout_s
-        # KServe names the authority that signs in-cluster certificates in REQUESTS_CA_BUNDLE. Proxies of the
-        # environment are for the outside world: the predictor is in the same pod.
-        self._client = httpx.AsyncClient(
-            base_url=base_url,
-            trust_env=False,
-            verify=ssl.create_default_context(cafile=os.environ.get("REQUESTS_CA_BUNDLE")),
-            limits=httpx.Limits(
-                max_connections=_MAX_CONNECTIONS,
-                max_keepalive_connections=_MAX_CONNECTIONS,
-                keepalive_expiry=_KEEPALIVE_S,
-            ),
-        )
+        self._urls: dict[str, URL] = {}  # of the few paths that there are, parsed once
+        self._calls = _session(base_url)
+        self._questions = _session(base_url)
 
-    async def healthy(self) -> bool:
+    async def ready(self) -> bool:
         """Whether the model server says that it can serve."""
+        import aiohttp
+
+        timeout = aiohttp.ClientTimeout(total=_HEALTH_TIMEOUT_S)
         try:
-            response = await self._client.get("/health", timeout=_HEALTH_TIMEOUT_S)
-        except httpx.HTTPError:
+            async with self._questions.get(self._url("/health"), timeout=timeout) as answer:
+                if answer.status != 404:
+                    return answer.ok
+            # An OpenAI-compatible server without vLLM's route; one that asks for a key is there too.
+            async with self._questions.get(self._url("/v1/models"), timeout=timeout) as answer:
+                return answer.status < 500
+        except (aiohttp.ClientError, TimeoutError):
             return False
-        return response.is_success
 
-    async def get(self, path: str, headers: Mapping[str, str]) -> httpx.Response:
-        """A small read. Raises `ApiError`."""
-        return await self._send(
-            self._client.build_request("GET", path, headers=dict(headers), timeout=self._timeout(10))
-        )
+    async def read(self, path: str, headers: Mapping[str, str]) -> tuple[bytes, str]:
+        """A small read that shares nothing with the calls: body and content type. Raises `ApiError`."""
+        import aiohttp
 
-    async def post(self, path: str, body: bytes, headers: Mapping[str, str]) -> httpx.Response:
+        timeout = aiohttp.ClientTimeout(total=_READ_TIMEOUT_S, sock_connect=_CONNECT_TIMEOUT_S)
+        with _faults():
+            async with self._questions.get(self._url(path), headers=headers, timeout=timeout) as answer:
+                body = await answer.read()
+                if not answer.ok:
+                    raise _refusal(answer, body)
+                return body, answer.headers.get("content-type", "text/plain")
+
+    async def answer(self, path: str, body: bytes, headers: Mapping[str, str]) -> bytes:
         """A call whose whole answer is awaited. Raises `ApiError`: 503, 504, 502, or the model server's own 4xx."""
-        return await self._send(self._request(path, body, headers, self._request_timeout_s))
+        with _faults():
+            async with self._calls.post(
+                self._url(path), data=body, headers=headers, timeout=self._answer_timeout
+            ) as answer:
+                content = await answer.read()
+                if not answer.ok:
+                    raise _refusal(answer, content)
+                return content
 
-    async def open_stream(self, path: str, body: bytes, headers: Mapping[str, str]) -> httpx.Response:
-        """A call whose answer is read with `events`, which also closes it. Raises `ApiError` like `post`."""
-        return await self._send(self._request(path, body, headers, self._stream_idle_timeout_s), stream=True)
+    @asynccontextmanager
+    async def stream(self, path: str, body: bytes, headers: Mapping[str, str]) -> "AsyncIterator[Stream]":
+        """A call whose answer is read piece by piece; the connection is closed if it is left before its end.
 
-    async def events(self, response: httpx.Response) -> AsyncIterator[bytes]:
-        """The server-sent events of a stream, whole events only, as they come.
-
-        A stream that breaks, stalls or ends early is closed with an error event and `[DONE]`.
+        Raises `ApiError` like `answer`.
         """
-        pending, problem, done = b"", "the model server ended its answer early", False
+        with _faults():
+            answer = await self._calls.post(self._url(path), data=body, headers=headers, timeout=self._stream_timeout)
         try:
-            async for chunk in response.aiter_raw():
-                pending += chunk
-                ends = [match.end() for match in _END_OF_EVENT.finditer(pending)]
-                if ends:
-                    whole, pending = pending[: ends[-1]], pending[ends[-1] :]
-                    done = whole.rstrip().endswith(_DONE)
-                    yield whole
-        except httpx.TimeoutException:
-            problem = f"the model server sent nothing for {self._stream_idle_timeout_s:g} s"
-        except httpx.HTTPError as error:
-            _logger.warning("stream from %s broke: %r", self._base_url, error)
-            problem = "the connection to the model server broke in mid-answer"
+            if not answer.ok:
+                with _faults():
+                    raise _refusal(answer, await answer.read())
+            yield Stream(answer, self._stream_idle_timeout_s)
         finally:
-            await response.aclose()
-        if not done:
-            body = ApiError(502, problem, code="stream_interrupted").body
-            yield f"data: {json.dumps(body)}\n\ndata: [DONE]\n\n".encode()
+            answer.release()  # closes what was not read to its end
 
     async def close(self) -> None:
-        """Close the connection pool."""
-        await self._client.aclose()
+        """Close the pools."""
+        await self._calls.close()
+        await self._questions.close()
 
-    def _timeout(self, read_s: float) -> httpx.Timeout:
-        return httpx.Timeout(read_s, connect=_CONNECT_TIMEOUT_S, write=_WRITE_TIMEOUT_S, pool=_CONNECT_TIMEOUT_S)
+    def _url(self, path: str) -> "URL":
+        from yarl import URL
 
-    def _request(self, path: str, body: bytes, headers: Mapping[str, str], read_s: float) -> httpx.Request:
-        return self._client.build_request(
-            "POST",
-            path,
-            content=body,
-            headers={**headers, "Content-Type": "application/json", "Accept-Encoding": "identity"},
-            timeout=self._timeout(read_s),
-        )
+        url = self._urls.get(path)
+        if url is None:
+            url = self._urls[path] = URL(self._base_url + path)
+        return url
 
-    async def _send(self, request: httpx.Request, *, stream: bool = False) -> httpx.Response:
+
+class Stream:
+    """A streamed answer under way."""
+
+    __slots__ = ("_content", "_idle_timeout_s")
+
+    def __init__(self, answer: "aiohttp.ClientResponse", idle_timeout_s: float) -> None:
+        self._content = answer.content
+        self._idle_timeout_s = idle_timeout_s
+
+    async def piece(self) -> bytes:
+        """What has come; empty at the end. Raises `ApiError` (502, `stream_interrupted`) for a break or a stall."""
+        import aiohttp
+
         try:
-            response = await self._client.send(request, stream=stream)
-            if stream and not response.is_success:
-                await response.aread()
-        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            raise _unavailable("the model server cannot be reached") from error
-        except httpx.PoolTimeout as error:
-            raise _unavailable("too many requests are under way") from error
-        except httpx.TimeoutException as error:
-            raise ApiError(504, "the model server did not answer in time", code="predictor_timeout") from error
-        except httpx.HTTPError as error:
-            raise _unavailable("the model server broke the connection") from error
-        if not response.is_success:
-            raise PredictorRefusal(response)
-        return response
+            return await self._content.readany()
+        except TimeoutError as error:
+            raise interrupted(f"the model server sent nothing for {self._idle_timeout_s:g} s") from error
+        except (aiohttp.ClientError, OSError) as error:
+            _logger.warning("a stream of the model server broke: %r", error)
+            raise interrupted("the connection to the model server broke in mid-answer") from error
 
 
-class PredictorRefusal(ApiError):
+def interrupted(message: str) -> ApiError:
+    """The error that ends a stream which has begun."""
+    return ApiError(502, message, code="stream_interrupted")
+
+
+def _session(base_url: str) -> "aiohttp.ClientSession":
+    import aiohttp
+
+    # KServe names the authority that signs in-cluster certificates in REQUESTS_CA_BUNDLE. Proxies of the environment
+    # are for the outside world: the model server is in the same pod.
+    secure = base_url.startswith("https:")
+    connector = aiohttp.TCPConnector(
+        limit=0,  # the endpoint's own limits come before
+        keepalive_timeout=_KEEPALIVE_S,
+        ssl=ssl.create_default_context(cafile=os.environ.get("REQUESTS_CA_BUNDLE")) if secure else True,
+    )
+    return aiohttp.ClientSession(
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+        skip_auto_headers=_UNSENT_HEADERS,
+    )
+
+
+@contextmanager
+def _faults() -> Iterator[None]:
+    """Tell what went wrong before an answer had come, as the error for the caller."""
+    import aiohttp
+
+    try:
+        yield
+    except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+        raise _unavailable("the model server cannot be reached") from error
+    except TimeoutError as error:
+        raise ApiError(504, "the model server did not answer in time", code="predictor_timeout") from error
+    except (aiohttp.ClientError, OSError) as error:
+        raise _unavailable("the model server broke the connection") from error
+
+
+def _unavailable(message: str) -> ApiError:
+    return ApiError(503, message, code="predictor_unavailable", retry_after_s=_RETRY_AFTER_S)
+
+
+class _Refusal(ApiError):
     """An error answer of the model server: its 4xx pass as they are, 503 stays 503, other 5xx become a 502."""
 
-    def __init__(self, response: httpx.Response) -> None:
-        status = response.status_code
+    def __init__(self, status: int, retry_after: str | None, content: bytes) -> None:
         super().__init__(
             status if status < 500 or status == 503 else 502,
             f"the model server answered with status {status}",
             code="predictor_error",
             retry_after_s=_RETRY_AFTER_S if status == 503 else None,
         )
-        if status >= 500:
-            _logger.error("model server answered %s: %.500s", status, response.text)
-        if "retry-after" in response.headers:
-            self.headers["Retry-After"] = response.headers["retry-after"]
-        self._own_body = _json_object(response) if status < 500 else None
+        if retry_after is not None:
+            self.headers["Retry-After"] = retry_after
+        self._own_body = _json_object(content) if status < 500 else None
 
     @property
     def body(self) -> dict[str, Any]:
@@ -150,13 +197,15 @@ class PredictorRefusal(ApiError):
         return self._own_body or super().body
 
 
-def _unavailable(message: str) -> ApiError:
-    return ApiError(503, message, code="predictor_unavailable", retry_after_s=_RETRY_AFTER_S)
+def _refusal(answer: "aiohttp.ClientResponse", content: bytes) -> _Refusal:
+    if answer.status >= 500:
+        _logger.error("the model server answered %s: %.500s", answer.status, content.decode("utf-8", "replace"))
+    return _Refusal(answer.status, answer.headers.get("retry-after"), content)
 
 
-def _json_object(response: httpx.Response) -> dict[str, Any] | None:
+def _json_object(content: bytes) -> dict[str, Any] | None:
     try:
-        value = response.json()
+        value = json.loads(content)
     except ValueError:
         return None
     return value if isinstance(value, dict) else None

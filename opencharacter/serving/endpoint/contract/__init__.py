@@ -35,6 +35,8 @@ class Contract:
         payload = {"model": self._model} | passed | {"messages": self._prompt.messages(checked)}
         options = passed.get("stream_options")
         wanted = isinstance(options, dict) and options.get("include_usage") is True
+        if checked.stream:
+            payload["stream_options"] = (options if isinstance(options, dict) else {}) | {"include_usage": True}
         return Call(
             path="/v1/chat/completions",
             body=json.dumps(payload, ensure_ascii=False).encode(),
