@@ -70,13 +70,14 @@ class Conversation:
     ) -> None:
         import openai
 
+        from opencharacter.client import OpenCharacter
+
         check_environment(url)
         self._url = url
         self._key_variable = api_key_env or usual_variable()
         # A proxy meant for the internet must not be asked for a server on this machine.
         trust_env = urlsplit(url).hostname not in _LOOPBACK
-        self._character = profile.model_dump(mode="json", exclude={"id", "provenance"}, exclude_none=True)
-        self._client = openai.OpenAI(
+        self._client = OpenCharacter(
             base_url=url,
             api_key=read_api_key(self._key_variable, url) if self._key_variable else "none",
             max_retries=0,
@@ -94,7 +95,9 @@ class Conversation:
         if takes_character and system_prompt is not None:
             raise own_prompt_error(url, system_prompt)
         self._prompt: list[Any] = []
-        if self.renders_prompt:
+        if takes_character:
+            self._client = self._client.playing(profile)
+        else:
             content = render_system_prompt(profile, template=load_prompt(system_prompt or DEFAULT_PROMPT))
             self._prompt.append({"role": "system", "content": content})
         if not (model or self._listed):
@@ -116,7 +119,7 @@ class Conversation:
                 model=self.model,
                 messages=[*self._prompt, *self._messages, turn],
                 stream=True,
-                extra_body={**(sampling or {}), **({} if self.renders_prompt else {"character": self._character})},
+                extra_body=sampling,
             )
             with stream:
                 for chunk in stream:
