@@ -23,6 +23,9 @@ SHARED_MEMORY = 241 * 2**20
 """Bytes of /dev/shm that vLLM 0.32 needs free where it starts workers of its own: on a CPU, and where one copy of a
 model takes several GPUs. Its message queues hold ten blocks of 16 MiB and ten of 24 MiB; it checks them one by one."""
 
+MAX_STOP_STRINGS = 64
+"""What a request may have. vLLM's own limit is OpenAI's 4; clients for role-play send the name of every speaker."""
+
 _SHARED_MEMORY_FOLDER = Path("/dev/shm")
 _CPU_KV_CACHE_GIB = "1"
 _FINISHED = re.compile(r"^vllm:request_success_total\{[^}]*\} (\S+)", re.MULTILINE)
@@ -135,7 +138,12 @@ def _require_shared_memory() -> None:
 
 def vllm_environment() -> dict[str, str]:
     """The environment of a vLLM server: this process's, and what is not set there."""
-    settings = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
+    settings = {
+        "HF_HUB_OFFLINE": "1",
+        "VLLM_NO_USAGE_STATS": "1",
+        "DO_NOT_TRACK": "1",
+        "VLLM_MAX_STOP_STRINGS": str(MAX_STOP_STRINGS),
+    }
     if visible_gpus() == 0:
         settings["VLLM_CPU_KVCACHE_SPACE"] = _CPU_KV_CACHE_GIB
         settings["VLLM_CPU_OMP_THREADS_BIND"] = ",".join(map(str, usable_cores()))

@@ -45,6 +45,12 @@ class DeployConfig(BaseModel):
         ge=30,
         description="for a version's pods to be ready: image, weights, engine; else the rollout fails",
     )
+    grace_seconds: int = Field(
+        default=330,
+        ge=30,
+        le=3600,
+        description="for answers under way when a pod ends; above the chart's drainSeconds and preStopSeconds together",
+    )
     canary_replicas: int | None = Field(
         default=None, ge=1, le=1000, description="pods of the next version before it takes over; none: as many as now"
     )

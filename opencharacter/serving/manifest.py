@@ -94,8 +94,12 @@ def _engine_arguments(config: DeployConfig) -> list[str]:
 
 
 def _pod(config: DeployConfig) -> dict[str, Any]:
-    """What a ServingRuntime cannot hold: the pod's own security context, which KServe's init container needs too."""
+    """What a ServingRuntime cannot hold: how long the pod may take to end, and its own security context.
+
+    KServe's init container needs that context too.
+    """
     return {
+        "terminationGracePeriodSeconds": config.grace_seconds,
         "serviceAccountName": config.service_account,
         "automountServiceAccountToken": False,
         "securityContext": {

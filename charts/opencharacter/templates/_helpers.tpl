@@ -110,6 +110,8 @@ TRITON_CACHE_DIR: /var/opencharacter/cache/triton
 TORCHINDUCTOR_CACHE_DIR: /var/opencharacter/cache/inductor
 HF_HUB_OFFLINE: "1"
 VLLM_NO_USAGE_STATS: "1"
+# Its own limit is OpenAI's 4; clients for role-play send the name of every speaker.
+VLLM_MAX_STOP_STRINGS: "64"
 DO_NOT_TRACK: "1"
 {{- end }}
 
