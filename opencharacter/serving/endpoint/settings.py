@@ -47,6 +47,25 @@ class EndpointSettings:
         None, "A folder of profiles, which requests may name by id.", type=Path
     )
 
+    # What one request may hold.
+    max_json_values: int = _setting(20_000, "Values in the JSON of a request, of all levels.")
+    max_json_depth: int = _setting(64, "Levels of lists and objects in the JSON of a request.")
+    max_key_length: int = _setting(64, "Characters of a key in the JSON of a request; names in schemas are not meant.")
+
+    # What one request may ask of the engine.
+    max_answer_tokens: int = _setting(32_768, "Tokens that one request may ask for: n x max_tokens.")
+    default_max_tokens: int = _setting(
+        1_024, "max_tokens of a request that sets none, where its answers may have no end of their own (n, ignore_eos)."
+    )
+    max_stop_strings: int = _setting(16, "Entries of stop; vLLM takes as many as VLLM_MAX_STOP_STRINGS says.")
+    max_stop_length: int = _setting(256, "Characters of an entry of stop.")
+    max_bad_words: int = _setting(64, "Entries of bad_words; vLLM has room for twice as many.")
+    max_bad_words_bytes: int = _setting(512, "Bytes of all bad_words and one for each; vLLM has room for 1,024 tokens.")
+    max_logit_bias: int = _setting(1_024, "Entries of logit_bias; vLLM has room for 1,024.")
+    max_allowed_token_ids: int = _setting(1_024, "Entries of allowed_token_ids; vLLM has room for 1,024.")
+    max_stop_token_ids: int = _setting(64, "Entries of stop_token_ids; vLLM has room for 128 with the model's own.")
+    max_logprobs: int = _setting(20, "top_logprobs; vLLM takes as many as --max-logprobs says.")
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """An argument for each setting."""
