@@ -7,10 +7,11 @@ from opencharacter.characters.prompt import (
     PROMPT_FILES,
     PromptName,
     PromptView,
+    extend_prompt,
     load_prompt,
     system_prompt,
 )
-from opencharacter.characters.text import parse_profile, render_profile
+from opencharacter.characters.text import is_profile_text, parse_profile, render_profile
 
 __all__ = [
     "ATTRIBUTES",
@@ -20,6 +21,8 @@ __all__ = [
     "PromptName",
     "PromptView",
     "Provenance",
+    "extend_prompt",
+    "is_profile_text",
     "load_profile",
     "load_prompt",
     "parse_profile",

@@ -1,5 +1,6 @@
 """A character's system prompt, shared by generation, training, evaluation and serving (docs/design.md, decision 6)."""
 
+from collections.abc import Iterable
 from typing import Literal
 
 from opencharacter.characters.profile import CharacterProfile
@@ -41,3 +42,28 @@ def system_prompt(
         persona="" if view == "profile" and attributes else persona,
         profile="" if view == "persona" and persona else attributes,
     )
+
+
+def extend_prompt(
+    prompt: str,
+    *,
+    instructions: str = "",
+    scenario: str = "",
+    example_dialogue: str = "",
+    user_name: str = "",
+    further: Iterable[str] = (),
+) -> str:
+    """The system prompt with what may stand after the profile, each its own paragraph; empty ones are left out.
+
+    What stays the same through a character's sessions comes first, so that a model server's prefix cache serves it.
+    `further` are system messages of the client's own.
+    """
+    paragraphs = (
+        prompt,
+        instructions,
+        scenario and f"Scenario:\n{scenario}",
+        example_dialogue and f"Example dialogue:\n{example_dialogue}",
+        user_name and f"You are talking with {user_name}.",
+        *further,
+    )
+    return "\n\n".join(paragraph for paragraph in paragraphs if paragraph)

@@ -89,6 +89,13 @@ def render_profile(profile: CharacterProfile) -> str:
     )
 
 
+def is_profile_text(text: str) -> bool:
+    """Whether `parse_profile` would take the text for a profile: its first line of content is the name's."""
+    first = next((line for line in text.split("\n") if not _is_skipped(line)), "")
+    labelled = _read_label(first)
+    return labelled is not None and _attribute_of(labelled[0]) == "name"
+
+
 def parse_profile(text: str, *, persona: str | None = None, provenance: Provenance | None = None) -> CharacterProfile:
     """Read the published text form; the inverse of `render_profile`.
 

@@ -1,15 +1,12 @@
 """The smoke question, and what is wrong with its answers."""
 
-import json
-
 import pytest
+from support.contract_calls import call
 from support.kserve_cluster import GOOD_ANSWER, completion
 
-from opencharacter.characters import CharacterProfile
 from opencharacter.errors import UserError
 from opencharacter.registry import registered_model
 from opencharacter.serving import SMOKE_TAG, SmokeQuestion
-from opencharacter.serving.endpoint.contract.body import read_chat_request
 from opencharacter.serving.rollout.smoke import BUILT_IN, fault_of
 
 
@@ -57,8 +54,8 @@ def test_a_tag_that_makes_no_sense_is_refused_by_name() -> None:
 
 
 def test_the_built_in_request_is_one_that_the_endpoint_takes() -> None:
-    checked = read_chat_request(json.dumps(BUILT_IN.request("bard", 0, None)).encode())
-    assert isinstance(checked.character, CharacterProfile)
+    for strict in (False, True):
+        assert call(BUILT_IN.request("bard", 0, None), strict=strict).character_id
 
 
 def test_a_question_that_a_small_context_has_no_room_for_gives_way_to_the_built_in_one() -> None:

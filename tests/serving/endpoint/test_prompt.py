@@ -3,11 +3,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+from support.contract_calls import contract, upstream
 
-from opencharacter.characters import load_prompt, system_prompt
+from opencharacter.characters import CharacterProfile, load_prompt, system_prompt
 from opencharacter.errors import UserError
 from opencharacter.serving.endpoint.api_errors import ApiError
-from opencharacter.serving.endpoint.contract.body import read_chat_request
 from opencharacter.serving.endpoint.contract.prompt import load_served_prompt
 from opencharacter.templates import Template
 
@@ -18,8 +18,8 @@ def folder(model_dir: Path, tmp_path: Path) -> Path:
 
 
 def messages(folder: Path, **fields: object) -> list[dict[str, str]]:
-    request = {"messages": [{"role": "user", "content": "hello"}], **fields}
-    return load_served_prompt(folder).messages(read_chat_request(json.dumps(request).encode()))
+    sent: list[dict[str, str]] = upstream(fields, contract=contract(load_served_prompt(folder)))["messages"]
+    return sent
 
 
 def test_the_template_of_the_folder_is_used_whatever_the_library_ships(folder: Path) -> None:
@@ -45,13 +45,6 @@ def test_a_damaged_folder_is_refused_by_the_file(folder: Path, damage: object, n
         load_served_prompt(folder)
 
 
-def test_macros_and_template_code_in_a_card_stay_text(folder: Path) -> None:
-    hostile = "{{persona}} {{ profile }} {% raw %} {{ ''.__class__ }} {{char}}"
-    sent = messages(folder, character={"name": "Ada {{profile}}", "persona": hostile})
-    assert hostile in sent[0]["content"]
-    assert sent[0]["content"].count("Ada {{profile}}") >= 1
-
-
 def test_a_persona_alone_is_enough(folder: Path) -> None:
     paper = load_prompt("paper")
     (folder / "opencharacter" / "system.md").write_text(paper.text)
@@ -73,17 +66,7 @@ def test_control_tokens_cannot_forge_turns(folder: Path) -> None:
     assert messages(folder, messages=[{"role": "user", "content": "open <filename>"}])
 
 
-def test_a_profile_that_is_too_long_as_a_whole_is_refused(folder: Path) -> None:
-    with pytest.raises(ApiError) as caught:
-        messages(folder, character={"name": "Ada", "experience": "x" * 20_000, "personality": "y" * 20_000})
-    assert (caught.value.status, caught.value.param) == (422, "character")
-
-
 def test_the_system_message_is_the_library_s_own(folder: Path) -> None:
-    request = {
-        "messages": [{"role": "user", "content": "hi"}],
-        "character": {"name": "Zoë 🦊", "age": 40, "race": "elf"},
-    }
-    chat = read_chat_request(json.dumps(request).encode())
-    assert chat.character is not None
-    assert load_served_prompt(folder).messages(chat)[0] == {"role": "system", "content": system_prompt(chat.character)}
+    profile = {"name": "Zoë 🦊", "age": 40, "race": "elf"}
+    expected = system_prompt(CharacterProfile.model_validate(profile))
+    assert messages(folder, character=profile)[0] == {"role": "system", "content": expected}

@@ -2,18 +2,32 @@
 
 import json
 from collections.abc import Mapping
+from typing import Any
 
+from opencharacter.serving.endpoint.api_errors import ApiError, invalid
 from opencharacter.serving.endpoint.call import Call
-from opencharacter.serving.endpoint.contract.body import read_chat_request
+from opencharacter.serving.endpoint.contract.body import read_object
+from opencharacter.serving.endpoint.contract.character import (
+    Character,
+    Characters,
+    read_character,
+    read_own_fields,
+)
+from opencharacter.serving.endpoint.contract.fields import Fields, read_fields, shown
+from opencharacter.serving.endpoint.contract.messages import read_messages
 from opencharacter.serving.endpoint.contract.prompt import ServedPrompt
-from opencharacter.serving.endpoint.library import CharacterLibrary
 from opencharacter.serving.endpoint.settings import EndpointSettings
+
+CHARACTER_HEADER = "x-character"
+
+_MAX_LISTED = 20
+_MAX_MODEL = 256
 
 
 class Contract:
     """What requests mean for one served model."""
 
-    def __init__(self, prompt: ServedPrompt, model: str, library: CharacterLibrary, settings: EndpointSettings) -> None:
+    def __init__(self, prompt: ServedPrompt, model: str, library: Characters, settings: EndpointSettings) -> None:
         self._prompt = prompt
         self._model = model
         self._library = library
@@ -28,27 +42,88 @@ class Contract:
             strict: Whether a field that is not understood is refused.
 
         Raises:
-            ApiError: 400 for what is not JSON, 422 naming the field for the rest.
+            ApiError: 400 for what is not JSON, 404 for a character that does not exist, 422 naming the field for the
+                rest.
         """
-        checked = read_chat_request(body)
-        passed = checked.model_dump(exclude={"character", "messages"}, exclude_unset=True)
-        payload = {"model": self._model} | passed | {"messages": self._prompt.messages(checked)}
-        options = passed.get("stream_options")
-        wanted = isinstance(options, dict) and options.get("include_usage") is True
-        if checked.stream:
-            payload["stream_options"] = (options if isinstance(options, dict) else {}) | {"include_usage": True}
+        request = read_object(body)
+        fields = read_fields(request, strict=strict)
+        model, character = self._character(request, headers, fields, strict)
+        messages = read_messages(
+            request.get("messages"), fields, strict=strict, with_character=character.profile is not None
+        )
+        rendered = self._prompt.render(character, messages, strict=strict)
+        payload: dict[str, Any] = {"model": model, "messages": rendered.messages, **fields.taken}
+        if rendered.continues:
+            payload |= {"add_generation_prompt": False, "continue_final_message": True}
         return Call(
             path="/v1/chat/completions",
-            body=json.dumps(payload, ensure_ascii=False).encode(),
-            stream=checked.stream,
-            model=payload["model"],
-            character_id=checked.character.id if checked.character else None,
-            choices=checked.n,
-            usage_wanted=wanted,
+            body=_to_json(payload),
+            stream=fields.taken.get("stream", False),
+            model=model,
+            character_id=character.id,
+            dropped=tuple(fields.dropped),
+            choices=fields.taken.get("n", 1),
+            max_tokens=_max_tokens(fields.taken),
+            usage_wanted=fields.usage_wanted,
         )
 
     def models(self, listed: bytes) -> bytes:
-        """The model server's list of models as the endpoint gives it."""
+        """The model server's list of models with an entry for each character, after the models themselves."""
         models = json.loads(listed)
+        base = next((model for model in models["data"] if model["id"] == self._model), None)
+        if base is not None:
+            models["data"] += [
+                {**base, "id": f"{self._model}/{character}", "parent": self._model, "permission": []}
+                for character in self._library.ids()
+            ]
         # `models` is the list of KServe's own v1 protocol, which has the same path.
-        return json.dumps(models | {"models": [model["id"] for model in models["data"]]}).encode()
+        return _to_json(models | {"models": [model["id"] for model in models["data"]]})
+
+    def _character(
+        self, request: Mapping[str, Any], headers: Mapping[str, str], fields: Fields, strict: bool
+    ) -> tuple[str, Character]:
+        """The model server's name of the model, and who is played: the body's, the header's or the model name's."""
+        model, named = self._read_model(request.get("model"))
+        value = request.get("character")
+        if value is not None:
+            character = read_character(value, fields, strict=strict)
+        elif header := headers.get(CHARACTER_HEADER):
+            character = self._from_library(header, "X-Character")
+        elif named:
+            character = self._from_library(named, "model")
+        else:
+            character = Character()
+        return model, read_own_fields(request, character)
+
+    def _read_model(self, model: Any) -> tuple[str, str | None]:
+        if model is None or model == "":
+            return self._model, None
+        if not isinstance(model, str) or len(model) > _MAX_MODEL:
+            raise invalid("model", f"is not a name of at most {_MAX_MODEL} characters")
+        if model.startswith(f"{self._model}/"):
+            return self._model, model[len(self._model) + 1 :]
+        return model, None
+
+    def _from_library(self, character_id: str, param: str) -> Character:
+        character = self._library.get(character_id)
+        if character is not None:
+            return character
+        ids = self._library.ids()
+        more = f" and {len(ids) - _MAX_LISTED} more" if len(ids) > _MAX_LISTED else ""
+        there = f"there are: {', '.join(ids[:_MAX_LISTED])}{more}" if ids else "this endpoint has none of its own"
+        raise ApiError(
+            404, f"{param}: no character '{shown(character_id)}'; {there}", param=param, code="character_not_found"
+        )
+
+
+def _max_tokens(taken: Mapping[str, Any]) -> int | None:
+    for name in ("max_completion_tokens", "max_tokens"):
+        if isinstance(value := taken.get(name), int):
+            return value
+    return None
+
+
+def _to_json(value: Any) -> bytes:
+    from pydantic_core import to_json
+
+    return to_json(value)

@@ -1,19 +1,33 @@
 """What the transformer reads of the model that it fronts: its system prompt template and its control tokens."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from opencharacter.characters import DEFAULT_PROMPT, PromptName, load_prompt, system_prompt
+from opencharacter.characters import DEFAULT_PROMPT, PromptName, extend_prompt, load_prompt, system_prompt
 from opencharacter.characters.profile import CharacterProfile
 from opencharacter.errors import UserError
 from opencharacter.serving.endpoint.api_errors import invalid
-from opencharacter.serving.endpoint.contract.body import MAX_PROFILE_CHARACTERS, ChatRequest
+from opencharacter.serving.endpoint.contract.character import Character
+from opencharacter.serving.endpoint.contract.messages import SEPARATOR, Message, merge_messages
 from opencharacter.templates import Template
 
 _TEMPLATE_FILE = "opencharacter/system.md"
 _LINEAGE_FILE = "opencharacter/model.json"
+
+MAX_PROMPT = 32_000
+"""Characters of the rendered system prompt, without the client's own system messages; several times the longest
+published profile."""
+
+
+class RenderedMessages(NamedTuple):
+    """What the model server gets."""
+
+    messages: list[dict[str, str]]
+    continues: bool
+    """Whether the last message is the assistant's, which the model continues."""
 
 
 @dataclass(frozen=True)
@@ -24,25 +38,46 @@ class ServedPrompt:
     control_tokens: frozenset[str] = frozenset()
     """Tokens that delimit turns. A text that holds one could end its turn and forge another."""
 
-    def messages(self, chat: ChatRequest) -> list[dict[str, str]]:
+    def render(self, character: Character, messages: list[Message], *, strict: bool) -> RenderedMessages:
         """The messages for the model server, the character's system message first.
 
         Raises `ApiError` (422) where a text holds a control token or the profile is too long.
         """
-        for path, text in chat.texts():
+        self._check_texts(character.texts())
+        self._check_texts((f"messages[{position}].content", m.content) for position, m in enumerate(messages))
+        character = character.filled()
+        opening, turns = merge_messages(messages, character.speakers, strict=strict)
+        if character.greeting and turns[0][0] == "user":
+            turns.insert(0, ("assistant", [character.greeting]))
+        if character.closing:
+            last_user = next((texts for role, texts in reversed(turns) if role == "user"), opening)
+            last_user.append(character.closing)
+        system = self._system(character, opening)
+        merged = [{"role": role, "content": SEPARATOR.join(filter(None, texts))} for role, texts in turns]
+        return RenderedMessages(
+            [{"role": "system", "content": system}, *merged] if system else merged, turns[-1][0] == "assistant"
+        )
+
+    def _system(self, character: Character, opening: list[str]) -> str:
+        prompt = system_prompt(character.profile, template=self.template) if character.profile else ""
+        prompt = extend_prompt(
+            prompt,
+            instructions=character.instructions,
+            scenario=character.scenario,
+            example_dialogue=character.example_dialogue,
+            user_name=character.user_name,
+        )
+        if len(prompt) > MAX_PROMPT:
+            raise invalid(
+                "character", f"is {len(prompt)} characters long as a prompt; at most {MAX_PROMPT} are allowed"
+            )
+        return extend_prompt(prompt, further=opening)
+
+    def _check_texts(self, texts: Iterable[tuple[str, str]]) -> None:
+        for path, text in texts:
             for token in self.control_tokens:
                 if token in text:
                     raise invalid(path, f"holds the model's control token '{token}'")
-        messages = [message.as_sent() for message in chat.messages]
-        if chat.character is None:
-            return messages
-        prompt = system_prompt(chat.character, template=self.template)
-        if len(prompt) > MAX_PROFILE_CHARACTERS:
-            raise invalid(
-                "character",
-                f"is {len(prompt)} characters long as a prompt; at most {MAX_PROFILE_CHARACTERS} are allowed",
-            )
-        return [{"role": "system", "content": prompt}, *messages]
 
 
 def has_prompt(model_dir: Path) -> bool:
