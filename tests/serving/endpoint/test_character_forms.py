@@ -112,7 +112,6 @@ def test_macros_and_template_code_in_a_profile_stay_text() -> None:
         (7, "character"),
         ([{"name": "Ada"}], "character"),
         ({"name": "Ada", **{f"k{number}": "x" for number in range(70)}}, "character"),
-        ({"name": "Ada", "x" * 500: "x"}, "character." + "x" * 64 + "…"),
         ("Name: Ada\nAge: 3\n" + "a" + " " * (4 << 20), "character"),
         ({"name": "Ada", "first_mes": "x" * (MAX_CHARACTER_TEXT + 1)}, "character"),
         ({"name": "Ada", "experience": "x" * 20_000, "appearance": "y" * 20_000}, "character"),

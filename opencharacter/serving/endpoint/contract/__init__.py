@@ -6,7 +6,6 @@ from typing import Any
 
 from opencharacter.serving.endpoint.api_errors import ApiError, invalid
 from opencharacter.serving.endpoint.call import Call
-from opencharacter.serving.endpoint.contract.body import read_object
 from opencharacter.serving.endpoint.contract.character import (
     Character,
     Characters,
@@ -14,8 +13,10 @@ from opencharacter.serving.endpoint.contract.character import (
     read_own_fields,
 )
 from opencharacter.serving.endpoint.contract.fields import Fields, read_fields, shown
+from opencharacter.serving.endpoint.contract.json_reading import read_json
 from opencharacter.serving.endpoint.contract.messages import read_messages
 from opencharacter.serving.endpoint.contract.prompt import ServedPrompt
+from opencharacter.serving.endpoint.contract.sampling_limits import check_sampling
 from opencharacter.serving.endpoint.settings import EndpointSettings
 
 CHARACTER_HEADER = "x-character"
@@ -42,11 +43,12 @@ class Contract:
             strict: Whether a field that is not understood is refused.
 
         Raises:
-            ApiError: 400 for what is not JSON, 404 for a character that does not exist, 422 naming the field for the
-                rest.
+            ApiError: 400 for what is not JSON, 404 for a character that does not exist, 413 for too many values, 422
+                naming the field for the rest.
         """
-        request = read_object(body)
+        request = read_json(body, self._settings)
         fields = read_fields(request, strict=strict)
+        check_sampling(fields.taken, self._settings)
         model, character = self._character(request, headers, fields, strict)
         messages = read_messages(
             request.get("messages"), fields, strict=strict, with_character=character.profile is not None

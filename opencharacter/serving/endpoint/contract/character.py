@@ -12,7 +12,7 @@ from opencharacter.characters import is_profile_text, parse_profile
 from opencharacter.characters.profile import CharacterProfile
 from opencharacter.errors import OpenCharacterError
 from opencharacter.serving.endpoint.api_errors import ApiError, invalid
-from opencharacter.serving.endpoint.contract.fields import Fields, Rule, shown
+from opencharacter.serving.endpoint.contract.fields import Fields, Rule
 from opencharacter.serving.endpoint.contract.messages import Speakers, check_line
 
 MAX_CHARACTER_TEXT = 64 << 10
@@ -98,7 +98,7 @@ class Character:
     def texts(self) -> list[tuple[str, str]]:
         """Every text that gets into the prompt, with its path."""
         texts = [(name, getattr(self, name)) for name in (*_FILLED, "user_name") if getattr(self, name)]
-        if self.profile and not self.library_id:
+        if self.profile:
             for name in _PROFILE_KEYS - {"provenance"}:
                 if value := getattr(self.profile, name):
                     texts.append((f"character.{name}", value))
@@ -185,7 +185,7 @@ def _from_card(profile: dict[str, Any], others: dict[str, Any], fields: Fields, 
     texts: dict[str, str] = {}
     for key, value in others.items():
         rule = CARD_FIELDS.get(key)
-        path = f"character.{shown(key)}"
+        path = f"character.{key}"
         if rule is None or strict:
             raise invalid(path, f"is not a field of a profile; known: {', '.join(CharacterProfile.model_fields)}")
         if rule.use == "refused":

@@ -16,9 +16,9 @@ from opencharacter.serving.endpoint.api_errors import ApiError, invalid
 Use = Literal["taken", "translated", "dropped", "refused"]
 
 MAX_FIELDS = 128
-MAX_KEY = 64
 MAX_CHOICES = 16
 _MAX_NAMED = 20
+_MAX_SHOWN = 64
 _MAX_USER = 512
 _UNSAFE_IN_HEADER = re.compile(r"[^A-Za-z0-9_.\[\]-]")
 
@@ -160,7 +160,7 @@ class Fields:
 
     def drop(self, name: str) -> None:
         """Note that something was left out."""
-        name = _UNSAFE_IN_HEADER.sub("?", name[:MAX_KEY])
+        name = _UNSAFE_IN_HEADER.sub("?", name[:_MAX_SHOWN])
         if name not in self.dropped and len(self.dropped) < _MAX_NAMED:
             self.dropped.append(name)
 
@@ -191,12 +191,10 @@ def read_fields(request: Mapping[str, Any], *, strict: bool) -> Fields:
 
 def shown(name: str) -> str:
     """A name of the client's, short enough for an error."""
-    return name if len(name) <= MAX_KEY else name[:MAX_KEY] + "…"
+    return name if len(name) <= _MAX_SHOWN else name[:_MAX_SHOWN] + "…"
 
 
 def _rule_of_unknown(name: str) -> Rule:
-    if len(name) > MAX_KEY:
-        raise invalid(shown(name), f"a field's name has at most {MAX_KEY} characters", code="unknown_parameter")
     return Rule("refused", _TEMPLATE) if name.startswith("chat_template") else _UNKNOWN
 
 

@@ -11,7 +11,7 @@ from collections import Counter
 from typing import Any, NamedTuple
 
 from opencharacter.serving.endpoint.api_errors import ApiError, invalid
-from opencharacter.serving.endpoint.contract.fields import MAX_KEY, MESSAGE_FIELDS, Fields, shown
+from opencharacter.serving.endpoint.contract.fields import MESSAGE_FIELDS, Fields, shown
 
 MAX_MESSAGES = 2_000
 SEPARATOR = "\n\n"
@@ -153,8 +153,8 @@ def _read_other_keys(message: dict[str, Any], path: str, fields: Fields, strict:
         rule = MESSAGE_FIELDS.get(key)
         if not value or (rule and rule.use == "taken"):
             continue
-        if strict or len(key) > MAX_KEY:
-            raise invalid(f"{path}.{shown(key)}", "is not accepted; a message has a role and a text")
+        if strict:
+            raise invalid(f"{path}.{key}", "is not accepted; a message has a role and a text")
         if rule and rule.use == "refused" and value not in rule.idle:
             raise invalid(f"{path}.{key}", f"is not accepted: {rule.note}", code="unsupported_parameter")
         if key != "name":

@@ -1,8 +1,7 @@
 """What the transformer reads of the model that it fronts: its system prompt template and its control tokens."""
 
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +10,7 @@ from opencharacter.characters.profile import CharacterProfile
 from opencharacter.errors import UserError
 from opencharacter.serving.endpoint.api_errors import invalid
 from opencharacter.serving.endpoint.contract.character import Character
+from opencharacter.serving.endpoint.contract.control_tokens import ControlTokens
 from opencharacter.serving.endpoint.contract.messages import SEPARATOR, Message, merge_messages
 from opencharacter.templates import Template
 
@@ -35,17 +35,20 @@ class ServedPrompt:
     """How a checked request becomes the messages that the model was trained on (docs/design.md, decision 6)."""
 
     template: Template
-    control_tokens: frozenset[str] = frozenset()
-    """Tokens that delimit turns. A text that holds one could end its turn and forge another."""
+    control_tokens: ControlTokens = field(default_factory=ControlTokens.common)
 
     def render(self, character: Character, messages: list[Message], *, strict: bool) -> RenderedMessages:
         """The messages for the model server, the character's system message first.
 
         Raises `ApiError` (422) where a text holds a control token or the profile is too long.
         """
-        self._check_texts(character.texts())
-        self._check_texts((f"messages[{position}].content", m.content) for position, m in enumerate(messages))
-        character = character.filled()
+        for position, message in enumerate(messages):
+            self._check_text(f"messages[{position}].content", message.content)
+            if message.name:
+                self._check_text(f"messages[{position}].name", message.name)
+        character = character.filled()  # before the check, since a macro may stand inside a control token
+        for path, text in character.texts():
+            self._check_text(path, text)
         opening, turns = merge_messages(messages, character.speakers, strict=strict)
         if character.greeting and turns[0][0] == "user":
             turns.insert(0, ("assistant", [character.greeting]))
@@ -73,11 +76,9 @@ class ServedPrompt:
             )
         return extend_prompt(prompt, further=opening)
 
-    def _check_texts(self, texts: Iterable[tuple[str, str]]) -> None:
-        for path, text in texts:
-            for token in self.control_tokens:
-                if token in text:
-                    raise invalid(path, f"holds the model's control token '{token}'")
+    def _check_text(self, path: str, text: str) -> None:
+        if token := self.control_tokens.find(text):
+            raise invalid(path, f"holds the model's control token '{token}'")
 
 
 def has_prompt(model_dir: Path) -> bool:
@@ -103,7 +104,7 @@ def load_served_prompt(model_dir: Path) -> ServedPrompt:
             hint="serve the folder as training wrote it; the model knows only the prompt that it was trained on",
         )
     system_prompt(CharacterProfile(name="check"), template=template)  # unknown macros show now, not in a request
-    return ServedPrompt(template, _control_tokens(model_dir))
+    return ServedPrompt(template, ControlTokens.from_model_dir(model_dir))
 
 
 def require_chat_template(model_dir: Path) -> None:
@@ -121,21 +122,6 @@ def require_chat_template(model_dir: Path) -> None:
 def packaged_prompt(name: PromptName = DEFAULT_PROMPT) -> ServedPrompt:
     """A template of this version of the library, for models that were not trained by it."""
     return ServedPrompt(load_prompt(name))
-
-
-def _control_tokens(model_dir: Path) -> frozenset[str]:
-    """The special tokens that the chat template writes, and the end of text."""
-    config = _read_json(model_dir / "tokenizer_config.json")
-    added = _read_json(model_dir / "tokenizer.json").get("added_tokens", [])
-    special = {token["content"] for token in added if token.get("special")}
-    template_file = model_dir / "chat_template.jinja"
-    chat_template = template_file.read_text("utf-8") if template_file.is_file() else str(config.get("chat_template"))
-    ends = {_token_text(config.get(name)) for name in ("bos_token", "eos_token")}
-    return frozenset(token for token in special if token in chat_template or token in ends)
-
-
-def _token_text(token: Any) -> Any:
-    return token.get("content") if isinstance(token, dict) else token
 
 
 def _read_json(path: Path) -> dict[str, Any]:
