@@ -6,7 +6,7 @@ WORK   ?= work/demo
 DIST   ?= dist
 
 .DEFAULT_GOAL := help
-.PHONY: help demo docs images test test-cluster test-containers lint unit install lock dist release-notes clean
+.PHONY: help demo docs images test test-clients test-cluster test-containers lint unit install lock dist release-notes clean
 
 help:  ## show this list
 	@echo "Usage: make TARGET [VARIABLE=VALUE...]"
@@ -32,7 +32,7 @@ unit: install  ## run the tests in four worker processes, each with its own file
 	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 docs: install  ## build the documentation site into build/site, with every link checked; SERVE=1 shows it on port 8000
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs $(if $(SERVE),serve,build --quiet) --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs $(if $(SERVE),serve,build) --strict
 
 # Where the tools of tests/charts/install.sh lie.
 CHARTS := $(CURDIR)/.tools/charts/bin
@@ -71,6 +71,10 @@ chart-publish:  ## package the chart and push it as an OCI artifact: REGISTRY=oc
 test-containers: test-charts  ## test-charts, then the images and the pipeline in them: needs root; installs an engine if there is none
 	tests/containers/install.sh
 	PATH="$(CURDIR)/$(BIN):$$PATH:$(CHARTS)" $(BIN)/pytest tests/containers
+
+test-clients: install  ## run the examples of docs/call-the-endpoint.md with LangChain, LiteLLM and OpenAI's clients
+	tests/real_clients/install.sh
+	$(BIN)/pytest tests/real_clients -n 0
 
 test-cluster: install  ## test a live cluster, which the environment names (tests/cluster/README.md): [TEST_FLAGS=...]
 	@! env | grep -q '^OPENCHARACTER_CLUSTER_' || { command -v helm && command -v kubectl; } >/dev/null \
