@@ -19,6 +19,7 @@ from opencharacter.engines import serve_vllm
 from opencharacter.errors import OpenCharacterError, UserError
 from opencharacter.serving.chat import Conversation
 from opencharacter.serving.endpoint.contract.prompt import has_prompt, load_served_prompt, require_chat_template
+from opencharacter.serving.endpoint.settings import EndpointSettings, as_arguments
 from opencharacter.system.processes import end_supervised, free_port, start_supervised, tail
 
 _START_TIMEOUT_S = 120.0
@@ -112,8 +113,8 @@ def run_transformer(
     allow_packaged_prompt: bool = False,
     packaged_prompt: PromptName = DEFAULT_PROMPT,
     use_ssl: bool = False,
-    request_timeout_s: int = 600,
-    stream_idle_timeout_s: int = 120,
+    workers: int = 1,
+    settings: EndpointSettings | None = None,
 ) -> Iterator[Server]:
     """The transformer alone, started as KServe starts it, before the model server at `predictor_host` (HOST:PORT).
 
@@ -124,8 +125,7 @@ def run_transformer(
     command = [sys.executable, "-m", "opencharacter.serving.transformer", "--model_name", model_name]
     command += ["--predictor_host", predictor_host, "--predictor_protocol", "v2"]
     command += ["--http_host", host, "--http_port", str(port), "--model_dir", str(model_dir)]
-    command += ["--predictor_request_timeout_seconds", str(request_timeout_s)]
-    command += ["--stream_idle_timeout_seconds", str(stream_idle_timeout_s)]
+    command += ["--workers", str(workers), *as_arguments(settings or EndpointSettings())]
     if allow_packaged_prompt:
         command += ["--allow_packaged_prompt", "--packaged_prompt", packaged_prompt]
     if use_ssl:

@@ -26,6 +26,7 @@ def main() -> None:
     """Run until SIGTERM or SIGINT. Exit code 2 for a bad argument or model folder."""
     # Where KServe finds vLLM it imports it for OpenAI routes of its own, which we don't use: 15 s and a gigabyte.
     sys.modules.setdefault("vllm", None)  # type: ignore[arg-type]
+    _raise_open_files()
     with tempfile.TemporaryDirectory(prefix="opencharacter-metrics-") as folder:
         if _worker_count() > 1:
             os.environ.setdefault(_METRICS_DIR, folder)  # read when the metrics' library is imported, by KServe
@@ -50,6 +51,14 @@ def _run() -> None:
         predictor_use_ssl=arguments.predictor_use_ssl,
     )
     serve_in_workers(server.serve, count=arguments.workers, host=arguments.http_host, port=server.http_port)
+
+
+def _raise_open_files() -> None:
+    """A stream takes two descriptors; shells allow 1,024 until a process asks for more."""
+    import resource
+
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _worker_count() -> int:

@@ -5,10 +5,13 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from opencharacter.serving.endpoint.api_errors import ApiError
 from opencharacter.serving.endpoint.settings import EndpointSettings
+
+_UPGRADE_HEADERS = (b"connection", b"upgrade", b"http2-settings")
 
 
 def limited_protocol(settings: EndpointSettings) -> type[HttpToolsProtocol]:
@@ -46,7 +49,13 @@ class _LimitedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._in_head:
             self._head_bytes += len(data)
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._read_without_upgrade(data[upgrade.args[0] :])
+        except httptools.HttpParserError:
+            self._refuse(self._refusal or ApiError(400, "the request is not valid HTTP", code="invalid_http"))
         if not self._in_head or self.transport.is_closing():
             return
         # After each read, not at the end of the head: the parser is quadratic in the size of one header.
@@ -56,6 +65,8 @@ class _LimitedProtocol(HttpToolsProtocol):
             self._await_arrival(self._head_is_late)
 
     def on_headers_complete(self) -> None:
+        if self.parser.should_upgrade():
+            return  # read again without it
         self._in_head = False
         self._arrived()
         if self._head_bytes > self.limits.max_head_bytes:
@@ -66,6 +77,8 @@ class _LimitedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
+        if self.parser.should_upgrade():
+            return
         self._in_head, self._head_bytes = True, 0
         self._arrived()
         super().on_message_complete()
@@ -76,9 +89,6 @@ class _LimitedProtocol(HttpToolsProtocol):
             # Answered before its body was read, as a refusal is. Closing now could destroy the answer on its way.
             self._await_arrival(self.transport.close)
 
-    def send_400_response(self, msg: str) -> None:
-        self._refuse(self._refusal or ApiError(400, "the request is not valid HTTP", code="invalid_http"))
-
     def pause_writing(self) -> None:
         super().pause_writing()
         self._reader = self.loop.call_later(self.limits.write_timeout_s, self.transport.abort)
@@ -86,6 +96,19 @@ class _LimitedProtocol(HttpToolsProtocol):
     def resume_writing(self) -> None:
         self._read_on()
         super().resume_writing()
+
+    def _read_without_upgrade(self, rest: bytes) -> None:
+        """Ask the parser again without the wish for another protocol, which need not be granted.
+
+        Java's client wishes for HTTP/2 with each request; the parser would leave out the request's body.
+        """
+        method = self.parser.get_method()
+        if method == b"CONNECT":
+            self._refuse(ApiError(405, "this is no proxy", code="method_not_allowed"))
+            return
+        lines = [b"%b: %b\r\n" % header for header in self.headers if header[0] not in _UPGRADE_HEADERS]
+        self.parser = httptools.HttpRequestParser(self)
+        self.data_received(b"%b %b HTTP/1.1\r\n%b\r\n%b" % (method, self.url, b"".join(lines), rest))
 
     def _is_idle(self) -> bool:
         return self.cycle is None or self.cycle.response_complete

@@ -1,12 +1,14 @@
 """KServe's model server with the front before its application, uvloop, and an end that no stream is cut by."""
 
 import asyncio
+import logging
 import signal
 import socket
 import sys
 from typing import Any
 
 from kserve import Model, ModelServer, model_server
+from kserve.logging import logger
 from kserve.predictor_config import PredictorConfig
 from kserve.protocol.dataplane import DataPlane
 from kserve.protocol.rest.server import RESTServer, _RefreshingServer
@@ -113,9 +115,11 @@ class CharacterServer(ModelServer):
         rest.config.http = limited_protocol(self._settings)
         rest.config.ws = "none"
         rest.config.lifespan = "on"
-        rest.config.access_log = False
         rest.config.server_header = False
         rest.create_application()
+        # One line a request is the front's to write, and probes are not worth one.
+        logging.getLogger("uvicorn.access").handlers = []
+        logging.getLogger("uvicorn.access").propagate = False
         # Uvicorn finishes the answers under way on the first signal and then raises it again, which gets here. KServe's
         # own handler would lose a signal that comes before uvicorn runs.
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -125,4 +129,5 @@ class CharacterServer(ModelServer):
 
     async def _run(self, server: _UvicornServer, listener: socket.socket) -> None:
         self.setup_event_loop()
+        logger.info("the event loop is %s", type(asyncio.get_running_loop()).__module__)
         await server.serve([listener])

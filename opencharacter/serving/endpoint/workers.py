@@ -6,12 +6,14 @@ import signal
 import socket
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
 from types import FrameType
 
 _BACKLOG = 2048
-_EARLY_S = 10.0
-"""A worker that ends sooner would end again."""
+_DEATHS = 3
+_DEATHS_WITHIN_S = 60.0
+"""More deaths than that in this time are the server's own fault, for Kubernetes to see."""
 
 _logger = logging.getLogger("kserve")
 
@@ -19,7 +21,7 @@ _logger = logging.getLogger("kserve")
 def serve_in_workers(serve: Callable[[socket.socket], None], *, count: int, host: str, port: int) -> None:
     """Run `serve(listener)`, in this process or in `count` of its children; SIGTERM and SIGINT go to them.
 
-    Ends the process: with the exit code 1 where a worker ends by itself as soon as it has started.
+    Ends the process: with the exit code 1 where workers keep ending by themselves.
     """
     try:
         listeners = [_listen(host, port, shared=count > 1) for _ in range(count)]
@@ -42,7 +44,8 @@ class _Supervisor:
         self._serve = serve
         # Kept open here: what has connected to a worker that dies is answered by the next one.
         self._listeners = listeners
-        self._workers: dict[int, tuple[socket.socket, float]] = {}
+        self._workers: dict[int, socket.socket] = {}
+        self._deaths: deque[float] = deque(maxlen=_DEATHS)
         self._stopping = False
 
     def run(self) -> int:
@@ -55,18 +58,20 @@ class _Supervisor:
             pid, status = os.wait()
             if pid not in self._workers:
                 continue
-            listener, started = self._workers.pop(pid)
+            listener = self._workers.pop(pid)
             _forget_metrics(pid)
             if self._stopping:
                 continue
             ended = os.waitstatus_to_exitcode(status)
-            if time.monotonic() - started < _EARLY_S:
-                _logger.error("worker %d ended with %d as soon as it had started", pid, ended)
+            now = time.monotonic()
+            if len(self._deaths) == _DEATHS and now - self._deaths[0] < _DEATHS_WITHIN_S:
+                _logger.error("worker %d ended with %d; too many have", pid, ended)
                 code = 1
                 self._stop()
-            else:
-                _logger.error("worker %d ended with %d; another takes its place", pid, ended)
-                self._start(listener)
+                continue
+            self._deaths.append(now)
+            _logger.error("worker %d ended with %d; another takes its place", pid, ended)
+            self._start(listener)
         return code
 
     def _start(self, listener: socket.socket) -> None:
@@ -76,7 +81,7 @@ class _Supervisor:
         pid = os.fork()
         if pid == 0:
             self._work(listener, parent)
-        self._workers[pid] = listener, time.monotonic()
+        self._workers[pid] = listener
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
 
     def _work(self, listener: socket.socket, parent: int) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import threading
+from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import web
@@ -17,6 +18,8 @@ class ScriptedPredictor:
         self.port = 0
         self.left = threading.Event()
         """Set when a caller went away before its answer was complete."""
+        self.requests: list[tuple[Mapping[str, str], dict[str, Any]]] = []
+        """Headers and body of each call, oldest first."""
         self.release = threading.Event()
         """Lets the message `wait` go on."""
         self._loop = asyncio.new_event_loop()
@@ -41,7 +44,7 @@ class ScriptedPredictor:
         application.router.add_post("/v1/chat/completions", self._chat)
         self._runner = web.AppRunner(application, access_log=None, handler_cancellation=True, shutdown_timeout=0)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True)
+        site = web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True, backlog=4096)
         await site.start()
         self.port = self._runner.addresses[0][1]
 
@@ -50,13 +53,14 @@ class ScriptedPredictor:
 
     async def _chat(self, http: web.Request) -> web.StreamResponse:
         request = await http.json()
+        self.requests.append((http.headers, request))
         try:
-            return await self._play(http, request["messages"][-1]["content"])
-        except asyncio.CancelledError:
+            return await self._play(http, request["messages"][-1]["content"], request.get("stream"))
+        except (asyncio.CancelledError, ConnectionError):
             self.left.set()
             raise
 
-    async def _play(self, http: web.Request, script: str) -> web.StreamResponse:
+    async def _play(self, http: web.Request, script: str, stream: bool) -> web.StreamResponse:
         match script:
             case "silent":
                 await asyncio.sleep(_WAIT_S)
@@ -66,6 +70,9 @@ class ScriptedPredictor:
                 return web.json_response({"error": {"message": "secret internals"}}, status=500)
             case "overloaded":
                 return web.Response(status=503, headers={"Retry-After": "7"})
+        if not stream:
+            choice = {"index": 0, "message": {"role": "assistant", "content": "one"}, "finish_reason": "stop"}
+            return web.json_response({"id": "x", "object": "chat.completion", "model": "m", "choices": [choice]})
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(http)
         await response.write(_event("one"))
@@ -77,10 +84,14 @@ class ScriptedPredictor:
                 return response
             case "end early":
                 return response
+            case "flood":
+                while True:
+                    await response.write(_event("x" * 100_000))
             case "stall":
                 await asyncio.sleep(_WAIT_S)
             case "wait":
-                await asyncio.get_running_loop().run_in_executor(None, self.release.wait, _WAIT_S)
+                while not self.release.is_set():
+                    await asyncio.sleep(0.02)
         await response.write(_event("two") + b"data: [DONE]\n\n")
         return response
 

@@ -12,6 +12,7 @@ import pytest
 from serving.endpoint.scripted_predictor import ScriptedPredictor
 
 from opencharacter.serving import Server, run_transformer
+from opencharacter.serving.endpoint.settings import EndpointSettings
 
 IDLE_S = 2
 REQUEST_S = 3
@@ -33,8 +34,7 @@ def front(predictor: ScriptedPredictor, model_dir: Path) -> Iterator[Server]:
         f"127.0.0.1:{predictor.port}",
         "m",
         model_dir=model_dir,
-        stream_idle_timeout_s=IDLE_S,
-        request_timeout_s=REQUEST_S,
+        settings=EndpointSettings(stream_idle_timeout_s=IDLE_S, request_timeout_s=REQUEST_S),
     ) as server:
         yield server
 
