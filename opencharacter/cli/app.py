@@ -16,6 +16,7 @@ from opencharacter.cli import (
     cluster,
     config,
     demo,
+    endpoint,
     evaluate,
     evaluate_judges,
     models,
@@ -60,6 +61,7 @@ app.command("mlflow")(models.mlflow)
 app.command("serve")(serving.serve)
 app.command("chat")(serving.chat)
 app.add_typer(serving.characters, name="characters")
+app.add_typer(endpoint.app, name="endpoint")
 
 _debug = False
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from opencharacter.characters import DEFAULT_PROMPT, PROMPT_FILES
 from opencharacter.errors import OpenCharacterError
+from opencharacter.serving.endpoint.access import check_access
 from opencharacter.serving.endpoint.contract import Contract
 from opencharacter.serving.endpoint.contract.prompt import ServedPrompt, has_prompt, load_served_prompt, packaged_prompt
 from opencharacter.serving.endpoint.library import CharacterLibrary
@@ -37,6 +38,7 @@ def _run() -> None:
     arguments = _parse_arguments()
     settings = read_arguments(arguments)
     try:
+        check_access(settings)
         contract = _contract(arguments, settings)
     except OpenCharacterError as error:
         print(f"error: {error}" + (f"\n  {error.hint}" if error.hint else ""), file=sys.stderr)

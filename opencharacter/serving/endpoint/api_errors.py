@@ -4,7 +4,10 @@ from typing import Any
 
 
 class ApiError(Exception):
-    """A request that ends with an error; `param` is the path of the field at fault, such as `character.name`."""
+    """A request that ends with an error.
+
+    `param` is the path of the field at fault, such as `character.name`; `kind` is the field `type` of the body.
+    """
 
     def __init__(
         self,
@@ -13,6 +16,7 @@ class ApiError(Exception):
         *,
         param: str | None = None,
         code: str | None = None,
+        kind: str | None = None,
         retry_after_s: int | None = None,
     ) -> None:
         super().__init__(message)
@@ -20,13 +24,13 @@ class ApiError(Exception):
         self.message = message
         self.param = param
         self.code = code
+        self.kind = kind or ("invalid_request_error" if status < 500 else "server_error")
         self.headers = {"Retry-After": str(retry_after_s)} if retry_after_s is not None else {}
 
     @property
     def body(self) -> dict[str, Any]:
         """The JSON body, also sent as the last event of a stream that breaks."""
-        kind = "invalid_request_error" if self.status < 500 else "server_error"
-        return {"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}}
+        return {"error": {"message": self.message, "type": self.kind, "param": self.param, "code": self.code}}
 
 
 def invalid(param: str | None, message: str, *, code: str = "invalid_value") -> ApiError:

@@ -22,7 +22,7 @@ Headers = list[tuple[bytes, bytes]]
 Read = Callable[..., Call]
 """A method of the contract: `read(body, headers, strict=...)`. Raises `ApiError`."""
 
-_PASSED_HEADERS = ("x-b3-traceid", "traceparent", "tracestate")
+_PASSED_HEADERS = ("x-b3-traceid",)
 _CLIENT_CLOSED_REQUEST = 499
 _JSON = (b"content-type", b"application/json")
 _EVENT_STREAM = [
@@ -55,6 +55,7 @@ class Exchange:
         self._shared = shared
         """Headers of every answer to this request."""
         self._send = send
+        self._limits: Headers = []
         self._started = False
         self._status = 0
         self._relay: EventRelay | None = None
@@ -83,6 +84,7 @@ class Exchange:
             call = read(body, self._headers, strict=strict)
             request.called(call, permit.key_id)
             await permit.spend(call)
+            self._limits = [(name.encode(), value.encode()) for name, value in permit.headers().items()]
             upstream_headers = self._upstream_headers(permit, request)
             if call.stream:
                 reason = await self._stream(call, upstream_headers, request)
@@ -116,7 +118,7 @@ class Exchange:
             if self._relay is not None:
                 self._tokens = self._relay.prompt_tokens, self._relay.completion_tokens or self._relay.count
             if permit is not None:
-                await permit.settle(*self._tokens)
+                await permit.settle(*self._tokens, cut=self._ended_by == "client")
             request.end(self._status, reason, *self._tokens)
 
     async def _body(self, receive: Receive) -> bytes:
@@ -197,7 +199,9 @@ class Exchange:
 
     async def _start(self, status: int, headers: Headers) -> None:
         self._started, self._status = True, status
-        await self._send({"type": "http.response.start", "status": status, "headers": headers + self._shared})
+        await self._send(
+            {"type": "http.response.start", "status": status, "headers": headers + self._limits + self._shared}
+        )
 
 
 def _dropped(call: Call) -> Headers:

@@ -30,7 +30,14 @@ _KSERVE_PATHS = re.compile(
 _KSERVE_INFERENCE = re.compile(r"/v1/models/[^/]+:(predict|explain)|/v2/models/.+/infer")
 _READ_METHODS = ("GET", "HEAD")
 _CORS_SECONDS = b"600"
-_EXPOSED_HEADERS = b"X-Request-Id, X-Dropped-Fields, Retry-After"
+_EXPOSED_HEADERS = b", ".join(
+    [b"X-Request-Id", b"X-Dropped-Fields", b"Retry-After"]
+    + [
+        b"X-Ratelimit-%b-%b" % (what, unit)
+        for what in (b"Limit", b"Remaining", b"Reset")
+        for unit in (b"Requests", b"Tokens")
+    ]
+)
 
 
 class Front:

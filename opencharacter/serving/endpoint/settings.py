@@ -66,6 +66,28 @@ class EndpointSettings:
     max_stop_token_ids: int = _setting(64, "Entries of stop_token_ids; vLLM has room for 128 with the model's own.")
     max_logprobs: int = _setting(20, "top_logprobs; vLLM takes as many as --max-logprobs says.")
 
+    # Who may call, and how much.
+    api_keys_file: Path | None = _setting(  # noqa: RUF009 - it is dataclasses.field
+        None, "The API keys (YAML), read again when the file changes; without it everybody may call.", type=Path
+    )
+    requests_per_minute: int | None = _setting(None, "Of a key that has no limit of its own.", type=int)
+    tokens_per_minute: int | None = _setting(None, "Of a key that has no limit of its own.", type=int)
+    tokens_per_day: int | None = _setting(None, "Of a key that has no limit of its own; a day by UTC.", type=int)
+    key_max_in_flight: int | None = _setting(
+        None, "Requests of a key under way at once, if it has no limit of its own.", type=int
+    )
+    redis_failure: Literal["open", "closed"] = _setting(
+        "open",
+        "While the Redis of OPENCHARACTER_REDIS_URL does not answer: count in this process (open), or refuse (closed).",
+        choices=["open", "closed"],
+    )
+    max_in_flight: int = _setting(1024, "Requests at the model server at once.")
+    max_queued: int = _setting(256, "Requests that wait for a place there.")
+    queue_timeout_s: float = _setting(10, "Seconds that a request waits at the most.")
+
+    # What operators see.
+    log_request_text: bool = _setting(False, "Write the model server's request, cut to 16 KiB, to its line in the log.")
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """An argument for each setting."""

@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from opencharacter.serving.endpoint.call import Call
+from opencharacter.serving.endpoint.observe.metrics import default_metrics
+from opencharacter.serving.endpoint.observe.observer import RequestObserver
+from opencharacter.serving.endpoint.observe.tracing import Tracing
 from opencharacter.serving.endpoint.settings import EndpointSettings
 
 
@@ -33,36 +36,6 @@ class Observer(Protocol):
         """Send what is left, and end."""
 
 
-class SilentRequest:
-    """A request that leaves no trace."""
-
-    def called(self, call: Call, key_id: str | None) -> None:
-        """Nothing is recorded."""
-
-    def upstream_headers(self) -> dict[str, str]:
-        """No headers."""
-        return {}
-
-    def first_byte(self) -> None:
-        """Nothing is recorded."""
-
-    def end(self, status: int, reason: str, prompt_tokens: int, completion_tokens: int) -> None:
-        """Nothing is recorded."""
-
-
-class SilentObserver:
-    """Records nothing."""
-
-    _request = SilentRequest()
-
-    def begin(self, route: str, request_id: str, headers: Mapping[str, str]) -> Request:
-        """Nothing is recorded."""
-        return self._request
-
-    async def close(self) -> None:
-        """There is nothing to send."""
-
-
 def make_observer(settings: EndpointSettings) -> Observer:
-    """The observer that the settings describe; called inside the running event loop."""
-    return SilentObserver()
+    """The observer that the settings describe; called inside the running event loop. Raises `UserError`."""
+    return RequestObserver(default_metrics(), Tracing(), log_texts=settings.log_request_text)
