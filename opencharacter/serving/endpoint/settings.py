@@ -57,13 +57,20 @@ class EndpointSettings:
     default_max_tokens: int = _setting(
         1_024, "max_tokens of a request that sets none, where its answers may have no end of their own (n, ignore_eos)."
     )
-    max_stop_strings: int = _setting(16, "Entries of stop; vLLM takes as many as VLLM_MAX_STOP_STRINGS says.")
+    max_stop_strings: int = _setting(64, "Entries of stop; vLLM takes as many as VLLM_MAX_STOP_STRINGS says.")
     max_stop_length: int = _setting(256, "Characters of an entry of stop.")
     max_bad_words: int = _setting(64, "Entries of bad_words; vLLM has room for twice as many.")
     max_bad_words_bytes: int = _setting(512, "Bytes of all bad_words and one for each; vLLM has room for 1,024 tokens.")
     max_logit_bias: int = _setting(1_024, "Entries of logit_bias; vLLM has room for 1,024.")
     max_allowed_token_ids: int = _setting(1_024, "Entries of allowed_token_ids; vLLM has room for 1,024.")
     max_stop_token_ids: int = _setting(64, "Entries of stop_token_ids; vLLM has room for 128 with the model's own.")
+    max_schema_bytes: int = _setting(32 << 10, "Bytes of the schema or the choices that an answer is to fit.")
+    max_schema_properties: int = _setting(200, "Properties in a schema, of all levels.")
+    max_schema_depth: int = _setting(16, "Levels of schemas within a schema.")
+    max_enum_values: int = _setting(500, "Values of one enum, and choices.")
+    max_grammar_cost: int = _setting(
+        1_000, "Milliseconds on one core that compiling a schema or a regular expression may take, as estimated."
+    )
     max_logprobs: int = _setting(20, "top_logprobs; vLLM takes as many as --max-logprobs says.")
 
     # Who may call, and how much.

@@ -40,7 +40,7 @@ def test_usual_settings_pass_as_they_are() -> None:
         ({"max_tokens": "9"}, "max_tokens"),
         ({"min_tokens": 2**40}, "min_tokens"),
         ({"min_tokens": -1}, "min_tokens"),
-        ({"stop": ["x"] * 17}, "stop"),
+        ({"stop": ["x"] * 65}, "stop"),
         ({"stop": "x" * 257}, "stop[0]"),
         ({"stop": ["a", ""]}, "stop[1]"),
         ({"stop": [["a"]]}, "stop[0]"),

@@ -13,6 +13,7 @@ from opencharacter.serving.endpoint.contract.character import (
     read_own_fields,
 )
 from opencharacter.serving.endpoint.contract.fields import Fields, read_fields, shown
+from opencharacter.serving.endpoint.contract.grammar_limits import check_grammar
 from opencharacter.serving.endpoint.contract.json_reading import read_json
 from opencharacter.serving.endpoint.contract.messages import read_messages
 from opencharacter.serving.endpoint.contract.prompt import ServedPrompt
@@ -49,6 +50,7 @@ class Contract:
         request = read_json(body, self._settings)
         fields = read_fields(request, strict=strict)
         check_sampling(fields.taken, self._settings)
+        check_grammar(fields.taken, self._settings)
         model, character = self._character(request, headers, fields, strict)
         messages = read_messages(
             request.get("messages"), fields, strict=strict, with_character=character.profile is not None
