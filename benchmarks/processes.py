@@ -72,6 +72,11 @@ def memory_mb(pid: int) -> float:
     return kilobytes / 1024
 
 
+def open_files(pid: int) -> int:
+    """Files and connections of a process and those that it started."""
+    return sum(len(list(Path(f"/proc/{member}/fd").iterdir())) for member in _with_children(pid))
+
+
 def _with_children(pid: int) -> Iterator[int]:
     yield pid
     for thread in Path(f"/proc/{pid}/task").iterdir():

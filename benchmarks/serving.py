@@ -17,19 +17,16 @@ import statistics
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from endpoint import allowed_cores, chat_body, model_server, post, set_pace, transformer
 from environments import NotInstallable, environment_python
 from processes import cpu_seconds, end_on_sigterm, memory_mb, raise_open_files, running
+from tables import markdown, shown
 
-from opencharacter.characters import CharacterProfile, system_prompt
-from opencharacter.serving import run_transformer
 from opencharacter.system.processes import free_port
 
 _HERE = Path(__file__).parent
@@ -44,18 +41,6 @@ _ANSWERS = {1: 8, 16: 32, 64: 64, 256: 128}
 _UNPACED_TOKENS = 1024
 _ONE_TOKEN_CALLERS = 16
 _READY_S = 120.0
-
-_CHARACTER = CharacterProfile(
-    name="Ilse Brandt",
-    age="61",
-    birth_place="Sylt",
-    persona="A lighthouse keeper who writes letters",
-    personality="Dry, patient, and fond of weather. " * 15,
-    experience="She kept the light through forty winters and wrote to everyone who passed. " * 18,
-)
-"""Some 2 KB."""
-_TURN = "The rain came in from the west again, and I thought of what you said about the lamp. " * 3
-_MESSAGES = [{"role": ("user", "assistant")[turn % 2], "content": _TURN} for turn in range(11)]
 
 # Nobody sends usage figures anywhere, looks up prices, or takes a proxy for the server.
 _ENVIRONMENT = {
@@ -112,8 +97,7 @@ class Bench:
         self._folder = folder
         self._server = server
         self._production_stack = production_stack
-        cores = sorted(os.sched_getaffinity(0))
-        self._proxy_cores, self._load_cores = cores[:1], (cores[2:3] or cores[1:2] or cores)
+        self._proxy_cores, self._load_cores = allowed_cores()
         self._starts: dict[str, Callable[[], AbstractContextManager[Proxy]]] = {
             _DIRECT: self._direct,
             _OURS: self._ours,
@@ -127,39 +111,27 @@ class Bench:
     def proxy(self, system: str) -> Iterator[Proxy]:
         """Start a system and wait until it passes a call on. Raises `NotInstallable`."""
         with self._starts[system]() as proxy:
-            _wait_until_it_answers(proxy.url, self._body(system, stream=False, tokens=1), system)
+            _wait_until_it_answers(proxy.url, _body(system, stream=False, tokens=1), system)
             yield proxy
 
     def paced(self, system: str, proxy: Proxy, streams: int, seconds: float) -> Measurement:
         """Streams at the pace of a real server."""
-        self._set_pace(_FIRST_S, _GAP_S)
+        set_pace(self._server, _FIRST_S, _GAP_S)
         tokens = _ANSWERS.get(streams, 64)
-        body = self._body(system, stream=True, tokens=tokens)
+        body = _body(system, stream=True, tokens=tokens)
         return self._measure(system, "paced", proxy, body, streams, seconds, spread=_FIRST_S + tokens * _GAP_S)
 
     def unpaced(self, system: str, proxy: Proxy, streams: int, seconds: float) -> Measurement:
         """Streams as fast as they are taken."""
-        self._set_pace(0, 0)
-        body = self._body(system, stream=True, tokens=_UNPACED_TOKENS)
+        set_pace(self._server, 0, 0)
+        body = _body(system, stream=True, tokens=_UNPACED_TOKENS)
         return self._measure(system, "unpaced", proxy, body, streams, seconds)
 
     def one_token(self, system: str, proxy: Proxy, seconds: float) -> Measurement:
         """Whole answers of one token."""
-        self._set_pace(0, 0)
-        body = self._body(system, stream=False, tokens=1)
+        set_pace(self._server, 0, 0)
+        body = _body(system, stream=False, tokens=1)
         return self._measure(system, "one token", proxy, body, _ONE_TOKEN_CALLERS, seconds)
-
-    def _set_pace(self, first: float, gap: float) -> None:
-        _post(f"{self._server}/pace?first={first}&gap={gap}", b"")
-
-    def _body(self, system: str, *, stream: bool, tokens: int) -> bytes:
-        body: dict[str, Any] = {"model": "fake", "messages": _MESSAGES, "max_tokens": tokens, "stream": stream}
-        if system == _OURS:
-            body["character"] = _CHARACTER.model_dump(exclude={"id", "provenance"}, exclude_none=True)
-        else:
-            # What the transformer makes of the character, so that the server gets the same.
-            body["messages"] = [{"role": "system", "content": system_prompt(_CHARACTER)}, *_MESSAGES]
-        return json.dumps(body).encode()
 
     def _measure(
         self, system: str, kind: str, proxy: Proxy, body: bytes, callers: int, seconds: float, *, spread: float = 0.0
@@ -202,17 +174,8 @@ class Bench:
 
     @contextmanager
     def _ours(self) -> Iterator[Proxy]:
-        allowed = os.sched_getaffinity(0)
-        os.sched_setaffinity(0, self._proxy_cores)  # what is started inherits it
-        model = self._folder / "model"
-        model.mkdir(exist_ok=True)
-        host = self._server.removeprefix("http://")
-        try:
-            with run_transformer(host, "fake", model_dir=model, allow_packaged_prompt=True) as transformer:
-                os.sched_setaffinity(0, allowed)
-                yield Proxy(transformer.url, transformer.pid)
-        finally:
-            os.sched_setaffinity(0, allowed)
+        with transformer(self._server, self._folder, self._proxy_cores) as started:
+            yield Proxy(started.url, started.pid)
 
     @contextmanager
     def _bare(self) -> Iterator[Proxy]:
@@ -273,17 +236,17 @@ def _wait_until_it_answers(url: str, body: bytes, system: str) -> None:
     deadline = time.monotonic() + _READY_S
     while True:
         try:
-            _post(f"{url}/chat/completions", body)
+            post(f"{url}/chat/completions", body)
             return
-        except (urllib.error.URLError, OSError) as error:
+        except OSError as error:
             if time.monotonic() > deadline:
                 raise _NoAnswer(f"{system} does not answer: {error}") from error
         time.sleep(0.2)
 
 
-def _post(url: str, body: bytes) -> None:
-    request = urllib.request.Request(url, body, {"Content-Type": "application/json"}, method="POST")
-    urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10).close()
+def _body(system: str, *, stream: bool, tokens: int) -> bytes:
+    # Others get what the transformer makes of the character, so that the server gets the same.
+    return chat_body(stream=stream, tokens=tokens, rendered=system != _OURS)
 
 
 def paced_table(seen: list[Measurement]) -> str:
@@ -301,18 +264,18 @@ def paced_table(seen: list[Measurement]) -> str:
                 _added(run, base, "first_p99_ms"),
                 f"{run.tokens_per_s:,.0f}",
                 f"{run.tokens_per_s / base.tokens_per_s:.2f}" if base else "",
-                _shown(run.cpu_ms_per_token, ".3f"),
-                _shown(run.memory_mb, ".0f"),
+                shown(run.cpu_ms_per_token, ".3f"),
+                shown(run.memory_mb, ".0f"),
             ]
         )
-    return _markdown(head, rows)
+    return markdown(head, rows)
 
 
 def _added(run: Measurement, base: Measurement | None, name: str) -> str:
     value, least = getattr(run, name), getattr(base, name, None)
     if run is base or least is None:
-        return f"({_shown(value, '.1f')})"
-    return _shown(None if value is None else value - least, ".1f")
+        return f"({shown(value, '.1f')})"
+    return shown(None if value is None else value - least, ".1f")
 
 
 def unpaced_table(seen: list[Measurement]) -> str:
@@ -324,7 +287,7 @@ def unpaced_table(seen: list[Measurement]) -> str:
     for system in dict.fromkeys(run.system for run in seen):
         found = [runs.get((system, level)) for level in levels]
         rows.append([system, *(f"{run.tokens_per_s:,.0f}" if run else "" for run in found)])
-    return _markdown(head, rows)
+    return markdown(head, rows)
 
 
 def one_token_table(seen: list[Measurement]) -> str:
@@ -338,16 +301,7 @@ def one_token_table(seen: list[Measurement]) -> str:
         ]
         for run in seen
     ]
-    return _markdown(head, rows)
-
-
-def _shown(value: float | None, form: str) -> str:
-    return "" if value is None else format(value, form)
-
-
-def _markdown(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return markdown(head, rows)
 
 
 def _note(text: str) -> None:
@@ -370,7 +324,11 @@ def main() -> None:
     end_on_sigterm()
     raise_open_files(4 * max(arguments.streams) + 1024)
     results: list[Measurement] = []
-    with tempfile.TemporaryDirectory(prefix="opencharacter-bench-") as folder, _server(Path(folder)) as server:
+    _, load_cores = allowed_cores()
+    with (
+        tempfile.TemporaryDirectory(prefix="opencharacter-bench-") as folder,
+        model_server(load_cores) as server,
+    ):
         bench = Bench(Path(folder), server, arguments.production_stack)
         for system in (system for system in systems if system in (_DIRECT, *arguments.only)):
             try:
@@ -394,14 +352,6 @@ def _measure(bench: Bench, system: str, proxy: Proxy, arguments: argparse.Namesp
             yield bench.unpaced(system, proxy, streams, arguments.seconds / 2)
     if "one token" in arguments.parts:
         yield bench.one_token(system, proxy, arguments.seconds / 2)
-
-
-@contextmanager
-def _server(folder: Path) -> Iterator[str]:
-    cores = sorted(os.sched_getaffinity(0))
-    with running([sys.executable, str(_HERE / "paced_server.py")], cores=cores[1:2] or cores) as server:
-        assert server.stdout is not None
-        yield server.stdout.readline().strip().removesuffix("/v1")
 
 
 if __name__ == "__main__":

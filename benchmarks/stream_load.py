@@ -107,26 +107,34 @@ class Caller(asyncio.Protocol):
         self._answered.set_result(None)
 
 
-async def _call(url: str, request: bytes, tally: Tally, delay_s: float) -> None:
+def as_request(url: str, body: bytes) -> bytes:
+    """A chat call's bytes; `url` ends in `/v1`."""
     address = urlsplit(url)
-    loop = asyncio.get_running_loop()
+    head = (
+        f"POST {address.path}/chat/completions HTTP/1.1\r\nHost: {address.netloc}\r\nAuthorization: Bearer none\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+async def connect(url: str, tally: Tally) -> tuple[asyncio.Transport, Caller]:
+    """A new connection."""
+    address = urlsplit(url)
+    return await asyncio.get_running_loop().create_connection(
+        lambda: Caller(tally), address.hostname or "", address.port or 80
+    )
+
+
+async def _call(url: str, request: bytes, tally: Tally, delay_s: float) -> None:
     await asyncio.sleep(delay_s)
     while True:
-        transport, caller = await loop.create_connection(
-            lambda: Caller(tally), address.hostname or "", address.port or 80
-        )
+        transport, caller = await connect(url, tally)
         while not transport.is_closing():
             await caller.ask(request)
 
 
 async def _measure(arguments: argparse.Namespace) -> None:
-    address = urlsplit(arguments.url)
-    body = arguments.body.read_bytes()
-    head = (
-        f"POST {address.path}/chat/completions HTTP/1.1\r\nHost: {address.netloc}\r\nAuthorization: Bearer none\r\n"
-        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    )
-    request, tally = head.encode() + body, Tally()
+    request, tally = as_request(arguments.url, arguments.body.read_bytes()), Tally()
     # Callers begin one after the other, so that they are not in step.
     delays = (arguments.spread * number / arguments.callers for number in range(arguments.callers))
     calls = [asyncio.create_task(_call(arguments.url, request, tally, delay)) for delay in delays]

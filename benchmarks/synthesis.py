@@ -27,6 +27,7 @@ from typing import Any
 import prefix_hits
 from environments import NotInstallable, environment_python
 from processes import end_on_sigterm, raise_open_files, running
+from tables import markdown, percent, shown
 from workload import make_workload
 
 _HERE = Path(__file__).parent
@@ -278,12 +279,12 @@ def speed_table(runs: list[Run]) -> str:
                 f"{run.answered:,}",
                 f"{run.rows_per_s:.0f}" if run.ended else f"{run.rows_per_s:.0f} (stopped after {run.seconds:.0f} s)",
                 *(f"{run.rows_per_s / base:.2f}" if base else "" for base in ratios),
-                _shown(run.cpu_ms, ".2f"),
-                _shown(run.rss_mb, ".0f"),
-                _percent(run.below_half),
+                shown(run.cpu_ms, ".2f"),
+                shown(run.rss_mb, ".0f"),
+                percent(run.below_half),
             ]
         )
-    return _markdown([*head, "teacher below half full"], rows)
+    return markdown([*head, "teacher below half full"], rows)
 
 
 def memory_table(runs: list[Run]) -> str:
@@ -293,8 +294,8 @@ def memory_table(runs: list[Run]) -> str:
     rows = []
     for client in dict.fromkeys(run.client for run in runs):
         cells = (peaks.get((client, column)) for column in columns)
-        rows.append([client, *(_shown(peak, ".0f") for peak in cells)])
-    return _markdown(["peak RSS, MB", *(f"{column:,} rows" for column in columns)], rows)
+        rows.append([client, *(shown(peak, ".0f") for peak in cells)])
+    return markdown(["peak RSS, MB", *(f"{column:,} rows" for column in columns)], rows)
 
 
 def resume_table(resumptions: list[Resumption]) -> str:
@@ -311,7 +312,7 @@ def resume_table(resumptions: list[Resumption]) -> str:
         ]
         for seen in resumptions
     ]
-    return _markdown(head, rows)
+    return markdown(head, rows)
 
 
 def scale_table(planned: Run, slow: Run) -> str:
@@ -319,13 +320,13 @@ def scale_table(planned: Run, slow: Run) -> str:
     share = f"shard {_SHARD} of {planned.rows:,} rows"
     store = f"{slow.rows:,} rows on a store with {1000 * _PUT_S:.0f} ms a put"
     rows = [
-        [f"{share}: seconds until the first request", _shown(planned.first_request_s, ".1f")],
-        [f"{share}: peak RSS, MB", _shown(planned.rss_mb, ".0f")],
-        [f"{share}: requests whose system prompt is cached", _percent(planned.prefix_hits)],
-        [f"{store}: time with the teacher below half full", _percent(slow.below_half)],
+        [f"{share}: seconds until the first request", shown(planned.first_request_s, ".1f")],
+        [f"{share}: peak RSS, MB", shown(planned.rss_mb, ".0f")],
+        [f"{share}: requests whose system prompt is cached", percent(planned.prefix_hits)],
+        [f"{store}: time with the teacher below half full", percent(slow.below_half)],
         [f"{store}: rows/s", f"{slow.rows_per_s:.0f}"],
     ]
-    return _markdown(["at scale", _OURS], rows)
+    return markdown(["at scale", _OURS], rows)
 
 
 def prefix_table(replays: list[prefix_hits.Replay]) -> str:
@@ -335,27 +336,12 @@ def prefix_table(replays: list[prefix_hits.Replay]) -> str:
             seen.order,
             str(seen.rows),
             f"{seen.prompt_tokens:,}",
-            _percent(seen.cached_tokens / seen.prompt_tokens),
+            percent(seen.cached_tokens / seen.prompt_tokens),
             f"{seen.seconds:.0f}",
         ]
         for seen in replays
     ]
-    return _markdown(
-        ["vLLM on a CPU: order of rows", "rows", "prompt tokens", "from the prefix cache", "seconds"], rows
-    )
-
-
-def _shown(value: float | None, form: str) -> str:
-    return "" if value is None else format(value, form)
-
-
-def _percent(value: float | None) -> str:
-    return "" if value is None else f"{100 * value:.1f} %"
-
-
-def _markdown(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return markdown(["vLLM on a CPU: order of rows", "rows", "prompt tokens", "from the prefix cache", "seconds"], rows)
 
 
 def _note(text: str) -> None:
