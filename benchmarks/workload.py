@@ -14,7 +14,7 @@ ROWS_PER_CHARACTER = 15
 """As in the published release: 306,000 rows of 20,000 characters."""
 CHARACTERS_PER_SESSION = 5
 _LICENCE = "CC0-1.0"
-_WORDS = (
+WORDS = (
     *("about", "after", "again", "answer", "ask", "boat", "book", "bread", "bridge", "city", "clock", "cold", "door"),
     *("early", "evening", "father", "garden", "green", "harbour", "house", "island", "keep", "lamp", "letter", "light"),
     *("market", "moon", "morning", "never", "night", "old", "paper", "quiet", "rain", "river", "salt", "sea", "ship"),
@@ -47,7 +47,7 @@ def make_inputs(workspace: Workspace, rows: int, characters: int) -> tuple[Artif
     draw = random.Random(rows)
 
     def text(words: int) -> str:
-        return " ".join(draw.choices(_WORDS, k=words)).capitalize() + "."
+        return " ".join(draw.choices(WORDS, k=words)).capitalize() + "."
 
     profiles = (
         CharacterProfile(
