@@ -35,6 +35,14 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     max_model_len: MaxModelLen = None,
     system_prompt: SystemPrompt = None,
+    characters: Annotated[
+        Path | None, typer.Option(help="Folder of profiles, which clients choose by the model's name, MODEL/ID.")
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Refuse fields that would else be dropped.")] = False,
+    cors_origin: Annotated[
+        list[str] | None, typer.Option(help="Origin whose pages may call from a browser; * for any. Can be repeated.")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes of the endpoint; one passes on a GPU's tokens.")] = 1,
     workdir: Workdir = DEFAULT_WORKDIR,
 ) -> None:
     """Serve a model with vLLM and, before it, the transformer that turns a character into the system prompt.
@@ -46,10 +54,21 @@ def serve(
     from opencharacter.serving import front_endpoint_until_interrupted, serve_until_interrupted, untrained_note
     from opencharacter.serving.chat import own_prompt_error
     from opencharacter.serving.endpoint.contract.prompt import has_prompt
+    from opencharacter.serving.endpoint.settings import EndpointSettings
 
+    settings = EndpointSettings(
+        strictness="strict" if strict else "tolerant", characters_dir=characters, cors_origins=tuple(cors_origin or ())
+    )
     if _is_url(model):
         typer.echo(untrained_note(f"the model at {model}", system_prompt), err=True)
-        front_endpoint_until_interrupted(model, host=host, port=port, packaged_prompt=system_prompt or DEFAULT_PROMPT)
+        front_endpoint_until_interrupted(
+            model,
+            host=host,
+            port=port,
+            packaged_prompt=system_prompt or DEFAULT_PROMPT,
+            workers=workers,
+            settings=settings,
+        )
         return
     folder, name = _weights(model, workdir)
     if not has_prompt(folder):
@@ -63,6 +82,8 @@ def serve(
         port=port,
         max_model_len=max_model_len,
         packaged_prompt=system_prompt or DEFAULT_PROMPT,
+        workers=workers,
+        settings=settings,
     )
 
 

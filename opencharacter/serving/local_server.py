@@ -74,6 +74,8 @@ def serve(
     max_model_len: int | None = None,
     allow_packaged_prompt: bool = False,
     packaged_prompt: PromptName = DEFAULT_PROMPT,
+    workers: int = 1,
+    settings: EndpointSettings | None = None,
 ) -> Iterator[Endpoint]:
     """Serve a model folder for the length of the block; both processes end with it, and with this process.
 
@@ -96,6 +98,8 @@ def serve(
             port=port,
             allow_packaged_prompt=allow_packaged_prompt,
             packaged_prompt=packaged_prompt,
+            workers=workers,
+            settings=settings,
         ) as front,
         serve_vllm(weights, model_name, max_model_len=max_model_len, port=predictor_port) as vllm,
     ):
@@ -118,7 +122,7 @@ def run_transformer(
 ) -> Iterator[Server]:
     """The transformer alone, started as KServe starts it, before the model server at `predictor_host` (HOST:PORT).
 
-    It answers once the block begins, and is ready when the model server is.
+    `workers` processes share the port. It answers once the block begins, and is ready when the model server is.
     """
     port = port or free_port()
     _refuse_used_port(host, port)
@@ -153,6 +157,8 @@ def serve_until_interrupted(
     port: int = 8080,
     max_model_len: int | None = None,
     packaged_prompt: PromptName = DEFAULT_PROMPT,
+    workers: int = 1,
+    settings: EndpointSettings | None = None,
 ) -> None:
     """Serve in the foreground until Ctrl-C. Raises like `serve`, and if one of the servers ends by itself.
 
@@ -169,6 +175,8 @@ def serve_until_interrupted(
             max_model_len=max_model_len,
             allow_packaged_prompt=untrained,
             packaged_prompt=packaged_prompt,
+            workers=workers,
+            settings=settings,
         ) as endpoint:
             print(f"{model_name} is served at {endpoint.url}; Ctrl-C ends it", flush=True)
             endpoint.wait()
@@ -183,6 +191,8 @@ def front_endpoint_until_interrupted(
     host: str = "127.0.0.1",
     port: int = 8080,
     packaged_prompt: PromptName = DEFAULT_PROMPT,
+    workers: int = 1,
+    settings: EndpointSettings | None = None,
 ) -> None:
     """Put the transformer before an OpenAI-compatible endpoint, in the foreground until Ctrl-C.
 
@@ -207,6 +217,8 @@ def front_endpoint_until_interrupted(
                 allow_packaged_prompt=True,
                 packaged_prompt=packaged_prompt,
                 use_ssl=address.scheme == "https",
+                workers=workers,
+                settings=settings,
             ) as front:
                 print(f"{name} of {url} is served at {front.url}; Ctrl-C ends it", flush=True)
                 Endpoint(front.url, name, (front,)).wait()

@@ -5,7 +5,7 @@ import re
 
 _USAGE = b'"usage"'
 """A text cannot hold these bytes: inside a JSON string its quotes are escaped."""
-_ERROR = re.compile(rb'data: ?\{"error"')
+_ERROR = b'data: {"error"'
 _END = re.compile(rb"\r?\n\r?\n")
 _DONE = b"[DONE]"
 
@@ -47,8 +47,8 @@ class EventRelay:
             chunk = self._read_usage(chunk)
             if not chunk:
                 return b""
-        if not self.count:
-            self.failed = _ERROR.match(chunk) is not None
+        if _ERROR in chunk:
+            self.failed = True
         self.count += chunk.count(b"\ndata:") + 1
         self._last = chunk
         return chunk

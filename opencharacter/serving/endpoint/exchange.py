@@ -151,14 +151,8 @@ class Exchange:
 
     def _upstream_headers(self, permit: Permit, request: Request) -> dict[str, str]:
         headers = {"Content-Type": "application/json", "X-Request-Id": self._request_id}
-        for name in _PASSED_HEADERS:
-            if name in self._headers:
-                headers[name] = self._headers[name]
-        # Without keys of the endpoint's own, it is the model server's.
-        if permit.key_id is None and "authorization" in self._headers:
-            headers["Authorization"] = self._headers["authorization"]
-        headers = {name: value for name, value in headers.items() if value.isascii() and value.isprintable()}
-        return headers | request.upstream_headers()
+        passed = {name: self._headers[name] for name in _PASSED_HEADERS if name in self._headers}
+        return headers | _sendable(passed) | key_of_model_server(permit, self._headers) | request.upstream_headers()
 
     async def _answer(self, call: Call, headers: dict[str, str], request: Request) -> None:
         content = await self._peers.upstream.answer(call.path, call.body, headers)
@@ -202,6 +196,16 @@ class Exchange:
         await self._send(
             {"type": "http.response.start", "status": status, "headers": headers + self._limits + self._shared}
         )
+
+
+def key_of_model_server(permit: Permit, headers: Mapping[str, str]) -> dict[str, str]:
+    """The caller's `Authorization`; where the endpoint has keys of its own, it is not for the model server."""
+    given = headers.get("authorization")
+    return {} if given is None or permit.key_id is not None else _sendable({"Authorization": given})
+
+
+def _sendable(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in headers.items() if value.isascii() and value.isprintable()}
 
 
 def _dropped(call: Call) -> Headers:

@@ -12,7 +12,16 @@ from typing import Any
 from opencharacter.serving.endpoint.access import make_access
 from opencharacter.serving.endpoint.api_errors import ApiError
 from opencharacter.serving.endpoint.contract import Contract
-from opencharacter.serving.endpoint.exchange import Exchange, Headers, Peers, Read, Receive, Scope, Send
+from opencharacter.serving.endpoint.exchange import (
+    Exchange,
+    Headers,
+    Peers,
+    Read,
+    Receive,
+    Scope,
+    Send,
+    key_of_model_server,
+)
 from opencharacter.serving.endpoint.observe import Observer, make_observer
 from opencharacter.serving.endpoint.settings import EndpointSettings
 from opencharacter.serving.endpoint.upstream import Upstream
@@ -148,8 +157,11 @@ class Front:
         return 200, kind, body, []
 
     async def _models(self, headers: Mapping[str, str]) -> tuple[bytes, str]:
-        await self._peers.access.admit(headers, "")
-        listed, _ = await self._upstream.read("/v1/models", {})
+        permit = await self._peers.access.admit(headers, "")
+        try:
+            listed, _ = await self._upstream.read("/v1/models", key_of_model_server(permit, headers))
+        finally:
+            await permit.settle(0, 0)
         return self._contract.models(listed), "application/json"
 
     async def _engine_metrics(self, _: Mapping[str, str]) -> tuple[bytes, str]:

@@ -73,6 +73,14 @@ def test_streaming_gives_the_same_text(client: openai.OpenAI) -> None:
     assert chunks[-1].usage == whole.usage
 
 
+def test_the_model_server_always_tells_the_usage_and_callers_get_it_where_they_ask(
+    client: openai.OpenAI, llm: FakeLLM
+) -> None:
+    with client.chat.completions.create(model="ilse", messages=HELLO, stream=True) as stream:
+        assert all(chunk.choices and chunk.usage is None for chunk in stream)
+    assert llm.calls[0].request["stream_options"]["include_usage"] is True
+
+
 def test_a_profile_in_text_form_is_the_same_character(client: openai.OpenAI, llm: FakeLLM) -> None:
     profile = PROFILE.model_copy(update={"persona": None})
     client.chat.completions.create(model="ilse", messages=HELLO, extra_body=character(profile))
