@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import re
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 
@@ -18,7 +17,6 @@ from opencharacter.cluster.loading import load_cluster
 from opencharacter.cluster.quantities import byte_count, cores
 from opencharacter.cluster.spec import STEPS
 from opencharacter.config.loading import load_run_config
-from opencharacter.promoter.metrics import Metrics
 from opencharacter.registry import RegisteredModel
 from opencharacter.serving import DeployConfig, RolloutFailed, deployment_manifest, roll_out
 from opencharacter.serving.manifest import MODEL_FORMAT, MODEL_FORMAT_VERSION
@@ -279,29 +277,6 @@ def test_the_monitor_finds_the_services_that_kserve_makes() -> None:
     assert {each["port"] for each in monitor["spec"]["endpoints"]} == {port["name"]}
     assert [each["path"] for each in monitor["spec"]["endpoints"]] == ["/metrics", "/metrics/engine"]
     assert monitor["metadata"]["labels"]["release"] == "prometheus"
-
-
-def test_the_dashboard_asks_for_metrics_that_exist() -> None:
-    import prometheus_client  # noqa: F401
-    import vllm
-
-    made = one("ConfigMap", "opencharacter-dashboard", PRODUCTION)
-    assert made["metadata"]["labels"]["grafana_dashboard"] == "1"
-    board = json.loads(made["data"]["opencharacter.json"])
-    assert board == json.loads((CHART / "files/dashboard.json").read_text())
-    source = (Path(vllm.__file__).parent / "v1/metrics/loggers.py").read_text()
-    promoter = Metrics().text().decode()
-    offered = {"process_resident_memory_bytes", *re.findall(r"^# HELP (\w+)", promoter, re.MULTILINE)}
-    for name in re.findall(r'name="(vllm:\w+)"', source):
-        offered |= {name, f"{name}_total", f"{name}_bucket"}
-    asked = {
-        name
-        for panel in board["panels"]
-        for target in panel["targets"]
-        for name in re.findall(r"(?:vllm:|process_|opencharacter_)\w+", target["expr"])
-    }
-    assert len(asked) >= 10
-    assert asked <= offered
 
 
 def test_queues_hold_the_quotas() -> None:

@@ -5,6 +5,7 @@ code under test.
 """
 
 import copy
+import json
 import math
 import re
 from typing import Any
@@ -12,6 +13,11 @@ from typing import Any
 Object = dict[str, Any]
 
 _ANNOTATION = "serving.kserve.io/"
+
+
+def placeholders(container: Object) -> set[str]:
+    """What KServe's `replacePlaceholders` would ask Go's template engine for in a container of a runtime."""
+    return {name.strip() for name in re.findall(r"\{\{(.*?)\}\}", json.dumps(container))}
 
 
 def denial(old: Object | None, new: Object) -> str | None:

@@ -112,6 +112,10 @@ HF_HUB_OFFLINE: "1"
 VLLM_NO_USAGE_STATS: "1"
 # Its own limit is OpenAI's 4; clients for role-play send the name of every speaker.
 VLLM_MAX_STOP_STRINGS: "64"
+{{- if .Values.monitoring.tracing.endpoint }}
+OTEL_EXPORTER_OTLP_TRACES_PROTOCOL: http/protobuf
+OTEL_SERVICE_NAME: vllm
+{{- end }}
 DO_NOT_TRACK: "1"
 {{- end }}
 
