@@ -168,6 +168,7 @@ class FakeLLM:
     def _application(self) -> web.Application:
         application = web.Application(client_max_size=64 << 20)
         application.router.add_post("/v1/chat/completions", self._chat)
+        application.router.add_post("/tokenize", self._tokenize)
         application.router.add_get("/v1/models", self._models)
         application.router.add_get("/health", self._health)
         application.router.add_get("/metrics", self._metrics)
@@ -245,6 +246,11 @@ class FakeLLM:
         words = text.split(" ")
         limit = request.get("max_tokens") or request.get("max_completion_tokens") or len(words)
         return (text, "stop") if len(words) <= limit else (" ".join(words[:limit]), "length")
+
+    async def _tokenize(self, http: web.Request) -> web.Response:
+        request = await http.json()
+        words = " ".join(message["content"] for message in request["messages"]).split()
+        return web.json_response({"count": len(words), "max_model_len": 4096, "tokens": list(range(len(words)))})
 
     async def _models(self, _: web.Request) -> web.Response:
         return web.json_response({"object": "list", "data": [{"id": "fake", "object": "model", "owned_by": "tests"}]})

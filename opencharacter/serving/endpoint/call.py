@@ -21,5 +21,7 @@ class Call:
     choices: int = 1
     max_tokens: int | None = None
     """Of one choice, where the request says so."""
+    kept: tuple[str, ...] = ()
+    """Of a JSON answer that is not passed on whole, the keys that are."""
     usage_wanted: bool = False
     """The client itself asked for the usage of its stream."""

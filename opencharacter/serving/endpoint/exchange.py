@@ -157,9 +157,12 @@ class Exchange:
     async def _answer(self, call: Call, headers: dict[str, str], request: Request) -> None:
         content = await self._peers.upstream.answer(call.path, call.body, headers)
         try:
-            self._tokens = tokens_of(json.loads(content).get("usage"))
+            answer = json.loads(content)
+            self._tokens = tokens_of(answer.get("usage"))
         except (ValueError, AttributeError) as error:
             raise ApiError(502, "the model server's answer is not JSON", code="predictor_error") from error
+        if call.kept:
+            content = json.dumps({key: answer.get(key) for key in call.kept}).encode()
         request.first_byte()
         await self._reply(200, [_JSON, *_dropped(call)], content)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import os
 import re
 import secrets
@@ -23,6 +24,7 @@ from opencharacter.serving.endpoint.exchange import (
     key_of_model_server,
 )
 from opencharacter.serving.endpoint.observe import Observer, make_observer
+from opencharacter.serving.endpoint.other_routes import no_such_route
 from opencharacter.serving.endpoint.settings import EndpointSettings
 from opencharacter.serving.endpoint.upstream import Upstream
 
@@ -31,6 +33,8 @@ PREFIXES = ("/openai/v1", "/v1")
 
 _Reader = Callable[[Mapping[str, str]], Awaitable[tuple[bytes, str]]]
 """From a request's headers to a body and its content type."""
+
+_logger = logging.getLogger("kserve")
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 _KSERVE_PATHS = re.compile(
@@ -62,12 +66,13 @@ class Front:
         self._any_origin = "*" in settings.cors_origins
         self._exchanges: set[Exchange] = set()
         self._draining = False
-        self._calls: dict[str, Read] = {}
+        self._calls: dict[str, Read] = {"/tokenize": contract.tokenize}
         self._reads: dict[str, _Reader] = {"/metrics/engine": self._engine_metrics}
         if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
             self._reads["/metrics"] = _metrics_of_all_workers
         for prefix in PREFIXES:
             self._calls[f"{prefix}/chat/completions"] = contract.chat
+            self._calls[f"{prefix}/tokenize"] = contract.tokenize
             self._reads[f"{prefix}/models"] = self._models
         self._upstream: Upstream
         self._peers: Peers
@@ -103,9 +108,21 @@ class Front:
             self._observer = make_observer(self._settings)
             stack.push_async_callback(self._observer.close)
             self._peers = Peers(self._upstream, access, self._settings)
+            if self._settings.characters_dir is not None:
+                stack.callback(asyncio.create_task(self._refresh_characters()).cancel)
             await send({"type": "lifespan.startup.complete"})
             await receive()
         await send({"type": "lifespan.shutdown.complete"})
+
+    async def _refresh_characters(self) -> None:
+        known: list[str] = []
+        while True:
+            await asyncio.sleep(self._settings.characters_refresh_s)
+            problems = await asyncio.to_thread(self._contract.refresh)
+            for problem in problems:
+                if problem not in known:
+                    _logger.error("characters: %s", problem)
+            known = problems
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         path, method = scope["path"], scope["method"]
@@ -144,7 +161,7 @@ class Front:
             if _KSERVE_INFERENCE.fullmatch(path):
                 raise ApiError(501, f"this model chats: call {PREFIXES[0]}/chat/completions", code="not_implemented")
             if not _KSERVE_PATHS.fullmatch(path):
-                raise ApiError(404, f"there is no route {method} {_shown(path)}", code="not_found")
+                raise no_such_route(method, path, PREFIXES)
             allowed = "GET"
         if method == "OPTIONS" and self._allows(headers.get("origin")):
             return 204, "", b"", _preflight(headers, allowed)

@@ -1,8 +1,8 @@
 """The characters that a request may name by their id: files of a folder, which a ConfigMap may be."""
 
 import json
-import logging
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,8 +14,6 @@ from opencharacter.serving.endpoint.contract.fields import Fields
 _SUFFIXES = (".json", ".txt")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _MAX_FILE_BYTES = 4 * MAX_CHARACTER_TEXT
-
-_logger = logging.getLogger("kserve")
 
 
 class _File(NamedTuple):
@@ -103,8 +101,6 @@ class CharacterLibrary:
 
 
 def _parse(path: Path, text: str) -> Character:
-    from dataclasses import replace
-
     value: Any = text
     if path.suffix == ".json":
         try:

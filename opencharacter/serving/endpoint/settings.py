@@ -44,8 +44,9 @@ class EndpointSettings:
         choices=["tolerant", "strict"],
     )
     characters_dir: Path | None = _setting(  # noqa: RUF009 - it is dataclasses.field
-        None, "A folder of profiles, which requests may name by id.", type=Path
+        None, "A folder of characters (ID.json, ID.txt), which requests may name by id.", type=Path
     )
+    characters_refresh_s: float = _setting(10, "Seconds between two looks at the folder of characters.")
 
     # What one request may hold.
     max_json_values: int = _setting(20_000, "Values in the JSON of a request, of all levels.")

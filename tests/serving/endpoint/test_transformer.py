@@ -124,6 +124,35 @@ def test_the_model_servers_own_refusal_passes(client: openai.OpenAI, llm: FakeLL
             client.chat.completions.create(model="ilse", messages=HELLO, stream=stream)
 
 
+def test_a_header_names_what_was_dropped(client: openai.OpenAI) -> None:
+    for stream in (False, True):
+        answer = client.chat.completions.with_raw_response.create(
+            model="ilse", messages=HELLO, stream=stream, extra_body={"verbosity": "low", "chat_id": "1"}
+        )
+        assert answer.headers["x-dropped-fields"] == "verbosity, chat_id"
+        answer.http_response.close()
+    plain = client.chat.completions.with_raw_response.create(model="ilse", messages=HELLO)
+    assert "x-dropped-fields" not in plain.headers
+
+
+@pytest.mark.parametrize("path", ["tokenize", "openai/v1/tokenize"])
+def test_the_tokens_of_a_character_s_prompt_are_counted_and_not_returned(front: Server, path: str) -> None:
+    root = front.url.removesuffix("/openai/v1")
+    answer = httpx.post(f"{root}/{path}", json={"messages": HELLO, **character()})
+    assert answer.json() == {
+        "count": len(f"{system_prompt(PROFILE)} Who are you?".split()),
+        "max_model_len": 4096,
+    }
+    assert httpx.post(f"{root}/{path}", json={"prompt": "hello"}).json()["error"]["param"] == "messages"
+
+
+@pytest.mark.parametrize("route", ["completions", "responses", "embeddings", "images/generations"])
+def test_a_route_that_is_not_served_says_why(client: openai.OpenAI, route: str) -> None:
+    with pytest.raises(openai.NotFoundError, match=f"{route} is not served: it") as caught:
+        client.post(f"/{route}", body={"model": "ilse", "prompt": "hello", "input": "hello"}, cast_to=object)
+    assert caught.value.code == "route_not_supported"
+
+
 def test_both_prefixes_and_kserves_own_routes_are_served(front: Server) -> None:
     root = front.url.removesuffix("/openai/v1")
     listed = [httpx.get(f"{root}{prefix}/models").json() for prefix in ("/v1", "/openai/v1")]

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from opencharacter.serving.endpoint.api_errors import ApiError, invalid
 from opencharacter.serving.endpoint.call import Call
@@ -26,6 +26,15 @@ _MAX_LISTED = 20
 _MAX_MODEL = 256
 
 
+class _Prompt(NamedTuple):
+    """A request whose character is rendered."""
+
+    fields: Fields
+    payload: dict[str, Any]
+    """Model and messages."""
+    character_id: str | None
+
+
 class Contract:
     """What requests mean for one served model."""
 
@@ -47,41 +56,68 @@ class Contract:
             ApiError: 400 for what is not JSON, 404 for a character that does not exist, 413 for too many values, 422
                 naming the field for the rest.
         """
-        request = read_json(body, self._settings)
-        fields = read_fields(request, strict=strict)
+        prompt = self._read(body, headers, strict)
+        fields = prompt.fields
         check_sampling(fields.taken, self._settings)
         check_grammar(fields.taken, self._settings)
-        model, character = self._character(request, headers, fields, strict)
-        messages = read_messages(
-            request.get("messages"), fields, strict=strict, with_character=character.profile is not None
-        )
-        rendered = self._prompt.render(character, messages, strict=strict)
-        payload: dict[str, Any] = {"model": model, "messages": rendered.messages, **fields.taken}
-        if rendered.continues:
-            payload |= {"add_generation_prompt": False, "continue_final_message": True}
         return Call(
             path="/v1/chat/completions",
-            body=_to_json(payload),
+            body=_to_json({**prompt.payload, **fields.taken}),
             stream=fields.taken.get("stream", False),
-            model=model,
-            character_id=character.id,
+            model=prompt.payload["model"],
+            character_id=prompt.character_id,
             dropped=tuple(fields.dropped),
             choices=fields.taken.get("n", 1),
             max_tokens=_max_tokens(fields.taken),
             usage_wanted=fields.usage_wanted,
         )
 
+    def tokenize(self, body: bytes, headers: Mapping[str, str], *, strict: bool) -> Call:
+        """Read a chat request and count the tokens of its prompt, the character's included.
+
+        The answer holds the count and the model's limit, not the tokens: they would be the prompt of a character that
+        may be the server's own. Raises `ApiError` as `chat` does.
+        """
+        prompt = self._read(body, headers, strict)
+        return Call(
+            path="/tokenize",
+            body=_to_json(prompt.payload),
+            stream=False,
+            model=prompt.payload["model"],
+            character_id=prompt.character_id,
+            dropped=tuple(prompt.fields.dropped),
+            max_tokens=0,
+            kept=("count", "max_model_len"),
+        )
+
+    def refresh(self) -> list[str]:
+        """Read the characters whose files changed; returns what is wrong with them. For a thread beside the requests."""
+        return self._library.refresh()
+
     def models(self, listed: bytes) -> bytes:
         """The model server's list of models with an entry for each character, after the models themselves."""
         models = json.loads(listed)
-        base = next((model for model in models["data"] if model["id"] == self._model), None)
-        if base is not None:
-            models["data"] += [
-                {**base, "id": f"{self._model}/{character}", "parent": self._model, "permission": []}
-                for character in self._library.ids()
-            ]
+        unlisted = {"object": "model", "owned_by": "opencharacter"}
+        base = next((model for model in models["data"] if model["id"] == self._model), unlisted)
+        models["data"] += [
+            {**base, "id": f"{self._model}/{character}", "parent": self._model, "permission": []}
+            for character in self._library.ids()
+        ]
         # `models` is the list of KServe's own v1 protocol, which has the same path.
         return _to_json(models | {"models": [model["id"] for model in models["data"]]})
+
+    def _read(self, body: bytes, headers: Mapping[str, str], strict: bool) -> "_Prompt":
+        request = read_json(body, self._settings)
+        fields = read_fields(request, strict=strict)
+        model, character = self._character(request, headers, fields, strict)
+        messages = read_messages(
+            request.get("messages"), fields, strict=strict, with_character=character.profile is not None
+        )
+        rendered = self._prompt.render(character, messages, strict=strict)
+        payload: dict[str, Any] = {"model": model, "messages": rendered.messages}
+        if rendered.continues:
+            payload |= {"add_generation_prompt": False, "continue_final_message": True}
+        return _Prompt(fields, payload, character.id)
 
     def _character(
         self, request: Mapping[str, Any], headers: Mapping[str, str], fields: Fields, strict: bool

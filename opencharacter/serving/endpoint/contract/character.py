@@ -123,6 +123,9 @@ class Characters(Protocol):
     def get(self, character_id: str) -> Character | None:
         """The character of that id, where there is one."""
 
+    def refresh(self) -> list[str]:
+        """Read what changed; returns a line for each problem."""
+
 
 def read_character(value: Any, fields: Fields, *, strict: bool) -> Character:
     """Read a character of a request or of a file.
