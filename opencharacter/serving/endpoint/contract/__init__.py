@@ -91,7 +91,7 @@ class Contract:
         )
 
     def refresh(self) -> list[str]:
-        """Read the characters whose files changed; returns what is wrong with them. For a thread beside the requests."""
+        """Read the characters whose files changed, in a thread beside the requests; returns what is wrong with them."""
         return self._library.refresh()
 
     def models(self, listed: bytes) -> bytes:
