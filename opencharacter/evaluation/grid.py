@@ -144,7 +144,8 @@ def _item(
     played = row.character_id is not None and row.prompt_view != "none"
     if row.character_id is not None and row.prompt_view != "none":
         system = system_prompt(profiles[row.character_id], row.prompt_view, template)
-        if row.messages[0].content != system:
+        content = row.messages[0].content
+        if content != system and not (row.after_profile != "none" and content.startswith(f"{system}\n\n")):
             raise UserError(
                 f"row {row.row_id}: its system message is not what the mixture's template makes of its character",
                 hint="the mixture was made with another template; run the mix step again",

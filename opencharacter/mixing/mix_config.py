@@ -59,6 +59,13 @@ class MixConfig(_Settings):
     prompt_views: Annotated[dict[PromptView, _Amount], AfterValidator(_has_a_share)] = Field(
         default={"persona_and_profile": 1.0}, description="seeded shares of what the system message holds"
     )
+    after_profile: float = Field(
+        default=0.05,
+        ge=0,
+        le=1,
+        description="seeded share of training rows whose system message goes on after the profile, with a scenario or"
+        " an instruction, as applications send them",
+    )
     in_character_refusals: bool = Field(
         default=True, description="keep dialogues in which a character turns down a harmful request in character"
     )

@@ -1,11 +1,12 @@
 """From a candidate to the rows that are written: its cell, its system message, its copies."""
 
 from collections.abc import Iterator, Mapping
-from typing import get_args
+from typing import Literal, get_args
 
 from opencharacter.characters import PromptView, system_prompt
 from opencharacter.characters.profile import CharacterProfile
 from opencharacter.hashing import digest, fraction
+from opencharacter.mixing.after_profile import Kind, continue_prompt
 from opencharacter.mixing.candidates import Candidate
 from opencharacter.mixing.mix_config import MixConfig
 from opencharacter.mixing.split import Split
@@ -47,6 +48,7 @@ class RowBuilder:
         template: Template,
     ) -> None:
         self._shares = config.prompt_views
+        self._after_profile = config.after_profile
         self._split = split
         self._characters = characters
         self._seed = seed
@@ -71,8 +73,12 @@ class RowBuilder:
         character = self._characters[candidate.character_id]
         train = cell == "train"
         view = training_view(self._shares, row.row_id, seed=self._seed) if train else held_out_view(self._shares)
-        system = Turn(role="system", content=system_prompt(character, view, template=self._template))
-        return row.model_copy(update={"messages": [system, *row.messages], "prompt_view": view})
+        prompt = system_prompt(character, view, template=self._template)
+        kind: Kind | Literal["none"] = "none"
+        if train and fraction(self._seed, "after profile", row.row_id) < self._after_profile:
+            kind, prompt = continue_prompt(prompt, character.label, row.row_id, seed=self._seed)
+        system = Turn(role="system", content=prompt)
+        return row.model_copy(update={"messages": [system, *row.messages], "prompt_view": view, "after_profile": kind})
 
     def copies(self, row: TrainingRow, weight: float) -> Iterator[TrainingRow]:
         """The row as often as its weight says, in training; once in the held-out cells.

@@ -21,7 +21,8 @@ class CellFigures:
         self.characters: set[str] = set()
         self.sessions: set[str] = set()
         self._counts: dict[str, Counter[str]] = {
-            name: Counter() for name in ("strategies", "corpora", "licences", "prompt_views", "teachers", "refusals")
+            name: Counter()
+            for name in ("strategies", "corpora", "licences", "prompt_views", "after_profile", "teachers", "refusals")
         }
         self._tokens = array("I")
 
@@ -40,6 +41,8 @@ class CellFigures:
         self._counts["corpora"][candidate.corpus] += 1
         self._counts["licences"][row.licence] += 1
         self._counts["prompt_views"][row.prompt_view] += 1
+        if row.after_profile != "none":
+            self._counts["after_profile"][row.after_profile] += 1
         if candidate.teacher is not None:
             self._counts["teachers"][candidate.teacher] += 1
         if candidate.refusal is not None:

@@ -31,6 +31,7 @@ class CellStatistics(BaseModel):
     corpora: dict[str, int] = {}
     licences: dict[str, int] = {}
     prompt_views: dict[str, int] = {}
+    after_profile: dict[str, int] = Field(default={}, description="`scenario`, `instruction`: text after the profile")
     teachers: dict[str, int] = {}
     refusals: dict[str, int] = Field(default={}, description="`in_character`: a harmful request is turned down")
     tokens: TokenStatistics

@@ -131,6 +131,9 @@ class TrainingRow(BaseModel):
     prompt_view: Literal["persona_and_profile", "profile", "persona", "none"] = Field(
         description="what of the character the system message holds"
     )
+    after_profile: Literal["scenario", "instruction", "none"] = Field(
+        default="none", description="what else the system message holds, after the character"
+    )
 
     def _repr_html_(self) -> str:
         """How a notebook shows the row."""

@@ -1,11 +1,13 @@
 """Weights, views, lengths, licences and general sets: what becomes of each row."""
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
+from support.contract_calls import USER, upstream
 from support.rows import make_character, make_dialogue, make_grid, read_cell, read_mixture, words
 
 from opencharacter.characters import Provenance, load_prompt, system_prompt
@@ -56,6 +58,7 @@ def test_system_messages_follow_the_shares_and_held_out_rows_have_the_fullest(ru
         make_grid(list(characters.values()), range(30), "G"),
         list(characters.values()),
         prompt_views={"persona": 1, "profile": 3},
+        after_profile=0,
         held_out={"characters": 0.2, "sessions": 0.2},
     )
 
@@ -68,12 +71,48 @@ def test_system_messages_follow_the_shares_and_held_out_rows_have_the_fullest(ru
         assert row.messages[0].content == system_prompt(characters[row.character_id], row.prompt_view)
 
 
+def test_a_share_of_training_rows_goes_on_after_the_profile_as_requests_do(run_mix):
+    characters = {c.id: c for c in (make_character(number) for number in range(10))}
+    rows = make_grid(list(characters.values()), range(30), "G")
+    held_out = {"characters": 0.2, "sessions": 0.2}
+    mixture = run_mix(rows, list(characters.values()), after_profile=0.5, held_out=held_out)
+
+    cells = read_mixture(mixture)
+    train = cells.pop("train")
+    longer = [row for row in train if row.after_profile != "none"]
+    assert len(longer) == pytest.approx(len(train) / 2, rel=0.3)
+    assert {row.after_profile for row in longer} == {"scenario", "instruction"}
+    assert {row.after_profile for rows in cells.values() for row in rows} == {"none"}
+    for row in train:
+        character = characters[row.character_id]
+        prompt = system_prompt(character, row.prompt_view)
+        if row.after_profile == "none":
+            assert row.messages[0].content == prompt
+            continue
+        after = row.messages[0].content.removeprefix(f"{prompt}\n\n")
+        name = re.search(r"You are talking with (\w+)\.", after)
+        if row.after_profile == "scenario":
+            scenario = after.removeprefix("Scenario:\n").split("\n\n")[0]
+            request = {"scenario": scenario, "user_name": name and name[1]}
+        else:
+            [*_, instruction] = after.split("\n\n")
+            request = {"messages": [{"role": "system", "content": instruction}, USER], "user_name": name and name[1]}
+        # The endpoint makes the same of a request that sends these texts.
+        sent = upstream({"character": character.model_dump(mode="json"), **request})
+        assert sent["messages"][0] == {"role": "system", "content": row.messages[0].content}
+    counted = json.loads((mixture.path / "statistics.json").read_text())["cells"]["train"]["after_profile"]
+    assert sum(counted.values()) == len(longer)
+    assert "system message with a further scenario" in (mixture.path / "README.md").read_text()
+    # Evaluation takes the questions of such rows, too.
+    assert pick_items(EvaluateConfig(train_rows=50), mixture, seed=1).items
+
+
 def test_a_named_system_prompt_travels_with_the_mixture(run_mix, workspace):
     characters = {c.id: c for c in (make_character(number) for number in range(10))}
     rows = make_grid(list(characters.values()), range(10), "G")
     shares = {"persona_and_profile": 8, "persona": 1, "profile": 1}
 
-    mixture = run_mix(rows, list(characters.values()), prompt_views=shares, system_prompt="paper")
+    mixture = run_mix(rows, list(characters.values()), prompt_views=shares, after_profile=0, system_prompt="paper")
 
     paper = load_prompt("paper")
     assert mixture_template(mixture).text == paper.text
