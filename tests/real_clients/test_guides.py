@@ -1,23 +1,17 @@
 """Every example of docs/call-the-endpoint.md runs as it stands, with the client that it names."""
 
-import os
 import re
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-from real_clients.conftest import ANSWER, MODEL
+from real_clients.conftest import ANSWER, MODEL, OTHERS_PYTHON, ROOT, run_client
 from support.fake_llm import FakeLLM
 
 from opencharacter.serving import Server
 
-ROOT = Path(__file__).parents[2]
-CLIENTS = ROOT / ".tools" / "clients"
 PAGE = (ROOT / "docs" / "call-the-endpoint.md").read_text(encoding="utf-8")
 ADDRESS = "http://127.0.0.1:8080"
 EXAMPLES = dict(re.findall(r'^```\w+ title="(.+?)"\n(.*?)^```$', PAGE, re.MULTILINE | re.DOTALL))
-OTHERS_PYTHON = [str(CLIENTS / "python" / "bin" / "python"), "-c"]
 COMMANDS = {
     "curl": ["sh", "-euc"],
     "Python": [sys.executable, "-c"],
@@ -26,7 +20,6 @@ COMMANDS = {
     "LangChain": OTHERS_PYTHON,
     "LiteLLM": OTHERS_PYTHON,
 }
-QUIET = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "NO_PROXY": "127.0.0.1", "PYTHONPATH": ""}
 
 
 def test_the_page_has_an_example_for_each_client() -> None:
@@ -39,9 +32,7 @@ def test_an_example_of_the_page_gets_its_answer_in_character(title: str, endpoin
     code = EXAMPLES[title]
     assert f"{ADDRESS}/v1" in code
     address = endpoint.url.removesuffix("/openai/v1")
-    command = [*COMMANDS[title], code.replace(ADDRESS, address)]
-    # Node.js looks for packages from its working folder on.
-    ended = subprocess.run(command, cwd=CLIENTS, env=os.environ | QUIET, capture_output=True, text=True)
+    ended = run_client([*COMMANDS[title], code.replace(ADDRESS, address)])
     assert ended.returncode == 0, ended.stderr
     assert ANSWER in ended.stdout
     (call,) = llm.calls
