@@ -141,8 +141,12 @@ class _LimitedProtocol(HttpToolsProtocol):
         """Answer in the parser's place and close; not in the middle of another answer."""
         if self.transport.is_closing():
             return
-        if self._is_idle():
+        if self._is_idle() or not self.cycle.response_started:
             body = json.dumps(error.body).encode()
             head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
             self.transport.write(STATUS_LINE[error.status] + head + body)
+        if self.cycle is not None:
+            # The application may still be reading the body; nothing that it says is sent.
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
         self.transport.close()

@@ -53,6 +53,10 @@ class EndpointSettings:
     max_json_depth: int = _setting(64, "Levels of lists and objects in the JSON of a request.")
     max_key_length: int = _setting(64, "Characters of a key in the JSON of a request; names in schemas are not meant.")
 
+    max_prompt_characters: int = _setting(
+        1_000_000, "Characters of all messages of a prompt, the character's included."
+    )
+
     # What one request may ask of the engine.
     max_answer_tokens: int = _setting(32_768, "Tokens that one request may ask for: n x max_tokens.")
     default_max_tokens: int = _setting(

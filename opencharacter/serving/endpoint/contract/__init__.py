@@ -53,8 +53,8 @@ class Contract:
             strict: Whether a field that is not understood is refused.
 
         Raises:
-            ApiError: 400 for what is not JSON, 404 for a character that does not exist, 413 for too many values, 422
-                naming the field for the rest.
+            ApiError: 400 for what is not JSON, 404 for a character that does not exist, 413 for too many values or
+                too long a prompt, 422 naming the field for the rest.
         """
         prompt = self._read(body, headers, strict)
         fields = prompt.fields
@@ -114,6 +114,12 @@ class Contract:
             request.get("messages"), fields, strict=strict, with_character=character.profile is not None
         )
         rendered = self._prompt.render(character, messages, strict=strict)
+        size = sum(len(message["content"]) for message in rendered.messages)
+        if size > self._settings.max_prompt_characters:
+            most = self._settings.max_prompt_characters
+            raise ApiError(
+                413, f"the prompt has {size} characters; at most {most} are allowed", code="prompt_too_large"
+            )
         payload: dict[str, Any] = {"model": model, "messages": rendered.messages}
         if rendered.continues:
             payload |= {"add_generation_prompt": False, "continue_final_message": True}

@@ -7,11 +7,12 @@ measured there bounds the cost of expressions that nobody has thought of:
 
 * positions, weighted by how many characters each matches: the time of compiling;
 * how many positions one text can have reached at once: the time of each token;
-* whether a part repeats what can be empty, or repeats in two ways: both make readings without number.
+* whether a part repeats what can be empty, or repeats in two ways: both make readings without number;
+* whether a count stands within a repeat, which the compiler follows in each token to its end.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 MAX_LENGTH = 512
@@ -99,6 +100,17 @@ def _count_positions(node: Node) -> int:
             return sum(map(_count_positions, parts))
         case Repeat(part, least, most):
             return _count_positions(part) * (max(least, 1) if most is None else most)
+
+
+def _characters(node: Node) -> Iterator[Chars]:
+    match node:
+        case Chars():
+            yield node
+        case Sequence(parts) | Choice(parts):
+            for part in parts:
+                yield from _characters(part)
+        case Repeat(part, _, _):
+            yield from _characters(part)
 
 
 class _Parser:
@@ -279,6 +291,7 @@ class _Automaton:
         self.follow: list[set[int]] = []
         self._pairs = 0
         self._steps = 0
+        self._repeated = 0
 
     def add(self, node: Node) -> tuple[list[int], list[int], bool]:
         """Add an expression: the positions that it begins and ends with, and whether it can be empty."""
@@ -318,9 +331,16 @@ class _Automaton:
         lasts: list[int] = []
         before: list[int] = []
         empty = False
+        if most == 1:
+            first, last, empty = self.add(part)
+            return first, last, empty or least == 0
+        if self._repeated and (most or least > 1) and any(_weight(one) > 1 for one in _characters(part)):
+            # `(..)*` compiles at once, and `(.{2})*` never.
+            raise ValueError("counts a part of many characters within a part that is repeated itself")
+        self._repeated += 1
         for copy in range(max(least, 1) if most is None else most):
             first, last, empty = self.add(part)
-            if empty and most != 1:
+            if empty:
                 raise ValueError("repeats a part that can be empty")
             self._connect(before, first)
             firsts = firsts or first
@@ -328,7 +348,8 @@ class _Automaton:
             before = last
         if most is None:
             self._connect(before, first)
-        return firsts, lasts, empty or least == 0
+        self._repeated -= 1
+        return firsts, lasts, least == 0
 
     def _connect(self, before: list[int], after: list[int]) -> None:
         self._pairs += len(before) * len(after)
