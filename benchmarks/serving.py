@@ -46,6 +46,7 @@ _READY_S = 120.0
 _ENVIRONMENT = {
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",
     "LITELLM_LOG": "ERROR",
+    "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true",
     "HF_HUB_OFFLINE": "1",
     "NO_PROXY": "127.0.0.1",
     "no_proxy": "127.0.0.1",
@@ -111,7 +112,7 @@ class Bench:
     def proxy(self, system: str) -> Iterator[Proxy]:
         """Start a system and wait until it passes a call on. Raises `NotInstallable`."""
         with self._starts[system]() as proxy:
-            _wait_until_it_answers(proxy.url, _body(system, stream=False, tokens=1), system)
+            _wait_until_it_answers(proxy, _body(system, stream=False, tokens=1), system)
             yield proxy
 
     def paced(self, system: str, proxy: Proxy, streams: int, seconds: float) -> Measurement:
@@ -201,7 +202,7 @@ class Bench:
     def _rust_router(self) -> Iterator[Proxy]:
         python, port = environment_python(_REQUIREMENTS[_RUST_ROUTER]), free_port()
         command = [str(python.parent / "vllm-router"), "--host", "127.0.0.1", "--port", str(port)]
-        command += ["--worker-urls", self._server, "--policy", "round_robin", "--log-level", "warn"]
+        command += ["--worker-urls", self._server, "--policy", "round_robin", "--log-level", "warning"]
         command += ["--prometheus-port", str(free_port())]
         with self._process(command, port) as proxy:
             yield proxy
@@ -232,16 +233,22 @@ class _NoAnswer(Exception):
     pass
 
 
-def _wait_until_it_answers(url: str, body: bytes, system: str) -> None:
+def _wait_until_it_answers(proxy: Proxy, body: bytes, system: str) -> None:
     deadline = time.monotonic() + _READY_S
     while True:
         try:
-            post(f"{url}/chat/completions", body)
+            post(f"{proxy.url}/chat/completions", body)
             return
         except OSError as error:
-            if time.monotonic() > deadline:
+            if time.monotonic() > deadline or _has_ended(proxy):
                 raise _NoAnswer(f"{system} does not answer: {error}") from error
         time.sleep(0.2)
+
+
+def _has_ended(proxy: Proxy) -> bool:
+    # Without taking the status away from who waits for it.
+    flags = os.WEXITED | os.WNOHANG | os.WNOWAIT
+    return proxy.pid is not None and os.waitid(os.P_PID, proxy.pid, flags) is not None
 
 
 def _body(system: str, *, stream: bool, tokens: int) -> bytes:
