@@ -280,11 +280,8 @@ class _Decision:
             for task in primary.tasks:
                 margin = _margin(guards.tasks, suite.scoring.scale(task))
                 yield self._test(f"task {task}", suite.name, task, primary.where(tasks=[task]), margin, alpha)
-        # Outside the split grid all characters are new, or all are known.
-        new, metric = {*_NEW_CHARACTERS} & {*primary.cells}, self._primary.metric
-        if "new_characters" not in skip and new and new != {*primary.cells}:
-            margin = _margin(guards.new_characters, suite.scoring.scale(primary.tasks[0]))
-            yield self._test("new characters", suite.name, metric, primary.where(cells=new), margin, alpha)
+        if "new_characters" not in skip:
+            yield from self._new_characters(primary)
         if "loss_alone" not in skip and self._primary.metric == LOSS:
             for metric, names in ((SWAP_GAP, [SWAP_GAP]), (JUDGE, suite.tasks())):
                 if len((sample := self._sample(suite, names)).value):
@@ -300,6 +297,26 @@ class _Decision:
             yield self._test("truncation", suite.name, TRUNCATED, sample, guards.truncation, alpha)
         if "judges" not in skip:
             yield from self._agreement()
+
+    def _new_characters(self, primary: Sample) -> Iterator[GateFinding]:
+        """Characters not seen in training: of the primary, and of each suite that has them beside characters seen."""
+        for suite in self._suites.values():
+            if suite is self._suite:
+                metric, sample = self._primary.metric, primary
+            elif suite.summary.notice:
+                continue
+            else:
+                metric, sample = JUDGE, self._sample(suite, suite.tasks())
+                if not sample.n and LOSS in suite.metrics():
+                    metric, sample = LOSS, self._sample(suite, [LOSS])
+            cells = {*sample.cells}
+            new = cells & {*_NEW_CHARACTERS}
+            # Elsewhere all characters are new, or all are known, and the comparison itself is about them.
+            if not new or (suite is self._suite and new == cells):
+                continue
+            margin = _margin(self._config.guards.new_characters, suite.scoring.scale(sample.tasks[0]))
+            name = "new characters" if suite is self._suite else f"new characters of {suite.name}"
+            yield self._test(name, suite.name, metric, sample.where(cells=new), margin, self._config.alpha)
 
     def _suite_guards(self) -> Iterator[GateFinding]:
         """Of each guard suite: metrics of which less is better each by itself, the others together by scale."""

@@ -98,6 +98,41 @@ def test_harm_and_over_refusal_are_guards_each(workspace) -> None:
     assert outcomes == {"safety harm": "passed", "safety over_refusal": "not shown"}
 
 
+def grid_rows(known: float, new: float, *, judge: str | None = "judge-1") -> list[ScoreRow]:
+    """The split grid of 60 characters, half of them new: gains of the challenger, judged or (lower is better) in nats."""
+    rows = []
+    for place in range(60):
+        cell, gain = ("held_out_both", new) if place % 2 else ("seen_character_held_out_session", known)
+        noise = 0.01 * (place % 5)
+        about = {"suite": "grid", "cell": cell, "question_id": f"grid-{place}", "session_id": f"grid-{place}"}
+        metric = "expected_action" if judge else "loss"
+        rows += [row("p", f"g{place}", metric, 3.0, judge, **about)]
+        rows += [row("c", f"g{place}", metric, 3.0 + (gain if judge else -gain) + noise, judge, **about)]
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("known", "new", "judge", "outcome"),
+    [
+        (0.6, -0.5, "judge-1", "not shown"),
+        (0.0, 0.0, "judge-1", "passed"),
+        (0.6, -0.5, None, "not shown"),
+        (0.1, 0.1, None, "passed"),
+    ],
+)
+def test_new_characters_are_guarded_where_the_primary_is_another_suite(
+    workspace, known: float, new: float, judge: str | None, outcome: str
+) -> None:
+    """A judge decides where the grid was judged, else the loss."""
+    grid = evaluation(workspace, "grid", grid_rows(known, new, judge=judge), scoring=Scoring())
+    suites = [evaluation(workspace, "frozen", suite_rows(0.1)), grid]
+    config = GateConfig(primary=PrimaryConfig(suite="frozen", metric="judge"))
+    decision = gate(config, suites)
+    (guard,) = [one for one in decision.guards if one.suite == "grid"]
+    assert (guard.name, guard.outcome, guard.n, decision.outcome) == ("new characters of grid", outcome, 30, outcome)
+    assert gate(config.model_copy(update={"guards": GuardsConfig(skip=["new_characters"])}), suites).passed
+
+
 def test_the_primary_is_neutral_ground_where_there_is_one(workspace) -> None:
     frozen, light = evaluation(workspace, "frozen", suite_rows(0.1)), suite_rows(0.1, seed=5)
     assert gate(GateConfig(), [evaluation(workspace, "personagym-light", light), frozen]).primary.suite == "frozen"
