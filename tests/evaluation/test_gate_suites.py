@@ -99,7 +99,7 @@ def test_harm_and_over_refusal_are_guards_each(workspace) -> None:
 
 
 def grid_rows(known: float, new: float, *, judge: str | None = "judge-1") -> list[ScoreRow]:
-    """The split grid of 60 characters, half of them new: gains of the challenger, judged or (lower is better) in nats."""
+    """The split grid of 60 characters, half of them new: gains of the challenger, judged or in nats."""
     rows = []
     for place in range(60):
         cell, gain = ("held_out_both", new) if place % 2 else ("seen_character_held_out_session", known)
