@@ -1,5 +1,6 @@
 """`opencharacter evaluate`: measure models with suites, and decide between two of them."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -202,6 +203,7 @@ def run(
         _show_scores(name, artifact)
     if allowed is not None:
         typer.echo(f"cost: {allowed}")
+    typer.echo(f"next: opencharacter evaluate {_next([one.name for one in subjects], workdir, workspace)}")
 
 
 app.command(
@@ -213,6 +215,15 @@ app.command("report", epilog="Example: opencharacter evaluate report --challenge
 app.command("leaderboard", epilog="Example: opencharacter evaluate leaderboard --suite safety --csv")(
     evaluate_results.leaderboard
 )
+
+
+def _next(models: Sequence[str], workdir: Path, workspace: str | None) -> str:
+    """What to do with the scores: compare the last model with the first one, or look at the only one."""
+    what = f"compare --challenger {models[-1]} --champion {models[0]}" if len(models) > 1 else "report"
+    options = [("--workdir", str(workdir), str(DEFAULT_WORKDIR)), ("--workspace", workspace, None)]
+    return " ".join(
+        [what, *(f"{name} {shlex.quote(value)}" for name, value, usual in options if value and value != usual)]
+    )
 
 
 def _load_suites(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from opencharacter.cli.options import DEFAULT_WORKDIR, Workdir, WorkspaceRoot, tracking_server, workspace_at
+from opencharacter.progress import progress
 
 if TYPE_CHECKING:
     from opencharacter.records.evaluation import GateDecision
@@ -113,9 +114,11 @@ def leaderboard(
     )
 
     found = all_results(workspace_at(workdir, workspace))
-    with _any_tracking_server(workdir):
+    # The bar is there while the server starts, too.
+    with progress("publish to MLflow", total=len(found)) as shown, _any_tracking_server(workdir):
         for artifact in found:
             publish_evaluation(artifact, experiment=experiment, traces=traces)
+            shown.advance(rows=1)
         boards = read_leaderboard(experiment, suites=suite or (), models=model or ())
     typer.echo(leaderboard_csv(boards) if as_csv else leaderboard_table(boards), nl=not as_csv)
 
@@ -138,8 +141,10 @@ class _Ledger:
     def count(self, items: str, rival: str, comparison: str, details: dict[str, str]) -> int:
         from opencharacter.registry import ComparisonLedger, RegistryConfig
 
-        with _any_tracking_server(self._workdir):
-            return ComparisonLedger(RegistryConfig()).count(items, rival, comparison, details)
+        with progress("note in MLflow", total=1) as shown, _any_tracking_server(self._workdir):
+            position = ComparisonLedger(RegistryConfig()).count(items, rival, comparison, details)
+            shown.advance(rows=1)
+        return position
 
 
 def _results(

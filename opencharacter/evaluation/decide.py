@@ -190,7 +190,7 @@ class _Decision:
             mde=primary.mde,
             ledger=position,
             judges=self._judges(self._suite),
-            remedy="; ".join(self._remedy(finding) for finding in open_findings[:3]) or None,
+            remedy="; ".join(dict.fromkeys(map(self._remedy, open_findings[:3]))) or None,
             notes=list(self._notes(primary, ledger)),
         )
 
@@ -235,10 +235,10 @@ class _Decision:
             bounds=sample.bounds(),
         )
         if estimate is None:
-            left_out = self._suites[suite].left_out(self._pair)
-            text = f"no question has a {_words(metric)} of both models"
-            text += "".join(f"; judge {judge} is left out: {reason}" for judge, reason in left_out.items())
-            return finding(outcome="undecidable", text=text)
+            left_out = self._left_out(suite, metric)
+            reasons = "; ".join(f"{judge} is left out, since {reason}" for judge, reason in left_out.items())
+            what = f"no question has a score of {_words(metric)} for both models"
+            return finding(outcome="undecidable", text=f"no judge is left: {reasons}" if reasons else what)
         finding = partial(
             finding,
             difference=estimate.mean,
@@ -257,6 +257,12 @@ class _Decision:
             enough = math.ceil(estimate.clusters * (quantiles * estimate.error / (gain - threshold)) ** 2)
             text += f"; about {enough} clusters would show it, if the difference stays {estimate.mean:+.3f}"
         return finding(outcome="passed" if passed else "not shown", text=text)
+
+    def _left_out(self, suite: str, metric: str) -> dict[str, str]:
+        """Judges of a metric that do not count, and why; none where no judge gives it."""
+        found = self._suites[suite]
+        is_judged = any(row.judge for row in found.rows if metric in (JUDGE, row.metric))
+        return found.left_out(self._pair) if is_judged else {}
 
     def _undecidable(self, sample: Sample, estimate: ClusteredMean) -> str | None:
         config = self._config
@@ -389,10 +395,12 @@ class _Decision:
         if len(broken) > 4:
             parts.append(f"and {len(broken) - 4} more guards")
         if guards and not broken:
-            parts.append(f"{len(guards)} guards hold")
+            parts.append("1 guard holds" if len(guards) == 1 else f"{len(guards)} guards hold")
         return "; ".join(parts)
 
     def _remedy(self, finding: GateFinding) -> str:
+        if not finding.n and self._left_out(finding.suite, finding.metric):
+            return f"measure {finding.suite} with a judge that is related to neither model and passes its canaries"
         what = finding.name if finding.name != "primary" else f"{finding.suite} {_words(finding.metric)}"
         return f"{what}: {finding.text}"
 

@@ -30,6 +30,7 @@ def render(template: str, **view: Any) -> str:
         percent=formats.percent,
         duration=formats.duration,
         words=formats.words,
+        short_identity=formats.short_identity,
         initials=formats.initials,
         hue=formats.hue,
         svg=Markup,

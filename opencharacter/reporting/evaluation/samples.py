@@ -111,7 +111,9 @@ def _sample(suite: SuiteRows, key: Key, note: str) -> Sample:
     item = suite.items.get(question)
     turns = asked.conversation if asked else item.turns if item else []
     cell = CELL_LABELS[first.cell] if first.cell else ""
-    character = suite.character_names.get(first.character_id or "", first.character_id or "no character")
+    character = suite.character_names.get(first.character_id or "", first.character_id or "")
+    if not character or (item is not None and item.view == "none"):
+        character = "No character"
     return Sample(character, " · ".join(part for part in (words(metric), cell) if part), note, list(turns), answers)
 
 
