@@ -203,7 +203,9 @@ def run(
         _show_scores(name, artifact)
     if allowed is not None:
         typer.echo(f"cost: {allowed}")
-    typer.echo(f"next: opencharacter evaluate {_next([one.name for one in subjects], workdir, workspace)}")
+    decides = any(suite.config.decides for suite in loaded)
+    compared = [one.name for one in subjects] if decides else []
+    typer.echo(f"next: opencharacter evaluate {_next(compared, workdir, workspace)}")
 
 
 app.command(
@@ -218,7 +220,7 @@ app.command("leaderboard", epilog="Example: opencharacter evaluate leaderboard -
 
 
 def _next(models: Sequence[str], workdir: Path, workspace: str | None) -> str:
-    """What to do with the scores: compare the last model with the first one, or look at the only one."""
+    """What to do with the scores: compare the last model with the first one or, if there are no two, look at them."""
     what = f"compare --challenger {models[-1]} --champion {models[0]}" if len(models) > 1 else "report"
     options = [("--workdir", str(workdir), str(DEFAULT_WORKDIR)), ("--workspace", workspace, None)]
     return " ".join(
@@ -319,7 +321,7 @@ def _show_scores(name: str, artifact: "Artifact") -> None:
     from rich.table import Table
 
     from opencharacter.reporting.verdicts import MIN_CLUSTERS
-    from opencharacter.storage.kinds import SUMMARY
+    from opencharacter.storage.kinds import SCORES, SUMMARY
 
     summary = SUMMARY.read(artifact)
     table = Table(name, *summary.models, "n", box=None, pad_edge=False)
@@ -342,6 +344,10 @@ def _show_scores(name: str, artifact: "Artifact") -> None:
     Console(width=160).print(table)
     if summary.notice:
         typer.echo(f"note: {name} is {summary.notice}")
+    if summary.published:
+        rows = list(SCORES.read(artifact))
+        if unread := sum(row.score == 0 for row in rows):
+            typer.echo(f"note: in {unread:,} of {len(rows):,} replies of judges no score can be read; each counts as 0")
     typer.echo(f"results: {artifact.uri}\n")
 
 

@@ -181,6 +181,7 @@ def _local_files(config: RunConfig) -> Iterator[Issue]:
     named = {f"inputs.personas.{i}.uri": source.uri for i, source in enumerate(inputs.personas)}
     named |= {f"inputs.corpora.{i}.uri": corpus.uri for i, corpus in enumerate(inputs.corpora)}
     named |= {f"mix.general.{i}.uri": source.uri for i, source in enumerate(config.mix.general)}
+    named |= {f"mix.frozen_suites.{i}": suite for i, suite in enumerate(config.mix.frozen_suites)}
     if inputs.characters:
         named["inputs.characters.uri"] = inputs.characters.uri
     if inputs.dataset:

@@ -121,8 +121,10 @@ class RunConfig(BaseModel):
 
         Raises `UserError` if there is no such suite, or something in it is wrong.
         """
-        from opencharacter.evaluation.choosing import suite_version
+        from opencharacter.evaluation.choosing import is_elsewhere, suite_version
+        from opencharacter.mixing.frozen import frozen_texts
 
+        frozen_texts(suite for suite in self.mix.frozen_suites if not is_elsewhere(suite))
         return {
             "run": run_identity(self.seed, self.system_prompt),
             "inputs": self.section("inputs"),
