@@ -97,6 +97,8 @@ def build_pipeline(config: RunConfig, cluster: Cluster | None = None) -> Any:
         gated = gate_step(
             **common, gate=gate, registry=registry, evaluations=dsl.Collected(scores.outputs["evaluation"])
         )
+        if config.gate.labels:
+            gated.set_caching_options(False)  # a label file may have grown
         report = report_step(
             **common,
             name=config.name,

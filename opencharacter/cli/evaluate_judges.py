@@ -77,7 +77,12 @@ def judge_check(
 
 def label(
     suite: Annotated[str, typer.Option("--suite", metavar="SUITE", help="Whose answers; the workspace holds them.")],
-    n: Annotated[int, typer.Option("--n", metavar="N", min=1, help="Answers, or pairs of answers.")] = 100,
+    n: Annotated[
+        int, typer.Option("--n", metavar="N", min=1, help="Pairs of answers, or questions whose answers are rated.")
+    ] = 100,
+    rate: Annotated[
+        bool, typer.Option("--rate", help="Rate each answer from 1 to 5, in place of comparing two models' answers.")
+    ] = False,
     model: Annotated[
         list[str] | None,
         typer.Option("--model", "-m", help="Only of these models, by their names; of one, answers are rated."),
@@ -95,12 +100,13 @@ def label(
     The same command continues the file. A second rater gives another name on the page; how far both agree is shown.
     """
     from opencharacter.evaluation.judges.label_server import agreement_lines, label_server
-    from opencharacter.evaluation.judges.labelling import Labelling, choose_tasks, label_tasks
+    from opencharacter.evaluation.judges.labelling import Labelling, choose_tasks, label_tasks, rating_tasks
 
     stored = _stored(_workspace(workdir, workspace), suite, model or ())
     path = out or workdir / "labels" / f"{stored.suite}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
-    labelling = Labelling(choose_tasks(label_tasks(stored.answers, stored.characters), n, seed), path)
+    tasks = (rating_tasks if rate else label_tasks)(stored.answers, stored.characters)
+    labelling = Labelling(choose_tasks(tasks, n, seed), path)
     with label_server(labelling, port) as server:
         typer.echo(f"label {len(labelling)} tasks at http://127.0.0.1:{server.server_port}/  (Ctrl-C ends it)")
         try:
@@ -111,7 +117,8 @@ def label(
         typer.echo(f"{rater}: {count} of {len(labelling)} labelled")
     for line in agreement_lines(labelling.agreement()):
         typer.echo(line)
-    typer.echo(f"labels: {path}\nnext: opencharacter evaluate judge-check --judge JUDGE --labels {path}")
+    typer.echo(f"labels: {path}\nnext: opencharacter evaluate compare --labels {path}")
+    typer.echo(f"      opencharacter evaluate judge-check --judge JUDGE --labels {path}")
 
 
 def _judge(text: str, engines: Path | None, api_key_env: str | None) -> "Judge":

@@ -24,6 +24,12 @@ _Suites = Annotated[
 _Gate = Annotated[
     Path | None, typer.Option(metavar="FILE", help="YAML: primary, guards, levels, as in a run's section `gate`.")
 ]
+_Labels = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="FILE", help="What people say of the two models' answers (JSONL or CSV); calibrates judges. Repeatable."
+    ),
+]
 _UsesLedger = Annotated[bool, typer.Option("--ledger/--no-ledger", help="Count this comparison among those before it.")]
 _Experiment = Annotated[str, typer.Option(help="MLflow experiment of the scores.")]
 _DEFAULT_EXPERIMENT = "opencharacter"
@@ -35,6 +41,7 @@ def compare(
     champion: Annotated[str, typer.Option(help="Name of the model to beat.")] = "champion",
     suite: _Suites = None,
     gate: _Gate = None,
+    labels: _Labels = None,
     workdir: Workdir = DEFAULT_WORKDIR,
     workspace: WorkspaceRoot = None,
     ledger: _UsesLedger = True,
@@ -49,7 +56,7 @@ def compare(
     tried on the same items against the same champion has to be better with more confidence.
     """
     results = _results(workdir, workspace, suite, (challenger, champion))
-    decision = _decide(results, gate, challenger, champion, _Ledger(workdir) if ledger else None)
+    decision = _decide(results, gate, labels, challenger, champion, _Ledger(workdir) if ledger else None)
     if as_json:
         typer.echo(decision.model_dump_json(indent=2))
     else:
@@ -62,6 +69,7 @@ def report(
     champion: Annotated[str | None, typer.Option(help="The model to beat.")] = None,
     suite: _Suites = None,
     gate: _Gate = None,
+    labels: _Labels = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="File to write; default: evaluation.html in WORKDIR.")
     ] = None,
@@ -74,10 +82,12 @@ def report(
 
     if (challenger is None) != (champion is None):
         raise typer.BadParameter("give --challenger and --champion together")
+    if labels and challenger is None:
+        raise typer.BadParameter("--labels calibrate a decision: give --challenger and --champion")
     models = (challenger, champion) if challenger and champion else ()
     results = _results(workdir, workspace, suite, models)
     roles = {"challenger": challenger, "champion": champion} if challenger and champion else None
-    decision = _decide(results, gate, *models, _Ledger(workdir) if ledger else None) if models else None
+    decision = _decide(results, gate, labels, *models, _Ledger(workdir) if ledger else None) if models else None
     path = output or workdir / "evaluation.html"
     path.parent.mkdir(parents=True, exist_ok=True)
     typer.echo(write_evaluation_page(results, decision, path, roles=roles))
@@ -156,7 +166,12 @@ def _results(
 
 
 def _decide(
-    results: "dict[str, Artifact]", gate: Path | None, challenger: str, champion: str, ledger: "_Ledger | None"
+    results: "dict[str, Artifact]",
+    gate: Path | None,
+    labels: list[str] | None,
+    challenger: str,
+    champion: str,
+    ledger: "_Ledger | None",
 ) -> "GateDecision":
     from opencharacter.evaluation import GateConfig
     from opencharacter.evaluation import gate as decide
@@ -166,6 +181,7 @@ def _decide(
     config = GateConfig()
     if gate is not None:
         config = load_document(GateConfig, read_text(gate), str(gate), hint="docs/promote.md describes the keys")
+    config = config.model_copy(update={"labels": [*config.labels, *(labels or ())]})
     config, found = with_primary(config, results), list(results.values())
     return decide(config, found, ledger=ledger, challenger=challenger, champion=champion)
 

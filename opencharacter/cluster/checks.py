@@ -189,6 +189,7 @@ def _local_files(config: RunConfig) -> Iterator[Issue]:
     named |= {"sft.base_model": config.sft.base_model}
     named |= {f"engines.{name}.weights": engine.weights or "" for name, engine in config.engines.items()}
     named |= {f"evaluate.suites.{i}": choice.suite for i, choice in enumerate(config.evaluate.choices)}
+    named |= {f"gate.labels.{i}": uri for i, uri in enumerate(config.gate.labels)}
     for key, uri in named.items():
         is_model = key.endswith((".base_model", ".weights"))
         has_names = is_model or key.startswith("evaluate.suites.")

@@ -6,7 +6,7 @@ correction. What the data cannot decide is undecidable, and the decision says wh
 """
 
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -15,6 +15,7 @@ from opencharacter.errors import UserError
 from opencharacter.evaluation.comparison import TRUNCATED, Sample, paired_sample, truncation_rows
 from opencharacter.evaluation.evaluation_config import GateConfig, PrimaryConfig
 from opencharacter.evaluation.ledger import Ledger, share_of_alpha
+from opencharacter.evaluation.people import Correction, Labelled, labels_by_suite
 from opencharacter.evaluation.statistics import ClusteredMean, smallest_effect
 from opencharacter.hashing import digest
 from opencharacter.records.evaluation import (
@@ -31,7 +32,7 @@ from opencharacter.records.evaluation import (
     Scoring,
     Summary,
 )
-from opencharacter.records.judges import JudgeStanding
+from opencharacter.records.judges import ENOUGH_LABELS, JudgeStanding
 from opencharacter.records.models import Cell
 from opencharacter.storage.kinds import ANSWERS, JUDGES, SCORES, SUMMARY
 from opencharacter.storage.workspace import Artifact
@@ -61,7 +62,7 @@ def gate(
     passes without a comparison, since there is nothing to change, so that a repeated run ends as the first one did.
 
     Args:
-        config: The primary comparison, the guards and the level.
+        config: The primary comparison, the guards, the level, and the files with people's labels.
         evaluations: One output of kind `evaluation` for each suite.
         ledger: Where comparisons are counted; none: each is taken for the first one, which the decision notes.
         challenger: Name of the challenger in the evaluations.
@@ -69,14 +70,17 @@ def gate(
         base: Name of the model to beat where there is no champion.
 
     Raises:
-        UserError: The primary's suite, a guard's suite or a model was not evaluated, or the suites have measured
-            different models.
+        UserError: The primary's suite, a guard's suite or a model was not evaluated, the suites have measured
+            different models, or a label cannot be read or is about something that was not measured.
     """
     suites = [
         _Suite.read(artifact) for artifact in ([evaluations] if isinstance(evaluations, Artifact) else evaluations)
     ]
     against: Literal["base", "champion"] = "champion" if any(champion in one.models for one in suites) else "base"
     pair = _identities(suites, challenger, champion if against == "champion" else base)
+    labels = labels_by_suite(
+        config.labels, {one.name: one.rows for one in suites}, {one.name: one.scoring for one in suites}
+    )
     champion_digest = pair[1] if against == "champion" else None
     if pair[0] == champion_digest:
         return GateDecision(
@@ -90,7 +94,7 @@ def gate(
             challenger_digest=pair[0],
             champion_digest=champion_digest,
         )
-    decision = _Decision(config, {one.name: one for one in suites}, pair, against)
+    decision = _Decision(config, {one.name: one for one in suites}, pair, against, labels)
     return decision.decide(ledger, champion_digest)
 
 
@@ -149,12 +153,18 @@ class _Suite:
 
 class _Decision:
     def __init__(
-        self, config: GateConfig, suites: dict[str, _Suite], pair: tuple[str, str], against: Literal["base", "champion"]
+        self,
+        config: GateConfig,
+        suites: dict[str, _Suite],
+        pair: tuple[str, str],
+        against: Literal["base", "champion"],
+        labels: Mapping[str, Labelled],
     ) -> None:
         self._config = config
         self._suites = suites
         self._pair = pair
         self._against = against
+        self._labels = labels
         self._primary = _declared(config, suites)
         self._suite = suites[self._primary.suite]
 
@@ -166,7 +176,7 @@ class _Decision:
         position = None
         # What cannot be decided is no try.
         if ledger is not None and all(finding.outcome != "undecidable" for finding in (primary, *guards)):
-            position = self._count(ledger, sample)
+            position = self._count(ledger, sample, primary)
             alpha = position.alpha
             primary = self._test("primary", self._suite.name, self._primary.metric, sample, self._primary.delta, alpha)
         findings = [primary, *guards]
@@ -181,7 +191,7 @@ class _Decision:
             interval=primary.interval,
             confidence=1 - 2 * alpha,
             n=primary.n,
-            reason=self._reason(primary, guards, alpha),
+            reason=self._reason(primary, guards, alpha, sample),
             challenger_digest=self._pair[0],
             champion_digest=champion_digest,
             primary=primary,
@@ -205,9 +215,19 @@ class _Decision:
 
     def _sample(self, suite: _Suite, metrics: Collection[str], judges: Collection[str] | None = None) -> Sample:
         """The paired sample over the held-out cells, without judges that are related to one of the models."""
-        allowed = {None, *(self._judges(suite) if judges is None else judges)}
-        rows = [row for row in suite.rows if row.metric in metrics and row.judge in allowed]
+        rows = self._rows(suite, metrics, self._judges(suite) if judges is None else judges)
         return _held_out(paired_sample(rows, *self._pair, suite.scoring))
+
+    def _rows(self, suite: _Suite, metrics: Collection[str], judges: Collection[str]) -> list[ScoreRow]:
+        return [row for row in suite.rows if row.metric in metrics and row.judge in {None, *judges}]
+
+    def _correction(self, suite: _Suite, sample: Sample) -> Correction | None:
+        """What people's labels make of a comparison; none where they labelled nothing of it, or no judge scored it."""
+        labels, judges = self._labels.get(suite.name), self._judges(suite)
+        rows = [row for row in self._rows(suite, sample.tasks, judges) if row.judge is not None]
+        if labels is None or not rows:
+            return None
+        return labels.correct(sample, rows, self._pair, overall={*suite.tasks()} == {*sample.tasks})
 
     # -- tests
 
@@ -239,6 +259,10 @@ class _Decision:
             reasons = "; ".join(f"{judge} is left out, since {reason}" for judge, reason in left_out.items())
             what = f"no question has a score of {_words(metric)} for both models"
             return finding(outcome="undecidable", text=f"no judge is left: {reasons}" if reasons else what)
+        correction = self._correction(self._suites[suite], sample)
+        if correction is not None and self._calibrates(correction):
+            finding = partial(finding, labels=correction.pairs, judge_difference=estimate.mean)
+            estimate = correction.estimate
         finding = partial(
             finding,
             difference=estimate.mean,
@@ -263,6 +287,9 @@ class _Decision:
         found = self._suites[suite]
         is_judged = any(row.judge for row in found.rows if metric in (JUDGE, row.metric))
         return found.left_out(self._pair) if is_judged else {}
+
+    def _calibrates(self, correction: Correction) -> bool:
+        return correction.pairs >= ENOUGH_LABELS and correction.estimate.clusters >= self._config.min_clusters
 
     def _undecidable(self, sample: Sample, estimate: ClusteredMean) -> str | None:
         config = self._config
@@ -369,18 +396,19 @@ class _Decision:
 
     # -- words
 
-    def _count(self, ledger: Ledger, sample: Sample) -> LedgerPosition:
+    def _count(self, ledger: Ledger, sample: Sample, finding: GateFinding) -> LedgerPosition:
         items = self._suite.summary.items_digest or digest(sorted(set(sample.question.tolist())))
         values = sorted(
             zip(sample.question.tolist(), sample.task.tolist(), map(repr, sample.value.tolist()), strict=True)
         )
         primary = self._primary.model_dump()
-        comparison = digest([*self._pair, primary, values])
+        labelled = [] if finding.judge_difference is None else [finding.difference]
+        comparison = digest([*self._pair, primary, values, *labelled])
         details = {"challenger": self._pair[0], "against": self._against, **{k: str(v) for k, v in primary.items()}}
         position = ledger.count(items, self._pair[1], comparison, details)
         return LedgerPosition(comparison=position, alpha=share_of_alpha(self._config.alpha, position), items=items)
 
-    def _reason(self, primary: GateFinding, guards: Sequence[GateFinding], alpha: float) -> str:
+    def _reason(self, primary: GateFinding, guards: Sequence[GateFinding], alpha: float, sample: Sample) -> str:
         measured = _words(primary.metric)
         if primary.difference is not None:
             measured += f" {primary.difference:+.4f} against {self._against} on {primary.suite}"
@@ -388,7 +416,7 @@ class _Decision:
             low, high = primary.interval
             measured += f" ({100 * (1 - 2 * alpha):.4g}% interval {low:+.4f} to {high:+.4f}, {primary.n} questions,"
             measured += f" {primary.clusters} clusters)"
-        parts = [f"{measured}: {primary.text}"]
+        parts = [f"{measured}: {primary.text}", *self._calibration(primary, sample)]
         order = {"not shown": 0, "undecidable": 1}
         broken = sorted((one for one in guards if one.outcome != "passed"), key=lambda one: order[one.outcome])
         parts += [f"guard {guard.name}: {_figures(guard)}{guard.text}" for guard in broken[:4]]
@@ -397,6 +425,24 @@ class _Decision:
         if guards and not broken:
             parts.append("1 guard holds" if len(guards) == 1 else f"{len(guards)} guards hold")
         return "; ".join(parts)
+
+    def _calibration(self, primary: GateFinding, sample: Sample) -> Iterator[str]:
+        """Whether people's labels stand behind the judge of the primary."""
+        at_work = {row.judge for row in self._rows(self._suite, sample.tasks, self._judges(self._suite))} - {None}
+        if not at_work:
+            return
+        if primary.judge_difference is not None:
+            alone = f"{primary.judge_difference:+.4f}"
+            yield f"labels of {primary.labels} pairs calibrate the judge, who by itself has {alone}"
+        elif not self._config.labels:
+            yield "no labels by people calibrate the judge"
+        else:
+            correction = self._correction(self._suite, sample)
+            pairs, clusters = (correction.pairs, correction.estimate.clusters) if correction else (0, 0)
+            yield (
+                f"the judge is not calibrated: {pairs} pairs of answers in {clusters} clusters are labelled;"
+                f" {ENOUGH_LABELS} in {self._config.min_clusters} are needed"
+            )
 
     def _remedy(self, finding: GateFinding) -> str:
         if not finding.n and self._left_out(finding.suite, finding.metric):
@@ -408,8 +454,6 @@ class _Decision:
         config, suite = self._config, self._suite
         if suite.name == GRID and self._against == "champion":
             yield "the questions of the suite 'grid' come from the challenger's own mixture: no neutral ground"
-        if self._primary.metric not in (LOSS, SWAP_GAP) and suite.judges():
-            yield "no labels by people calibrate the judge"
         for judge, why in suite.left_out(self._pair).items():
             yield f"judge {judge} is left out: {why}"
         if ledger is None:

@@ -153,6 +153,11 @@ class GateConfig(BaseModel):
         default=None, description="short for a primary on the suite `grid`"
     )
     guards: GuardsConfig = GuardsConfig()
+    labels: list[str] = Field(
+        default=[],
+        description="files with people's labels of the compared models' answers (JSONL or CSV, also s3://); labels of"
+        " 100 pairs or more correct the judge's difference",
+    )
     confidence: float = Field(default=0.95, gt=0.5, lt=1, description="of two-sided intervals, whose worse end decides")
     min_questions: int = Field(default=10, ge=2, description="with fewer the decision is undecidable")
     min_clusters: int = Field(

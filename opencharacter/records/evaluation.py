@@ -277,6 +277,8 @@ class GateFinding(BaseModel):
     clusters: int = Field(default=0, description="characters or sessions, whichever are fewer")
     mde: float | None = Field(default=None, description="smallest gain that this sample shows with chance 80 %")
     lost: float = Field(default=0.0, description="share of judgements that are missing for one of the two models")
+    labels: int = Field(default=0, description="items by whose labels the judge's difference is corrected; 0: by none")
+    judge_difference: float | None = Field(default=None, description="what the judge has, where labels correct it")
     text: str = ""
 
 

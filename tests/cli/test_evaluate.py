@@ -12,6 +12,7 @@ from support.fake_llm import FakeLLM
 from support.small_mixture import make_mixture, small_rows
 
 from opencharacter.cli import main
+from opencharacter.evaluation.suites import load_suite
 from opencharacter.hashing import digest
 from opencharacter.storage.workspace import Workspace
 
@@ -263,6 +264,31 @@ def test_a_comparison_ends_with_the_code_of_its_outcome(
     assert code == 0, err
     assert out.strip() == str(page)
     assert "at the bridge" in page.read_text()
+
+
+def test_labels_of_people_overrule_a_judge_in_a_comparison(tmp_path: Path, command: Command) -> None:
+    suite = own_suite(tmp_path / "suite", 100, tasks=1)
+    with FakeLLM(answer=lambda request: scored(request, "new")) as server:
+        models = [f"--model={name}={server.base_url}#{name}" for name in ("old", "new")]
+        assert command("run", "--suite", str(suite), *models, "--judge", f"{server.base_url}#judge")[0] == 0
+        host = server.base_url.partition("//")[2].partition("/")[0]
+    ids = [item.id for item in load_suite(suite).items()]
+    labels = tmp_path / "labels.jsonl"
+    rows = [
+        {"suite": "own", "question_id": item, "metric": "overall", "model": f"{model}@{host}", "score": 3}
+        for item in ids
+        for model in ("old", "new")
+    ]
+    labels.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    pair = ["--challenger", "new", "--champion", "old", "--no-ledger"]
+    assert command("compare", *pair)[0] == 0
+    code, out, err = command("compare", *pair, "--labels", str(labels))
+    assert code == 3, err
+    assert "labels of 100 pairs calibrate the judge" in out
+    labels.write_text(json.dumps(rows[0] | {"question_id": "nowhere"}) + "\n")
+    code, out, err = command("compare", *pair, "--labels", str(labels))
+    assert (code, out) == (2, "")
+    assert "labels.jsonl:1: " in err
 
 
 @pytest.mark.parametrize(
