@@ -1,6 +1,5 @@
 """`opencharacter evaluate`: measure models with suites, and decide between two of them."""
 
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from opencharacter.cli import evaluate_export, evaluate_import, evaluate_lm_eval, evaluate_results
-from opencharacter.cli.options import DEFAULT_WORKDIR, Workdir, WorkspaceRoot, tracking_server, workspace_at
+from opencharacter.cli.options import DEFAULT_WORKDIR, Workdir, WorkspaceRoot, repeated, tracking_server, workspace_at
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -205,7 +204,8 @@ def run(
         typer.echo(f"cost: {allowed}")
     decides = any(suite.config.decides for suite in loaded)
     compared = [one.name for one in subjects] if decides else []
-    typer.echo(f"next: opencharacter evaluate {_next(compared, workdir, workspace)}")
+    what = f"compare --challenger {compared[-1]} --champion {compared[0]}" if len(compared) > 1 else "report"
+    typer.echo(f"next: opencharacter evaluate {what}{repeated(workdir, workspace)}")
 
 
 app.command(
@@ -217,15 +217,6 @@ app.command("report", epilog="Example: opencharacter evaluate report --challenge
 app.command("leaderboard", epilog="Example: opencharacter evaluate leaderboard --suite safety --csv")(
     evaluate_results.leaderboard
 )
-
-
-def _next(models: Sequence[str], workdir: Path, workspace: str | None) -> str:
-    """What to do with the scores: compare the last model with the first one or, if there are no two, look at them."""
-    what = f"compare --challenger {models[-1]} --champion {models[0]}" if len(models) > 1 else "report"
-    options = [("--workdir", str(workdir), str(DEFAULT_WORKDIR)), ("--workspace", workspace, None)]
-    return " ".join(
-        [what, *(f"{name} {shlex.quote(value)}" for name, value, usual in options if value and value != usual)]
-    )
 
 
 def _load_suites(

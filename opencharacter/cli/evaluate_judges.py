@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from opencharacter.cli.options import DEFAULT_WORKDIR, Workdir, WorkspaceRoot
+from opencharacter.cli.options import DEFAULT_WORKDIR, Workdir, WorkspaceRoot, repeated
 
 if TYPE_CHECKING:
     from opencharacter.evaluation.judges.labels import Label
@@ -117,8 +117,9 @@ def label(
         typer.echo(f"{rater}: {count} of {len(labelling)} labelled")
     for line in agreement_lines(labelling.agreement()):
         typer.echo(line)
-    typer.echo(f"labels: {path}\nnext: opencharacter evaluate compare --labels {path}")
-    typer.echo(f"      opencharacter evaluate judge-check --judge JUDGE --labels {path}")
+    again = repeated(workdir, workspace)
+    typer.echo(f"labels: {path}\nnext: opencharacter evaluate compare --labels {path}{again}")
+    typer.echo(f"      opencharacter evaluate judge-check --judge JUDGE --labels {path}{again}")
 
 
 def _judge(text: str, engines: Path | None, api_key_env: str | None) -> "Judge":
