@@ -59,6 +59,10 @@ _Limit = Annotated[
     int | None, typer.Option(metavar="N", help="Only the items of a suite's first N characters, for a first try.")
 ]
 _Repeats = Annotated[int | None, typer.Option(metavar="R", help="Answers to each item; default: as the suite says.")]
+_DrawOption = Annotated[
+    int | None,
+    typer.Option("--draw", metavar="N", min=0, help="Fresh items, of suites that have more: another number."),
+]
 _Mixture = Annotated[
     str | None,
     typer.Option(metavar="KEY", help="For the suite grid: which mixture of the workspace; default: the one."),
@@ -113,6 +117,7 @@ def plan(
     engines: _Engines = None,
     limit: _Limit = None,
     repeats: _Repeats = None,
+    draw: _DrawOption = None,
     mixture: _Mixture = None,
     seed: _Seed = 0,
     prices: _Prices = None,
@@ -133,7 +138,7 @@ def plan(
 
     figures = load_figures(prices)
     data = workspace_at(workdir, workspace)
-    loaded = _load_suites(suite, limit, repeats, data, mixture, seed=seed, judged=bool(judge))
+    loaded = _load_suites(suite, limit, repeats, data, mixture, seed=seed, judged=bool(judge), draw=draw)
     models, judges = _references(model or (), judge or (), engines, None)
     made = plan_evaluation(
         loaded,
@@ -163,6 +168,7 @@ def run(
     api_key_env: _ApiKeyEnv = None,
     limit: _Limit = None,
     repeats: _Repeats = None,
+    draw: _DrawOption = None,
     mixture: _Mixture = None,
     seed: _Seed = 0,
     budget: Annotated[
@@ -188,7 +194,7 @@ def run(
     if not model:
         raise typer.BadParameter("give at least one --model")
     data = workspace_at(workdir, workspace)
-    loaded = _load_suites(suite, limit, repeats, data, mixture, seed=seed, judged=bool(judge))
+    loaded = _load_suites(suite, limit, repeats, data, mixture, seed=seed, judged=bool(judge), draw=draw)
     key = api_key_env or key_variable([*model, *(judge or ())], usual_variable())
     models, judges = _references(model, judge or (), engines, key)
     allowed = _budget(budget, [*models, *judges], prices)
@@ -228,6 +234,7 @@ def _load_suites(
     *,
     seed: int,
     judged: bool,
+    draw: int | None,
 ) -> "list[Suite]":
     from opencharacter.evaluation import EvaluateConfig, JudgeConfig
     from opencharacter.evaluation.grid import grid_suite
@@ -238,11 +245,11 @@ def _load_suites(
 
     loaded = []
     for reference in references:
-        if reference == GRID:
+        if reference == GRID and draw is None:
             config = EvaluateConfig(judge=JudgeConfig() if judged else None)
             suite = grid_suite(config, find_mixture(workspace, mixture), seed)
         else:
-            suite = load_suite(reference)
+            suite = load_suite(reference, draw=draw)
         loaded.append(narrowed(suite, limit=limit, repeats=repeats))
     return loaded
 

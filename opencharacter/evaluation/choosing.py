@@ -39,6 +39,8 @@ def chosen_suite(choice: SuiteChoice, version: str = "") -> Suite:
     suite = load_suite(choice.suite)
     check_version(suite, version)
     if choice.first is None:
-        return suite
+        return suite if choice.draw is None else load_suite(choice.suite, draw=choice.draw)
     per = TakeConfig(first=choice.first, per=("character_id", "task"))
-    return replace(suite, own_items=take(suite.items(), per))
+    if not (items := take(suite.items(), per, choice.draw or 0)):
+        raise UserError(f"suite {suite.name}: draw {choice.draw}: there are no items left for it")
+    return replace(suite, own_items=items)

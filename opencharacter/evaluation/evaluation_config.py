@@ -39,6 +39,11 @@ class SuiteChoice(BaseModel):
     first: int | None = Field(
         default=None, ge=1, description="items of each character and task that are asked, the first ones; none: all"
     )
+    draw: int | None = Field(
+        default=None,
+        ge=0,
+        description="another number takes fresh items: with `first` the next ones; none: as the suite",
+    )
     judges: list[str] | None = Field(
         default=None,
         description="those of `evaluate.judges` who judge it; none: all; an empty list: no judge",
