@@ -60,12 +60,14 @@ def judge_check(
     """
     from opencharacter.evaluation.judges.card import write_card
     from opencharacter.evaluation.judges.checking import check_judge
-    from opencharacter.evaluation.running import ask_judges
+    from opencharacter.evaluation.running import ask_judge
 
     store = _workspace(workdir, workspace)
     items, said, material = _material(store, suite, labels, limit, seed)
     checked = _judge(judge, engines, api_key_env)
-    card = ask_judges(check_judge(checked, items, said, material=material, seed=seed), workspace=store)
+    card = ask_judge(
+        lambda known: check_judge(known, items, said, material=material, seed=seed), checked, workspace=store
+    )
     data, page = write_card(card, workdir / "judges" / checked.name)
     if as_json:
         typer.echo(data.read_text(encoding="utf-8"), nl=False)

@@ -8,7 +8,7 @@ run asks nothing.
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -436,39 +436,59 @@ def _published(run: _SuiteRun, model: str) -> dict[str, PublishedScore]:
     return {name: score for measure in run.measures for name, score in measure.published(rows).items()}
 
 
-def ask_judges(asking: Asking[T], *, workspace: Workspace, store: str = "evaluation") -> T:
-    """Reply to what is asked of judges, outside a run of suites. Finished calls are reused.
+def ask_judge(
+    asking: Callable[[Judge], Asking[T]], judge: Judge, *, workspace: Workspace, store: str = "evaluation"
+) -> T:
+    """Reply to what is asked of a judge, outside a run of suites. Finished calls are reused.
 
     Args:
-        asking: What is asked; see `measures.protocol`.
+        asking: Makes what is asked of a judge (see `measures.protocol`); once more if the judge turns out to have
+            changed behind its name.
+        judge: Who is asked.
         workspace: Where the calls are kept.
         store: The row store of the calls.
 
     Returns:
-        What `asking` returns.
+        What the asking returns.
 
     Raises:
-        EngineDown: A judge cannot be reached; what is finished is kept.
+        EngineDown: The judge cannot be reached; what is finished is kept.
     """
 
     async def work() -> T:
         async with open_rows(workspace.rows(store), is_final=is_final) as rows, _Servers() as servers:
-            replies: list[dict[str, Any]] | None = None
+            endpoint = None
+            if judge.engine.base_url is not None:
+                endpoint = read_endpoint_model(rows, judge.address, judge.identity)
             while True:
+                known = replace(judge, address=endpoint.address) if endpoint else judge
                 try:
-                    requests = next(asking) if replies is None else asking.send(replies)
-                except StopIteration as end:
-                    result: T = end.value
-                    return result
-                calls = [request for request in requests if isinstance(request, JudgeCall)]
-                for judge in dict.fromkeys(call.judge.name for call in calls):
-                    asked = [call for call in calls if call.judge.name == judge]
-                    engine, name = await servers.open(asked[0].judge.engine), asked[0].judge.engine.model
-                    tasks = (_judge_task(call, call.judge, None) for call in asked)
-                    await make_rows(rows, tasks, {name: engine}, what=f"judgements of {judge}")
-                replies = [rows.read(call.content.row_id) for call in calls]
+                    return await _reply_to(asking(known), judge, endpoint, rows, servers)
+                except ChangedBehindNameError:
+                    continue
 
     return run_coroutine(work())
+
+
+async def _reply_to(
+    asking: Asking[T], judge: Judge, endpoint: EndpointModel | None, rows: RowStore, servers: "_Servers"
+) -> T:
+    replies: list[dict[str, Any]] | None = None
+    while True:
+        try:
+            requests = next(asking) if replies is None else asking.send(replies)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        calls = [request for request in requests if isinstance(request, JudgeCall)]
+        engine = await servers.open(judge.engine)
+        tasks = (_judge_task(call, judge, endpoint) for call in calls)
+        try:
+            await make_rows(rows, tasks, {judge.engine.model: engine}, what=f"judgements of {judge.name}")
+        finally:
+            if endpoint is not None:
+                await endpoint.save(rows)
+        replies = [rows.read(call.content.row_id) for call in calls]
 
 
 class _Turn:
