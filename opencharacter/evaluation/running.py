@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 from opencharacter.characters import load_prompt
 from opencharacter.engines import ChatEngine, ChatFailed, EngineConfig, open_engine
+from opencharacter.engines.engine_config import OWN_SERVER_TIMEOUT_S
 from opencharacter.errors import UserError
 from opencharacter.evaluation.answers import SystemPrompts, answer_calls
 from opencharacter.evaluation.comparison import scoring_of
@@ -319,6 +320,7 @@ class _Bench:
         return EngineConfig(
             model=f"opencharacter-{subject.identity[:12]}",
             weights=str(subject.folder),
+            timeout_s=OWN_SERVER_TIMEOUT_S,
             concurrency=self._settings.concurrency,
             max_model_len=self._settings.max_model_len,
         )

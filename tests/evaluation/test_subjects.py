@@ -2,6 +2,8 @@
 
 import pytest
 
+from opencharacter.engines.engine_config import OWN_SERVER_TIMEOUT_S
+from opencharacter.evaluation.references import load_engines, read_references
 from opencharacter.evaluation.subjects import load_judge, load_subject
 
 ENDPOINTS = [
@@ -26,3 +28,10 @@ def test_a_judge_and_a_model_of_one_endpoint_are_the_same(url: str) -> None:
 
 def test_no_identity_holds_what_stands_before_the_host() -> None:
     assert "secret" not in load_subject("m", "https://user:secret@models.example.com/v1#model").identity
+
+
+def test_a_judge_of_our_own_may_take_its_time_on_a_slow_machine() -> None:
+    (named,) = read_references(["work/judge"], "--judge", load_engines(None), api_key_env=None)
+    assert named.asked.timeout_s == OWN_SERVER_TIMEOUT_S
+    (endpoint,) = read_references(["https://api.example.com/v1#m"], "--judge", load_engines(None), api_key_env=None)
+    assert endpoint.asked.timeout_s < OWN_SERVER_TIMEOUT_S
