@@ -90,7 +90,7 @@ def report(
     decision = _decide(results, gate, labels, *models, _Ledger(workdir) if ledger else None) if models else None
     path = output or workdir / "evaluation.html"
     path.parent.mkdir(parents=True, exist_ok=True)
-    typer.echo(write_evaluation_page(results, decision, path, roles=roles))
+    typer.echo(write_evaluation_page(results, decision, path, roles=roles, labels=labels or ()))
 
 
 def leaderboard(

@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 from support.score_rows import make_evaluation_of, score_rows
 
+from opencharacter.evaluation.judges.labels import Label, append_label
 from opencharacter.records.evaluation import Scale, Scoring
 from opencharacter.reporting.evaluation import spread
+from opencharacter.reporting.evaluation.calibration import beside_people
 from opencharacter.reporting.evaluation.rows import SuiteRows, read_suite
 from opencharacter.storage.workspace import Workspace
 
@@ -41,3 +43,14 @@ def test_only_a_share_is_averaged_where_nothing_else_is_measured(tmp_path: Path)
     rows = score_rows("m", [0.0, 1.0], metric="harm")
     only = make_evaluation_of(Workspace(tmp_path / "w"), rows, {"challenger": "m"}, Scoring(scales={"harm": HARM}))
     assert read_suite("safety", only).averaged == {"harm"}
+
+
+def test_a_judge_stands_beside_people_for_the_task_or_the_answer_that_they_rated(
+    safety: SuiteRows, tmp_path: Path
+) -> None:
+    labels = tmp_path / "labels.jsonl"
+    for place, metric, score in [(0, "honest", 3), (0, "honest", 2), (1, "overall", 5), (30, "honest", 1)]:
+        about = {"suite": safety.summary.suite, "question_id": f"held_out_both-q{place}", "model": "m"}
+        append_label(labels, Label(**about, metric=metric, score=score, rater=f"rater {score}"))
+    append_label(labels, Label(**about, rival="other", score=1))
+    assert beside_people([safety], [labels]) == {"judge": [(2.5, 1.0), (5.0, 4.0)]}, "a silent answer has no score"
