@@ -325,7 +325,7 @@ def _show_scores(name: str, artifact: "Artifact") -> None:
     table = Table(name, *summary.models, "n", box=None, pad_edge=False)
     lines: dict[tuple[str, str], dict[str, str]] = {}
     sizes: dict[tuple[str, str], int] = {}
-    for score in summary.scores:
+    for score in [*summary.scores, *summary.overall]:
         mean = "–" if score.mean is None else f"{score.mean:.3f}"
         few = (score.clusters or 0) < MIN_CLUSTERS or score.low is None or score.high is None
         interval = "" if few else f" ({score.low:.2f} to {score.high:.2f})"

@@ -17,6 +17,7 @@ from opencharacter.evaluation.evaluation_config import GateConfig, PrimaryConfig
 from opencharacter.evaluation.ledger import Ledger, share_of_alpha
 from opencharacter.evaluation.people import Correction, Labelled, labels_by_suite
 from opencharacter.evaluation.statistics import ClusteredMean, smallest_effect
+from opencharacter.evaluation.subjects import short_identity
 from opencharacter.hashing import digest
 from opencharacter.records.evaluation import (
     GRID,
@@ -144,7 +145,8 @@ class _Suite:
         for judge in self.judges():
             standing = next((one for one in self.standings if one.judge == judge), None)
             kin = standing is not None and not compared.isdisjoint(standing.related)
-            if kin or judge in pair or family.get(judge) in families:
+            own = judge in pair or judge.rpartition("@")[2] in pair  # its weights, whatever it is called
+            if kin or own or family.get(judge) in families:
                 found[judge] = "it is one of the two models, or of their family"
             elif standing is not None and standing.refusals:
                 found[judge] = f"it {', and '.join(standing.refusals)}"
@@ -256,7 +258,9 @@ class _Decision:
         )
         if estimate is None:
             left_out = self._left_out(suite, metric)
-            reasons = "; ".join(f"{judge} is left out, since {reason}" for judge, reason in left_out.items())
+            reasons = "; ".join(
+                f"{short_identity(judge)} is left out, since {reason}" for judge, reason in left_out.items()
+            )
             what = f"no question has a score of {_words(metric)} for both models"
             return finding(outcome="undecidable", text=f"no judge is left: {reasons}" if reasons else what)
         correction = self._correction(self._suites[suite], sample)
@@ -383,7 +387,7 @@ class _Decision:
             gains[judge] = None if estimate is None else estimate.mean
         agree = all(gain is not None and gain > 0 for gain in gains.values())
         shown = ", ".join(
-            f"{judge[:12]} {'no score' if gain is None else f'{gain:+.3f}'}" for judge, gain in gains.items()
+            f"{short_identity(judge)} {'no score' if gain is None else f'{gain:+.3f}'}" for judge, gain in gains.items()
         )
         yield GateFinding(
             name="agreement of judges",
@@ -455,7 +459,7 @@ class _Decision:
         if suite.name == GRID and self._against == "champion":
             yield "the questions of the suite 'grid' come from the challenger's own mixture: no neutral ground"
         for judge, why in suite.left_out(self._pair).items():
-            yield f"judge {judge} is left out: {why}"
+            yield f"judge {short_identity(judge)} is left out: {why}"
         if ledger is None:
             yield "no ledger: earlier comparisons on these items are not counted"
         if config.min_clusters < PROMISED_CLUSTERS:

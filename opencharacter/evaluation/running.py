@@ -37,9 +37,10 @@ from opencharacter.evaluation.measures.protocol import (
     Request,
     Work,
 )
-from opencharacter.evaluation.subjects import Judge, Subject
+from opencharacter.evaluation.personagym.faithful import PERSONA_SCORE
+from opencharacter.evaluation.subjects import Judge, Subject, is_same_model
 from opencharacter.evaluation.suite import Suite
-from opencharacter.evaluation.summary import summarise
+from opencharacter.evaluation.summary import ALL_TASKS, summarise
 from opencharacter.generation.calls import RowCalls
 from opencharacter.generation.rows import RowTask, StoredRow, make_rows
 from opencharacter.hashing import digest
@@ -144,7 +145,7 @@ def _check(
         raise UserError(f"nothing to measure: {'no suite' if not suites else 'no model'} was given")
     for judge in judges:
         for subject in subjects:
-            if not allow_related and subject.identity in (judge.identity, judge.address):
+            if not allow_related and is_same_model(judge, subject):
                 raise UserError(
                     f"judge {judge.name} is the model {subject.name} itself: it would judge its own answers",
                     hint="name another judge; with --related-judge it may, and no decision rests on that",
@@ -418,9 +419,9 @@ class _Bench:
                 about |= {"notice": run.suite.config.notice}
             if published := {name: scores for name, model in models.items() if (scores := _published(run, model))}:
                 about |= {"published": published}
-            SUMMARY.write(
-                draft.path, summarise(run.scores, models, scoring_of(run.suite.config)).model_copy(update=about)
-            )
+            overall = PERSONA_SCORE if run.suite.name.startswith("personagym") else ALL_TASKS
+            summary = summarise(run.scores, models, scoring_of(run.suite.config), overall=overall)
+            SUMMARY.write(draft.path, summary.model_copy(update=about))
             if (smoke_question := pick_smoke_question(run.items, run.prompts.characters)) is not None:
                 SMOKE_QUESTION.write(draft.path, json.dumps(smoke_question, ensure_ascii=False))
             draft.counts |= {"questions": len(run.items)} | Counter(row.status for row in run.scores)

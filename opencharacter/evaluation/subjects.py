@@ -1,6 +1,7 @@
 """Who is measured, and who judges: weights on this machine, or an endpoint."""
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -11,6 +12,7 @@ from opencharacter.hashing import tree_digest
 from opencharacter.storage.kinds import model_template
 from opencharacter.templates import Template
 
+_DIGEST = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")
 _FORMS = "a folder, a hub id (owner/name), package:NAME, s3://BUCKET/PREFIX, or an endpoint https://HOST/v1#NAME"
 
 
@@ -129,7 +131,17 @@ def load_judge(name: str, engine: EngineConfig, *, family: str | None = None) ->
     folder = localize_model(engine.weights)
     weights = tree_digest(folder)
     deciding = engine.identity.removeprefix(engine.model)
-    return Judge(name, engine, f"{weights}{deciding}", f"{engine.model}@{weights[:16]}", family or _family(folder))
+    return Judge(name, engine, f"{weights}{deciding}", f"{engine.model}@{weights}", family or _family(folder))
+
+
+def is_same_model(judge: Judge, subject: Subject) -> bool:
+    """Whether a judge has a model's weights, or its endpoint."""
+    return subject.identity == judge.identity or judge.address.startswith(subject.identity)
+
+
+def short_identity(identity: str) -> str:
+    """An identity for people to read: of a digest the first letters, the name of an endpoint as it is."""
+    return _DIGEST.sub(r"\1", identity)
 
 
 def endpoint_identity(engine: EngineConfig) -> str:

@@ -247,6 +247,11 @@ class Summary(BaseModel):
     confidence: float
     scores: list[Score]
     differences: list[Difference]
+    overall: list[Score] = Field(
+        default=[],
+        description="mean over characters of the mean over all tasks, where a suite has several of one scale; the"
+        " metric is `PersonaScore` in PersonaGym's suites",
+    )
     scoring: Scoring = Scoring()
     endpoints: dict[str, str] = Field(
         default={}, description="what answered behind each endpoint, since when, and whether its name holds a date"

@@ -4,7 +4,6 @@ import re
 
 from opencharacter.hashing import seed64
 
-_DIGEST = re.compile(r"[0-9a-f]{64}")
 _WORD_BREAK = re.compile(r"[_\s]+")
 
 CELL_LABELS = {
@@ -50,11 +49,6 @@ def duration(seconds: float | None) -> str:
 def words(name: str) -> str:
     """An identifier as words: `held_out_both` becomes `held out both`."""
     return _WORD_BREAK.sub(" ", name).strip()
-
-
-def short_identity(identity: str) -> str:
-    """A digest's first letters; the name of an endpoint as it is."""
-    return identity[:12] if _DIGEST.fullmatch(identity) else identity
 
 
 def initials(name: str) -> str:

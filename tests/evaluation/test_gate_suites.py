@@ -143,8 +143,9 @@ def test_the_primary_is_neutral_ground_where_there_is_one(workspace) -> None:
 
 
 def test_related_judges_do_not_decide_and_all_others_must_agree(workspace) -> None:
-    own = evaluation(workspace, "frozen", suite_rows(0.5, judges=("c",)))
-    assert gate(GateConfig(), [own]).outcome == "undecidable"
+    for judge in ("c", "renamed@c"):
+        own = evaluation(workspace, "frozen", suite_rows(0.5, judges=(judge,)))
+        assert gate(GateConfig(), [own]).outcome == "undecidable"
     family = {"judges": {"big": "judge-1"}, "families": {"challenger": "llama", "big": "llama"}}
     assert gate(GateConfig(), [evaluation(workspace, "frozen", suite_rows(0.5), **family)]).outcome == "undecidable"
 

@@ -1,10 +1,14 @@
 """Who is measured: one name may stand for several models."""
 
-import pytest
+from pathlib import Path
 
+import pytest
+from support.weights import write_model_folder
+
+from opencharacter.engines import EngineConfig
 from opencharacter.engines.engine_config import OWN_SERVER_TIMEOUT_S
 from opencharacter.evaluation.references import load_engines, read_references
-from opencharacter.evaluation.subjects import load_judge, load_subject
+from opencharacter.evaluation.subjects import is_same_model, load_judge, load_subject
 
 ENDPOINTS = [
     "http://127.0.0.1:8001/v1#model",
@@ -24,6 +28,20 @@ def test_a_judge_and_a_model_of_one_endpoint_are_the_same(url: str) -> None:
     subject = load_subject("m", url)
     assert subject.engine is not None
     assert load_judge("j", subject.engine).identity == subject.identity
+
+
+def test_a_judge_of_weights_is_known_by_the_digest_of_a_model_with_them(tmp_path: Path) -> None:
+    folder = write_model_folder(tmp_path / "model")
+    subject = load_subject("m", str(folder))
+    judges = [
+        load_judge("j", EngineConfig(model="judge", weights=str(folder), **more))
+        for more in ({}, {"request": {"omit": ["seed"]}})
+    ]
+    assert {judge.identity for judge in judges} == {f"judge@{subject.identity}"}
+    assert all(is_same_model(judge, subject) for judge in judges)
+    other = write_model_folder(tmp_path / "other")
+    (other / "config.json").write_text('{"a": 1}')
+    assert not is_same_model(judges[0], load_subject("o", str(other)))
 
 
 def test_no_identity_holds_what_stands_before_the_host() -> None:

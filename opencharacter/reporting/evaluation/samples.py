@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from opencharacter.evaluation.subjects import short_identity
 from opencharacter.records.evaluation import AnswerRow, Turn
 from opencharacter.reporting.evaluation.rows import Key, Measured, SuiteRows
 from opencharacter.reporting.formats import CELL_LABELS, words
@@ -122,7 +123,9 @@ def _said(suite: SuiteRows, name: str, key: Key) -> Said:
     measured = suite.by_model[name].get(key)
     opinions = [
         Opinion(
-            row.judge or "program", f"{row.score:g}" if row.score is not None else words(row.status), row.note or ""
+            short_identity(row.judge) if row.judge else "program",
+            f"{row.score:g}" if row.score is not None else words(row.status),
+            row.note or "",
         )
         for row in (measured.rows if measured else ())
         if row.repeat == answer.repeat

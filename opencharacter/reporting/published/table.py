@@ -4,7 +4,7 @@ import csv
 import io
 from collections.abc import Iterator, Sequence
 
-from opencharacter.reporting.formats import short_identity
+from opencharacter.evaluation.subjects import short_identity
 from opencharacter.reporting.published.leaderboard import Board
 from opencharacter.reporting.published.names import OVERALL
 from opencharacter.reporting.published.quoted import SOURCE, TASKS, quoted_rows
@@ -79,4 +79,5 @@ def _lines(board: Board) -> Iterator[str]:
 
 
 def _short(judge: str) -> str:
+    judge = short_identity(judge)
     return judge if len(judge) < 40 else f"{judge[:36]}…"
