@@ -134,21 +134,28 @@ def load_judge(name: str, engine: EngineConfig, *, family: str | None = None) ->
     return Judge(name, engine, f"{weights}{deciding}", f"{engine.model}@{weights}", family or _family(folder))
 
 
-def is_same_model(judge: Judge, subject: Subject) -> bool:
-    """Whether a judge has a model's weights, or its endpoint."""
-    return subject.identity == judge.identity or judge.address.startswith(subject.identity)
-
-
 def short_identity(identity: str) -> str:
     """An identity for people to read: of a digest the first letters, the name of an endpoint as it is."""
     return _DIGEST.sub(r"\1", identity)
 
 
+def is_same_model(judge: Judge, subject: Subject) -> bool:
+    """Whether a judge has a model's weights, or its name at its endpoint, however each of them is asked."""
+    if subject.engine is None:
+        return judge.address.startswith(subject.identity)
+    return _at_endpoint(judge.engine) == _at_endpoint(subject.engine)
+
+
 def endpoint_identity(engine: EngineConfig) -> str:
     """Name and address of a model behind an endpoint: two servers on one host may give one name to different models."""
+    return f"{engine.identity}@{_at_endpoint(engine)[1]}"
+
+
+def _at_endpoint(engine: EngineConfig) -> tuple[str, str]:
+    """The model's name there, and where that is."""
     url = urlsplit(engine.base_url or "")
     port = f":{url.port}" if url.port else ""
-    return f"{engine.identity}@{url.hostname}{port}{url.path.rstrip('/').removesuffix('/v1')}"
+    return engine.model, f"{url.hostname}{port}{url.path.rstrip('/').removesuffix('/v1')}"
 
 
 def _family(folder: Path) -> str | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from support.fake_llm import FakeLLM
+from support.fake_llm import FakeLLM, default_answer
 from support.small_mixture import make_mixture, small_rows
 
 from opencharacter.cli import main
@@ -97,7 +97,7 @@ def test_the_plan_s_calls_are_those_that_are_made(
     # The fake server counts words.
     prices.write_text(
         "models:\n  judge: {input_per_million: 10, output_per_million: 20}\n"
-        "figures: {chars_per_token: 5.7, answer_tokens: 24, judgement_tokens: 24, mark_tokens: 0.01}\n"
+        "figures: {chars_per_token: 5.7, answer_tokens: 28, judgement_tokens: 28, mark_tokens: 0.01}\n"
     )
     options = ["--suite", str(suite), *asked, "--limit", "22", "--repeats", "2", "--prices", str(prices)]
     code, out, err = command("plan", *options, "--json")
@@ -111,12 +111,24 @@ def test_the_plan_s_calls_are_those_that_are_made(
     )
     words = sum(len(m["content"].split()) for call in fake_llm.calls for m in call.request["messages"])
     assert planned["tokens_in"] == pytest.approx(words, rel=0.15)
+    said = sum(len(default_answer(call.request).split()) for call in fake_llm.calls)
+    assert planned["tokens_out"] == pytest.approx(said, rel=0.15)
     judge = next(row for row in planned["asked"] if row["name"] == "judge")
     assert judge["cost"] == pytest.approx((judge["tokens_in"] * 10 + judge["tokens_out"] * 20) / 1e6, rel=1e-3)
     assert planned["unpriced"] == [
         f"models.{name}.{kind}_per_million" for name in ("old", "new") for kind in ("input", "output")
     ]
     assert 0 < planned["suites"][0]["smallest_effect"] < 1
+
+
+@pytest.mark.parametrize("suite", ["safety", "scenes", "assistant", "arena:frozen"])
+def test_the_calls_of_every_kind_of_suite_are_planned(
+    suite: str, command: Command, asked: list[str], fake_llm: FakeLLM
+) -> None:
+    options = ["--suite", suite, *asked, "--limit", "2"]
+    planned = json.loads(command("plan", *options, "--json")[1])["asked"]
+    assert command("run", *options)[0] == 0
+    assert {row["name"]: row["calls"] for row in planned} == Counter(call.request["model"] for call in fake_llm.calls)
 
 
 def test_a_plan_takes_lengths_and_spread_from_results_that_are_there(

@@ -6,7 +6,7 @@ import pytest
 from support.weights import write_model_folder
 
 from opencharacter.engines import EngineConfig
-from opencharacter.engines.engine_config import OWN_SERVER_TIMEOUT_S
+from opencharacter.engines.engine_config import OWN_SERVER_TIMEOUT_S, RequestConfig
 from opencharacter.evaluation.references import load_engines, read_references
 from opencharacter.evaluation.subjects import is_same_model, load_judge, load_subject
 
@@ -28,6 +28,17 @@ def test_a_judge_and_a_model_of_one_endpoint_are_the_same(url: str) -> None:
     subject = load_subject("m", url)
     assert subject.engine is not None
     assert load_judge("j", subject.engine).identity == subject.identity
+    assert [is_same_model(load_judge("j", subject.engine), load_subject("m", each)) for each in ENDPOINTS] == [
+        each == url for each in ENDPOINTS
+    ]
+
+
+def test_a_model_that_is_asked_in_another_way_as_a_judge_is_the_same(tmp_path: Path) -> None:
+    request = RequestConfig(add={"reasoning_effort": "low"})
+    weights = load_subject("m", str(write_model_folder(tmp_path / "model")))
+    assert is_same_model(load_judge("j", EngineConfig(model="j", weights=weights.reference, request=request)), weights)
+    there = EngineConfig(model="model", base_url="http://127.0.0.1:8001/v1", request=request)
+    assert is_same_model(load_judge("j", there), load_subject("m", ENDPOINTS[0]))
 
 
 def test_a_judge_of_weights_is_known_by_the_digest_of_a_model_with_them(tmp_path: Path) -> None:
