@@ -10,6 +10,7 @@ import pytest
 import yaml
 from support.fake_llm import FakeLLM, default_answer
 from support.small_mixture import make_mixture, small_rows
+from support.small_suite import ITEMS, write_suite
 
 from opencharacter.cli import main
 from opencharacter.evaluation.suites import load_suite
@@ -191,6 +192,28 @@ def test_nothing_is_asked_before_all_is_checked(
     code, out, err = command("run", "--suite", str(EXAMPLE), *asked, *options)
     assert (code, out) == (2, ""), err
     assert says in err
+    assert not fake_llm.calls
+
+
+RUBRIC = {"kind": "rubric", "tasks": {"voice": "voice.md", "facts": "facts.md"}}
+
+
+@pytest.mark.parametrize("verb", ["run", "plan"])
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"items": []}, "items.jsonl: holds no items"),
+        ({"items": [*ITEMS, ITEMS[0]]}, "items.jsonl:4: id: 'storm' is also the id of line 1"),
+        ({"texts": {"voice.md": "Is {{moon}} full?"}}, "voice.md: unknown placeholder {{moon}}"),
+        ({"measures": [RUBRIC | {"examples": "facts.md"}]}, "voice.md: lacks its examples"),
+    ],
+)
+def test_a_fault_of_a_suite_is_one_error(
+    verb: str, changes: dict[str, Any], says: str, tmp_path: Path, command: Command, asked: list[str], fake_llm: FakeLLM
+) -> None:
+    code, out, err = command(verb, "--suite", str(write_suite(tmp_path / "suite", **changes)), *asked)
+    assert (code, out) == (2, "")
+    assert [says in line for line in err.splitlines() if line.startswith("error: ")] == [True]
     assert not fake_llm.calls
 
 

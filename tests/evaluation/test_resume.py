@@ -28,13 +28,13 @@ STAGES = {
 
 
 class Killer:
-    """Answers like the fake model, and kills the worker that asks: at every n-th call, or once in each stage."""
+    """Answers like the fake model, and kills the worker at its tenth call, and perhaps once in each stage."""
 
-    def __init__(self, every: int | None = None) -> None:
+    def __init__(self, *, in_stages: bool) -> None:
         self.stages: set[tuple[str, bool]] = set()
         """Where a worker was killed."""
-        self._every = every
-        self._left = 0
+        self._in_stages = in_stages
+        self._calls = 0
         self._pid: int | None = None
         self._known = threading.Event()
         self._known.set()
@@ -42,7 +42,7 @@ class Killer:
     def run(self, run: EvaluationRun, forge: WorkerForge) -> int:
         """Run a worker; its exit status."""
         self._known.clear()
-        self._left = self._every or 0
+        self._calls = 0
         self._pid = forge.start(run)
         self._known.set()
         status, self._pid = forge.wait(self._pid), None
@@ -50,9 +50,9 @@ class Killer:
 
     def __call__(self, request: dict[str, Any]) -> str:
         self._known.wait()
-        self._left -= 1
+        self._calls += 1
         stage = stage_of(request)
-        if self._pid and (self._left == 0 if self._every else stage not in self.stages):
+        if self._pid and (self._calls == 10 or (self._in_stages and stage not in self.stages)):
             os.kill(self._pid, signal.SIGKILL)
             self.stages.add(stage)
         return default_answer(request)
@@ -94,33 +94,28 @@ def run_killed(
     raise AssertionError("never finished")
 
 
-@pytest.mark.parametrize("every", [10, None], ids=["every tenth call", "every stage"])
-def test_a_run_that_is_killed(every: int | None, tmp_path: Path, forge: WorkerForge) -> None:
-    killer, suite = Killer(every), write_scenes(tmp_path / "suite")
+@pytest.mark.parametrize("in_stages", [False, True])
+def test_a_run_that_is_killed_at_every_tenth_call_and_in_every_stage(
+    in_stages: bool, tmp_path: Path, forge: WorkerForge
+) -> None:
+    killer, suite = Killer(in_stages=in_stages), write_scenes(tmp_path / "suite")
     with FakeLLM(answer=killer) as server:
         rows, calls = unbroken(tmp_path, server, suite)
         run = EvaluationRun(str(tmp_path / "killed"), server.base_url, str(suite))
         kills = run_killed(run, calls, server, killer, forge)
-        if every:
-            assert kills >= calls // 10
-        else:
-            assert killer.stages == STAGES
+        assert kills >= (len(STAGES) if in_stages else calls // 10)
+        assert killer.stages == STAGES or not in_stages
         assert contents(run.run()) == rows
 
 
-@pytest.mark.parametrize("every", [10, None], ids=["every tenth call", "every stage"])
-def test_a_killed_run_in_an_object_store(
-    every: int | None, tmp_path: Path, s3_root: str, s3_server: ObjectStore
-) -> None:
-    killer, suite = Killer(every), write_scenes(tmp_path / "suite")
+def test_a_killed_run_in_an_object_store(tmp_path: Path, s3_root: str, s3_server: ObjectStore) -> None:
+    killer, suite = Killer(in_stages=True), write_scenes(tmp_path / "suite")
     # The workers inherit the store's address from the environment of this test.
     with FakeLLM(answer=killer, delay_s=0.05) as server, worker_forge(evaluation_run.__file__) as forge:
         rows, calls = unbroken(tmp_path, server, suite)
         run = EvaluationRun(s3_root, server.base_url, str(suite))
-        kills = run_killed(run, calls, server, killer, forge, lambda: expire_leases(s3_server, s3_root))
-        assert kills >= 1
-        if every is None:
-            assert killer.stages == STAGES
+        run_killed(run, calls, server, killer, forge, lambda: expire_leases(s3_server, s3_root))
+        assert killer.stages == STAGES
         assert contents(run.run()) == rows
 
 
