@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from opencharacter.cli.options import DEFAULT_WORKDIR, Workdir, WorkspaceRoot, repeated
+from opencharacter.cli.options import DEFAULT_WORKDIR, Workdir, WorkspaceRoot, repeated, workspace_at
 
 if TYPE_CHECKING:
     from opencharacter.evaluation.judges.labels import Label
@@ -62,7 +62,7 @@ def judge_check(
     from opencharacter.evaluation.judges.checking import check_judge
     from opencharacter.evaluation.running import ask_judge
 
-    store = _workspace(workdir, workspace)
+    store = workspace_at(workdir, workspace)
     items, said, material = _material(store, suite, labels, limit, seed)
     checked = _judge(judge, engines, api_key_env)
     card = ask_judge(
@@ -104,7 +104,7 @@ def label(
     from opencharacter.evaluation.judges.label_server import agreement_lines, label_server
     from opencharacter.evaluation.judges.labelling import Labelling, choose_tasks, label_tasks, rating_tasks
 
-    stored = _stored(_workspace(workdir, workspace), suite, model or ())
+    stored = _stored(workspace_at(workdir, workspace), suite, model or ())
     path = out or workdir / "labels" / f"{stored.suite}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
     tasks = (rating_tasks if rate else label_tasks)(stored.answers, stored.characters)
@@ -132,12 +132,6 @@ def _judge(text: str, engines: Path | None, api_key_env: str | None) -> "Judge":
     file = load_engines(engines)
     (named,) = read_references([text], "--judge", file, api_key_env=api_key_env or usual_variable())
     return load_judge(named.name, named.asked, family=named.family)
-
-
-def _workspace(workdir: Path, root: str | None) -> "Workspace":
-    from opencharacter.storage.workspace import Workspace
-
-    return Workspace(root or workdir / "workspace")
 
 
 def _material(
