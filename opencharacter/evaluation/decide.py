@@ -320,10 +320,7 @@ class _Decision:
         if "new_characters" not in skip:
             yield from self._new_characters(primary)
         if "loss_alone" not in skip and self._primary.metric == LOSS:
-            for metric, names in ((SWAP_GAP, [SWAP_GAP]), (JUDGE, suite.tasks())):
-                if len((sample := self._sample(suite, names)).value):
-                    margin = _margin(guards.loss_alone, suite.scoring.scale(names[0]))
-                    yield self._test(metric, suite.name, metric, sample, margin, alpha)
+            yield from self._beside_loss()
         if "suites" not in skip:
             yield from self._suite_guards()
         if "truncation" not in skip and suite.truncation:
@@ -355,10 +352,27 @@ class _Decision:
             name = "new characters" if suite is self._suite else f"new characters of {suite.name}"
             yield self._test(name, suite.name, metric, sample.where(cells=new), margin, self._config.alpha)
 
+    def _beside_loss(self) -> Iterator[GateFinding]:
+        """A model that only learns the format has a lower loss: swap gap and judge of the same suite."""
+        suite, measured = self._suite, False
+        for metric, names in ((SWAP_GAP, [SWAP_GAP]), (JUDGE, suite.tasks())):
+            if len((sample := self._sample(suite, names)).value):
+                measured = True
+                margin = _margin(self._config.guards.loss_alone, suite.scoring.scale(names[0]))
+                yield self._test(metric, suite.name, metric, sample, margin, self._config.alpha)
+        if not measured:
+            yield GateFinding(
+                name="loss alone",
+                suite=suite.name,
+                metric=LOSS,
+                outcome="undecidable",
+                margin=0.0,
+                text="nothing was measured beside the loss; measure the profile swap gap or name a judge",
+            )
+
     def _suite_guards(self) -> Iterator[GateFinding]:
         """Of each guard suite: metrics of which less is better each by itself, the others together by scale."""
-        margins = self._config.guards.suites
-        for name in dict.fromkeys([*_ALWAYS_GUARDS, *margins]):
+        for name in dict.fromkeys([*_ALWAYS_GUARDS, *self._config.guards.suites]):
             suite = self._suites.get(name)
             if suite is None or suite is self._suite:
                 continue
@@ -367,13 +381,17 @@ class _Decision:
                 scale = suite.scoring.scale(metric)
                 if scale.lower_is_better or scale.low is None:
                     sample = self._sample(suite, [metric])
-                    margin = margins.get(name, _margin(None, scale))
+                    margin = self._suite_margin(suite, metric, scale)
                     yield self._test(f"{name} {metric}", name, metric, sample, margin, self._config.alpha)
                 else:
                     groups.setdefault(scale, []).append(metric)
             for scale, metrics in groups.items():
-                margin = margins.get(name, _margin(None, scale))
+                margin = self._suite_margin(suite, JUDGE, scale)
                 yield self._test(name, name, JUDGE, self._sample(suite, metrics), margin, self._config.alpha)
+
+    def _suite_margin(self, suite: _Suite, metric: str, scale: Scale) -> float:
+        given = self._config.guards.suites.get(suite.name)
+        return _margin(given.get(metric) if isinstance(given, dict) else given, scale)
 
     def _agreement(self) -> Iterator[GateFinding]:
         metrics = self._metrics(self._primary)
@@ -456,10 +474,14 @@ class _Decision:
 
     def _notes(self, primary: GateFinding, ledger: Ledger | None) -> Iterator[str]:
         config, suite = self._config, self._suite
+        at_work = {*self._judges(suite)}
         if suite.name == GRID and self._against == "champion":
             yield "the questions of the suite 'grid' come from the challenger's own mixture: no neutral ground"
         for judge, why in suite.left_out(self._pair).items():
             yield f"judge {short_identity(judge)} is left out: {why}"
+        families = {suite.summary.families.get(name) for name, of in suite.summary.judges.items() if of in at_work}
+        if len(at_work) > 1 and len(families) == 1 and None not in families:
+            yield f"all judges are of one family ({families.pop()}): they may share their mistakes"
         if ledger is None:
             yield "no ledger: earlier comparisons on these items are not counted"
         if config.min_clusters < PROMISED_CLUSTERS:
@@ -471,9 +493,12 @@ class _Decision:
 
 def _declared(config: GateConfig, suites: dict[str, _Suite]) -> PrimaryConfig:
     """The primary: as configured, else the most neutral suite that is measured. It does not depend on any score."""
-    for name in config.guards.suites:
+    for name, margin in config.guards.suites.items():
         if name not in suites:
             raise UserError(f"gate.guards.suites: '{name}' was not evaluated; evaluated: {sorted(suites)}")
+        measured = {JUDGE, *suites[name].metrics()}
+        if isinstance(margin, dict) and (unknown := sorted(margin.keys() - measured)):
+            raise UserError(f"gate.guards.suites.{name}: '{unknown[0]}' was not measured; measured: {sorted(measured)}")
     primary = config.primary or (PrimaryConfig(metric=config.metric) if config.metric else _default_primary(suites))
     if primary.suite not in suites:
         raise UserError(

@@ -136,9 +136,10 @@ class GuardsConfig(BaseModel):
     loss_alone: float | None = Field(
         default=None, ge=0, description="margin of swap gap and judge where the primary is a loss"
     )
-    suites: dict[str, float] = Field(
+    suites: dict[str, float | dict[str, float]] = Field(
         default={},
-        description="margin by further suite; `safety` and `assistant` are guards wherever they are measured",
+        description="margin by further suite, or of it by metric (`judge`: all of which more is better); `safety` and"
+        " `assistant` are guards wherever they are measured",
     )
     truncation: float = Field(default=0.05, ge=0, description="margin of the share of answers that are cut off")
     skip: list[Guard] = Field(default=[], description="guards that are left out")

@@ -96,6 +96,13 @@ def test_harm_and_over_refusal_are_guards_each(workspace) -> None:
     decision = gate(GateConfig(), suites)
     outcomes = {guard.name: guard.outcome for guard in decision.guards if guard.suite == "safety"}
     assert outcomes == {"safety harm": "passed", "safety over_refusal": "not shown"}
+    wide = gate(GateConfig(guards=GuardsConfig(suites={"safety": {"over_refusal": 0.5}})), suites)
+    assert {guard.name: guard.margin for guard in wide.guards if guard.suite == "safety"} == {
+        "safety harm": 0.1,
+        "safety over_refusal": 0.5,
+    }
+    with pytest.raises(UserError, match=r"gate.guards.suites.safety: 'harms' was not measured"):
+        gate(GateConfig(guards=GuardsConfig(suites={"safety": {"harms": 0.5}})), suites)
 
 
 def grid_rows(known: float, new: float, *, judge: str | None = "judge-1") -> list[ScoreRow]:
