@@ -31,6 +31,19 @@ def hidden() -> Iterator[None]:
         _HIDDEN.reset(token)
 
 
+_waits: list[str] = []
+
+
+@contextmanager
+def waiting_for(what: str) -> Iterator[None]:
+    """Work that is shown waits inside the block for something slow, such as the start of a server; any thread."""
+    _waits.append(what)
+    try:
+        yield
+    finally:
+        _waits.remove(what)
+
+
 @dataclass
 class Progress:
     """Counts of one piece of work. Get one from `progress`; `advance` may be called from any thread."""
@@ -53,7 +66,11 @@ class Progress:
             self.errors += errors
 
     def snapshot(self) -> dict[str, Any]:
-        """The figures so far: rates per second, remaining time in seconds (none where it cannot be known)."""
+        """The figures so far: rates per second, remaining time in seconds (none where it cannot be known).
+
+        `waits_for` is there only where something is waited for.
+        """
+        waits = {"waits_for": ", ".join(dict.fromkeys(_waits))} if _waits else {}
         with self._lock:
             elapsed = max(time.monotonic() - self._started, 1e-6)
             done = self.done_before + self.rows
@@ -69,6 +86,7 @@ class Progress:
                 "errors": self.errors,
                 "elapsed_s": round(elapsed, 1),
                 "eta_s": round(max(self.total - done, 0) / rate, 1) if known and self.total is not None else None,
+                **waits,
             }
 
 
@@ -149,8 +167,10 @@ class _Bar:
 
     def update(self) -> None:
         figures = self._state.snapshot()
+        waits = figures.get("waits_for")
         self._bar.update(
             self._task,
+            description=f"{self._state.stage} (waits for {waits})" if waits else self._state.stage,
             completed=figures["done"],
             rate=figures["rows_per_s"],
             tokens=figures["tokens_per_s"],

@@ -15,6 +15,7 @@ from opencharacter.errors import UserError
 from opencharacter.hashing import digest
 from opencharacter.pipelines.dag import build_pipeline
 from opencharacter.planning.capacity import check_training_memory
+from opencharacter.planning.deciding import require_deciding
 from opencharacter.templates import overridden_prompts
 
 _OBJECT_PREFIX = re.compile(r"s3://[A-Za-z0-9._-]{1,255}(/.*)?")
@@ -88,6 +89,7 @@ def find_issues(config: RunConfig, cluster: Cluster) -> list[Issue]:
 
 def check_placement(config: RunConfig, cluster: Cluster) -> None:
     """Raise a `UserError` that names the keys if the run cannot work on the cluster."""
+    require_deciding(config)
     require_compatible(config.name, cluster.name, find_issues(config, cluster))
     if overridden_prompts() and not cluster.prompts_config_map:
         raise UserError(

@@ -7,6 +7,7 @@ from typing import Any
 from opencharacter.cluster.spec import Cluster
 from opencharacter.cluster.steps import resolve_steps
 from opencharacter.config.run import RunConfig
+from opencharacter.evaluation.choosing import is_elsewhere
 from opencharacter.pipelines.placing import place_tasks
 
 
@@ -75,6 +76,7 @@ def build_pipeline(config: RunConfig, cluster: Cluster | None = None) -> Any:
             scores = evaluate_step(
                 **common,
                 suite=item.suite,
+                suite_digest=item.digest,
                 evaluate=evaluate,
                 engines=engines,
                 base_model=base_model,
@@ -82,6 +84,9 @@ def build_pipeline(config: RunConfig, cluster: Cluster | None = None) -> Any:
                 model=model.outputs["model"],
                 champion=incumbent.outputs["champion"],
             )
+            if any(is_elsewhere(choice.suite) for choice in config.evaluate.choices):
+                # It may have changed since, which the step's arguments do not show; the workspace knows.
+                scores.set_caching_options(False)
         version = register_step(
             **common,
             registry=registry,
@@ -92,6 +97,8 @@ def build_pipeline(config: RunConfig, cluster: Cluster | None = None) -> Any:
         gated = gate_step(
             **common, gate=gate, registry=registry, evaluations=dsl.Collected(scores.outputs["evaluation"])
         )
+        if config.gate.labels:
+            gated.set_caching_options(False)  # a label file may have grown
         report = report_step(
             **common,
             name=config.name,

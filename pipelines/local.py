@@ -17,6 +17,7 @@ from opencharacter.engines import stop_servers
 from opencharacter.engines.shared_servers import OWNER_VARIABLE, SERVERS_VARIABLE
 from opencharacter.errors import OpenCharacterError, UserError
 from opencharacter.pipelines.containers import check_images, remove_containers
+from opencharacter.planning.deciding import require_deciding
 from opencharacter.planning.models import require_whole_models
 from opencharacter.registry import check_registry, local_server
 from opencharacter.storage.s3.client import OBJECT_SCHEME
@@ -50,6 +51,7 @@ def run_local(
             raise UserError(f"--workspace {workspace}: containers see no other folder than --workdir, and s3://")
         Workspace(workspace).check()
     require_whole_models(config, here=not containers)
+    require_deciding(config)
     if containers:
         check_images()
     with local_services(workdir):

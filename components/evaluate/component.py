@@ -18,6 +18,7 @@ def evaluate(
     evaluation: dsl.Output[dsl.Artifact],
     metrics: dsl.Output[dsl.Metrics],
     mixture: dsl.Input[dsl.Dataset] = None,
+    suite_digest: str = "",
 ) -> None:
     """Measure base, challenger and champion with one suite.
 
@@ -35,6 +36,7 @@ def evaluate(
         model: The tuned model, from `sft`.
         champion: The present champion, from `get-champion`; without a digest where there is none.
         mixture: The training set, from `mix`; only the suite `grid` reads it.
+        suite_digest: The version that the suite must have, so that KFP's cache is sound; empty: any.
 
     Returns:
         evaluation: Scores by question, their means and intervals, the answers.
@@ -56,6 +58,7 @@ def evaluate(
             models=models,
             judges={name: EngineConfig.model_validate(engines[name]) for name in config.judges},
             mixture=step.ref(mixture) if mixture else None,
+            version=suite_digest,
             workspace=step.workspace,
             seed=step.seed,
         )

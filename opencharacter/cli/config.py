@@ -44,6 +44,7 @@ def validate(
     A line for each file says what it is and how many rows it has.
     """
     from opencharacter.config.loading import load_run_config
+    from opencharacter.planning.deciding import require_deciding
     from opencharacter.planning.models import require_whole_models
     from opencharacter.planning.sources import describe_sources, look_at_sources, require_readable
 
@@ -54,6 +55,7 @@ def validate(
         typer.echo(line)
     require_readable(looks)
     require_whole_models(loaded)
+    require_deciding(loaded)
     typer.echo(f"{loaded.name}: valid")
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from opencharacter.cli import evaluate_export, evaluate_import, evaluate_lm_eval, evaluate_results
-from opencharacter.cli.options import DEFAULT_WORKDIR, Workdir, WorkspaceRoot, tracking_server, workspace_at
+from opencharacter.cli.options import DEFAULT_WORKDIR, Workdir, WorkspaceRoot, repeated, tracking_server, workspace_at
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -59,6 +59,10 @@ _Limit = Annotated[
     int | None, typer.Option(metavar="N", help="Only the items of a suite's first N characters, for a first try.")
 ]
 _Repeats = Annotated[int | None, typer.Option(metavar="R", help="Answers to each item; default: as the suite says.")]
+_DrawOption = Annotated[
+    int | None,
+    typer.Option("--draw", metavar="N", min=0, help="Fresh items, of suites that have more: another number."),
+]
 _Mixture = Annotated[
     str | None,
     typer.Option(metavar="KEY", help="For the suite grid: which mixture of the workspace; default: the one."),
@@ -113,6 +117,7 @@ def plan(
     engines: _Engines = None,
     limit: _Limit = None,
     repeats: _Repeats = None,
+    draw: _DrawOption = None,
     mixture: _Mixture = None,
     seed: _Seed = 0,
     prices: _Prices = None,
@@ -133,7 +138,7 @@ def plan(
 
     figures = load_figures(prices)
     data = workspace_at(workdir, workspace)
-    loaded = _load_suites(suite, limit, repeats, data, mixture, seed=seed, judged=bool(judge))
+    loaded = _load_suites(suite, limit, repeats, data, mixture, seed=seed, judged=bool(judge), draw=draw)
     models, judges = _references(model or (), judge or (), engines, None)
     made = plan_evaluation(
         loaded,
@@ -163,6 +168,7 @@ def run(
     api_key_env: _ApiKeyEnv = None,
     limit: _Limit = None,
     repeats: _Repeats = None,
+    draw: _DrawOption = None,
     mixture: _Mixture = None,
     seed: _Seed = 0,
     budget: Annotated[
@@ -188,7 +194,7 @@ def run(
     if not model:
         raise typer.BadParameter("give at least one --model")
     data = workspace_at(workdir, workspace)
-    loaded = _load_suites(suite, limit, repeats, data, mixture, seed=seed, judged=bool(judge))
+    loaded = _load_suites(suite, limit, repeats, data, mixture, seed=seed, judged=bool(judge), draw=draw)
     key = api_key_env or key_variable([*model, *(judge or ())], usual_variable())
     models, judges = _references(model, judge or (), engines, key)
     allowed = _budget(budget, [*models, *judges], prices)
@@ -202,6 +208,10 @@ def run(
         _show_scores(name, artifact)
     if allowed is not None:
         typer.echo(f"cost: {allowed}")
+    decides = any(suite.config.decides for suite in loaded)
+    compared = [one.name for one in subjects] if decides else []
+    what = f"compare --challenger {compared[-1]} --champion {compared[0]}" if len(compared) > 1 else "report"
+    typer.echo(f"next: opencharacter evaluate {what}{repeated(workdir, workspace)}")
 
 
 app.command(
@@ -224,6 +234,7 @@ def _load_suites(
     *,
     seed: int,
     judged: bool,
+    draw: int | None,
 ) -> "list[Suite]":
     from opencharacter.evaluation import EvaluateConfig, JudgeConfig
     from opencharacter.evaluation.grid import grid_suite
@@ -234,11 +245,11 @@ def _load_suites(
 
     loaded = []
     for reference in references:
-        if reference == GRID:
+        if reference == GRID and draw is None:
             config = EvaluateConfig(judge=JudgeConfig() if judged else None)
             suite = grid_suite(config, find_mixture(workspace, mixture), seed)
         else:
-            suite = load_suite(reference)
+            suite = load_suite(reference, draw=draw)
         loaded.append(narrowed(suite, limit=limit, repeats=repeats))
     return loaded
 
@@ -308,13 +319,13 @@ def _show_scores(name: str, artifact: "Artifact") -> None:
     from rich.table import Table
 
     from opencharacter.reporting.verdicts import MIN_CLUSTERS
-    from opencharacter.storage.kinds import SUMMARY
+    from opencharacter.storage.kinds import SCORES, SUMMARY
 
     summary = SUMMARY.read(artifact)
     table = Table(name, *summary.models, "n", box=None, pad_edge=False)
     lines: dict[tuple[str, str], dict[str, str]] = {}
     sizes: dict[tuple[str, str], int] = {}
-    for score in summary.scores:
+    for score in [*summary.scores, *summary.overall]:
         mean = "–" if score.mean is None else f"{score.mean:.3f}"
         few = (score.clusters or 0) < MIN_CLUSTERS or score.low is None or score.high is None
         interval = "" if few else f" ({score.low:.2f} to {score.high:.2f})"
@@ -331,6 +342,10 @@ def _show_scores(name: str, artifact: "Artifact") -> None:
     Console(width=160).print(table)
     if summary.notice:
         typer.echo(f"note: {name} is {summary.notice}")
+    if summary.published:
+        rows = list(SCORES.read(artifact))
+        if unread := sum(row.score == 0 for row in rows):
+            typer.echo(f"note: in {unread:,} of {len(rows):,} replies of judges no score can be read; each counts as 0")
     typer.echo(f"results: {artifact.uri}\n")
 
 

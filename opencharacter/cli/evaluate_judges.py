@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from opencharacter.cli.options import DEFAULT_WORKDIR, Workdir, WorkspaceRoot
+from opencharacter.cli.options import DEFAULT_WORKDIR, Workdir, WorkspaceRoot, repeated, workspace_at
 
 if TYPE_CHECKING:
     from opencharacter.evaluation.judges.labels import Label
@@ -60,12 +60,14 @@ def judge_check(
     """
     from opencharacter.evaluation.judges.card import write_card
     from opencharacter.evaluation.judges.checking import check_judge
-    from opencharacter.evaluation.running import ask_judges
+    from opencharacter.evaluation.running import ask_judge
 
-    store = _workspace(workdir, workspace)
+    store = workspace_at(workdir, workspace)
     items, said, material = _material(store, suite, labels, limit, seed)
     checked = _judge(judge, engines, api_key_env)
-    card = ask_judges(check_judge(checked, items, said, material=material, seed=seed), workspace=store)
+    card = ask_judge(
+        lambda known: check_judge(known, items, said, material=material, seed=seed), checked, workspace=store
+    )
     data, page = write_card(card, workdir / "judges" / checked.name)
     if as_json:
         typer.echo(data.read_text(encoding="utf-8"), nl=False)
@@ -77,7 +79,12 @@ def judge_check(
 
 def label(
     suite: Annotated[str, typer.Option("--suite", metavar="SUITE", help="Whose answers; the workspace holds them.")],
-    n: Annotated[int, typer.Option("--n", metavar="N", min=1, help="Answers, or pairs of answers.")] = 100,
+    n: Annotated[
+        int, typer.Option("--n", metavar="N", min=1, help="Pairs of answers, or questions whose answers are rated.")
+    ] = 100,
+    rate: Annotated[
+        bool, typer.Option("--rate", help="Rate each answer from 1 to 5, in place of comparing two models' answers.")
+    ] = False,
     model: Annotated[
         list[str] | None,
         typer.Option("--model", "-m", help="Only of these models, by their names; of one, answers are rated."),
@@ -95,12 +102,13 @@ def label(
     The same command continues the file. A second rater gives another name on the page; how far both agree is shown.
     """
     from opencharacter.evaluation.judges.label_server import agreement_lines, label_server
-    from opencharacter.evaluation.judges.labelling import Labelling, choose_tasks, label_tasks
+    from opencharacter.evaluation.judges.labelling import Labelling, choose_tasks, label_tasks, rating_tasks
 
-    stored = _stored(_workspace(workdir, workspace), suite, model or ())
+    stored = _stored(workspace_at(workdir, workspace), suite, model or ())
     path = out or workdir / "labels" / f"{stored.suite}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
-    labelling = Labelling(choose_tasks(label_tasks(stored.answers, stored.characters), n, seed), path)
+    tasks = (rating_tasks if rate else label_tasks)(stored.answers, stored.characters)
+    labelling = Labelling(choose_tasks(tasks, n, seed), path)
     with label_server(labelling, port) as server:
         typer.echo(f"label {len(labelling)} tasks at http://127.0.0.1:{server.server_port}/  (Ctrl-C ends it)")
         try:
@@ -111,7 +119,9 @@ def label(
         typer.echo(f"{rater}: {count} of {len(labelling)} labelled")
     for line in agreement_lines(labelling.agreement()):
         typer.echo(line)
-    typer.echo(f"labels: {path}\nnext: opencharacter evaluate judge-check --judge JUDGE --labels {path}")
+    again = repeated(workdir, workspace)
+    typer.echo(f"labels: {path}\nnext: opencharacter evaluate compare --labels {path}{again}")
+    typer.echo(f"      opencharacter evaluate judge-check --judge JUDGE --labels {path}{again}")
 
 
 def _judge(text: str, engines: Path | None, api_key_env: str | None) -> "Judge":
@@ -122,12 +132,6 @@ def _judge(text: str, engines: Path | None, api_key_env: str | None) -> "Judge":
     file = load_engines(engines)
     (named,) = read_references([text], "--judge", file, api_key_env=api_key_env or usual_variable())
     return load_judge(named.name, named.asked, family=named.family)
-
-
-def _workspace(workdir: Path, root: str | None) -> "Workspace":
-    from opencharacter.storage.workspace import Workspace
-
-    return Workspace(root or workdir / "workspace")
 
 
 def _material(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from opencharacter.cli.options import DEFAULT_WORKDIR, Workdir, WorkspaceRoot, tracking_server, workspace_at
+from opencharacter.progress import progress
 
 if TYPE_CHECKING:
     from opencharacter.records.evaluation import GateDecision
@@ -23,6 +24,12 @@ _Suites = Annotated[
 _Gate = Annotated[
     Path | None, typer.Option(metavar="FILE", help="YAML: primary, guards, levels, as in a run's section `gate`.")
 ]
+_Labels = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="FILE", help="What people say of the two models' answers (JSONL or CSV); calibrates judges. Repeatable."
+    ),
+]
 _UsesLedger = Annotated[bool, typer.Option("--ledger/--no-ledger", help="Count this comparison among those before it.")]
 _Experiment = Annotated[str, typer.Option(help="MLflow experiment of the scores.")]
 _DEFAULT_EXPERIMENT = "opencharacter"
@@ -34,6 +41,7 @@ def compare(
     champion: Annotated[str, typer.Option(help="Name of the model to beat.")] = "champion",
     suite: _Suites = None,
     gate: _Gate = None,
+    labels: _Labels = None,
     workdir: Workdir = DEFAULT_WORKDIR,
     workspace: WorkspaceRoot = None,
     ledger: _UsesLedger = True,
@@ -48,7 +56,7 @@ def compare(
     tried on the same items against the same champion has to be better with more confidence.
     """
     results = _results(workdir, workspace, suite, (challenger, champion))
-    decision = _decide(results, gate, challenger, champion, _Ledger(workdir) if ledger else None)
+    decision = _decide(results, gate, labels, challenger, champion, _Ledger(workdir) if ledger else None)
     if as_json:
         typer.echo(decision.model_dump_json(indent=2))
     else:
@@ -61,6 +69,7 @@ def report(
     champion: Annotated[str | None, typer.Option(help="The model to beat.")] = None,
     suite: _Suites = None,
     gate: _Gate = None,
+    labels: _Labels = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="File to write; default: evaluation.html in WORKDIR.")
     ] = None,
@@ -73,13 +82,15 @@ def report(
 
     if (challenger is None) != (champion is None):
         raise typer.BadParameter("give --challenger and --champion together")
+    if labels and challenger is None:
+        raise typer.BadParameter("--labels calibrate a decision: give --challenger and --champion")
     models = (challenger, champion) if challenger and champion else ()
     results = _results(workdir, workspace, suite, models)
     roles = {"challenger": challenger, "champion": champion} if challenger and champion else None
-    decision = _decide(results, gate, *models, _Ledger(workdir) if ledger else None) if models else None
+    decision = _decide(results, gate, labels, *models, _Ledger(workdir) if ledger else None) if models else None
     path = output or workdir / "evaluation.html"
     path.parent.mkdir(parents=True, exist_ok=True)
-    typer.echo(write_evaluation_page(results, decision, path, roles=roles))
+    typer.echo(write_evaluation_page(results, decision, path, roles=roles, labels=labels or ()))
 
 
 def leaderboard(
@@ -113,9 +124,11 @@ def leaderboard(
     )
 
     found = all_results(workspace_at(workdir, workspace))
-    with _any_tracking_server(workdir):
+    # The bar is there while the server starts, too.
+    with progress("publish to MLflow", total=len(found)) as shown, _any_tracking_server(workdir):
         for artifact in found:
             publish_evaluation(artifact, experiment=experiment, traces=traces)
+            shown.advance(rows=1)
         boards = read_leaderboard(experiment, suites=suite or (), models=model or ())
     typer.echo(leaderboard_csv(boards) if as_csv else leaderboard_table(boards), nl=not as_csv)
 
@@ -138,8 +151,10 @@ class _Ledger:
     def count(self, items: str, rival: str, comparison: str, details: dict[str, str]) -> int:
         from opencharacter.registry import ComparisonLedger, RegistryConfig
 
-        with _any_tracking_server(self._workdir):
-            return ComparisonLedger(RegistryConfig()).count(items, rival, comparison, details)
+        with progress("note in MLflow", total=1) as shown, _any_tracking_server(self._workdir):
+            position = ComparisonLedger(RegistryConfig()).count(items, rival, comparison, details)
+            shown.advance(rows=1)
+        return position
 
 
 def _results(
@@ -151,7 +166,12 @@ def _results(
 
 
 def _decide(
-    results: "dict[str, Artifact]", gate: Path | None, challenger: str, champion: str, ledger: "_Ledger | None"
+    results: "dict[str, Artifact]",
+    gate: Path | None,
+    labels: list[str] | None,
+    challenger: str,
+    champion: str,
+    ledger: "_Ledger | None",
 ) -> "GateDecision":
     from opencharacter.evaluation import GateConfig
     from opencharacter.evaluation import gate as decide
@@ -161,6 +181,7 @@ def _decide(
     config = GateConfig()
     if gate is not None:
         config = load_document(GateConfig, read_text(gate), str(gate), hint="docs/promote.md describes the keys")
+    config = config.model_copy(update={"labels": [*config.labels, *(labels or ())]})
     config, found = with_primary(config, results), list(results.values())
     return decide(config, found, ledger=ledger, challenger=challenger, champion=champion)
 

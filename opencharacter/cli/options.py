@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -104,6 +105,12 @@ def workspace_at(workdir: Path, root: str | None) -> "Workspace":
     from opencharacter.storage.workspace import Workspace
 
     return Workspace(root or workdir / "workspace")
+
+
+def repeated(workdir: Path, root: str | None) -> str:
+    """The options `--workdir` and `--workspace` as a further command needs them, where they are not the usual ones."""
+    given = [("--workdir", str(workdir) if workdir != DEFAULT_WORKDIR else None), ("--workspace", root)]
+    return "".join(f" {name} {shlex.quote(value)}" for name, value in given if value)
 
 
 @contextlib.contextmanager

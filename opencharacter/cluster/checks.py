@@ -181,6 +181,7 @@ def _local_files(config: RunConfig) -> Iterator[Issue]:
     named = {f"inputs.personas.{i}.uri": source.uri for i, source in enumerate(inputs.personas)}
     named |= {f"inputs.corpora.{i}.uri": corpus.uri for i, corpus in enumerate(inputs.corpora)}
     named |= {f"mix.general.{i}.uri": source.uri for i, source in enumerate(config.mix.general)}
+    named |= {f"mix.frozen_suites.{i}": suite for i, suite in enumerate(config.mix.frozen_suites)}
     if inputs.characters:
         named["inputs.characters.uri"] = inputs.characters.uri
     if inputs.dataset:
@@ -188,6 +189,7 @@ def _local_files(config: RunConfig) -> Iterator[Issue]:
     named |= {"sft.base_model": config.sft.base_model}
     named |= {f"engines.{name}.weights": engine.weights or "" for name, engine in config.engines.items()}
     named |= {f"evaluate.suites.{i}": choice.suite for i, choice in enumerate(config.evaluate.choices)}
+    named |= {f"gate.labels.{i}": uri for i, uri in enumerate(config.gate.labels)}
     for key, uri in named.items():
         is_model = key.endswith((".base_model", ".weights"))
         has_names = is_model or key.startswith("evaluate.suites.")

@@ -68,6 +68,8 @@ def _anchor_paths(data: dict[str, Any], folder: Path) -> None:
         sources += mix.get("general") or []
     if isinstance(evaluate, dict) and isinstance(suites := evaluate.get("suites"), list):
         evaluate["suites"] = [_anchored_suite(suite, folder) for suite in suites]
+    if isinstance(gate := data.get("gate"), dict) and isinstance(labels := gate.get("labels"), list):
+        gate["labels"] = [_anchored(uri, folder) if isinstance(uri, str) else uri for uri in labels]
     for source in sources:
         if isinstance(source, dict) and isinstance(source.get("uri"), str):
             source["uri"] = _anchored(source["uri"], folder)

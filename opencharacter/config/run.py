@@ -117,7 +117,14 @@ class RunConfig(BaseModel):
         return dumped
 
     def parameters(self) -> dict[str, Any]:
-        """The pipeline's parameters, less the workspace: the same on a laptop and on a cluster."""
+        """The pipeline's parameters, less the workspace: the same on a laptop and on a cluster.
+
+        Raises `UserError` if there is no such suite, or something in it is wrong.
+        """
+        from opencharacter.evaluation.choosing import is_elsewhere, suite_version
+        from opencharacter.mixing.frozen import frozen_texts
+
+        frozen_texts(suite for suite in self.mix.frozen_suites if not is_elsewhere(suite))
         return {
             "run": run_identity(self.seed, self.system_prompt),
             "inputs": self.section("inputs"),
@@ -130,7 +137,9 @@ class RunConfig(BaseModel):
             "base_model": self.sft.base_model,
             "sft": self.section("sft"),
             "evaluate": self.section("evaluate"),
-            "suites": [{"suite": choice.suite} for choice in self.evaluate.choices],
+            "suites": [
+                {"suite": choice.suite, "digest": suite_version(choice.suite)} for choice in self.evaluate.choices
+            ],
             "gate": self.section("gate"),
             "registry": self.section("registry"),
             "deploy": self.section("deploy"),

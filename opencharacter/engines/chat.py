@@ -27,8 +27,8 @@ _LONGEST_BUSY_BACKOFF_S = 30.0
 _LONGEST_WAIT_S = 120.0
 _PATH = "/chat/completions"
 _DOWN_HINT = (
-    "check the server and the engine's base_url, model and api_key_env; what is finished is kept, "
-    "so the same command continues where this one stopped"
+    "check the server and the engine's base_url, model and api_key_env; if it is slow, set a longer timeout_s or "
+    "a lower concurrency; what is finished is kept, so the same command continues where this one stopped"
 )
 _BUDGET_HINT = "what is finished is kept: the same command continues, with the same budget again"
 

@@ -56,6 +56,10 @@ class RequestConfig(BaseModel):
         return {name: value for name, value in parts.items() if value}
 
 
+OWN_SERVER_TIMEOUT_S = 1800.0
+"""For one request to a server of our own where nobody sets it: it is there, and on a slow machine it takes its time."""
+
+
 class EngineConfig(BaseModel):
     """A chat model: a server that runs (`base_url`), or weights that this step serves with vLLM (`weights`).
 

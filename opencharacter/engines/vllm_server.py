@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from opencharacter.errors import OpenCharacterError, UserError
+from opencharacter.progress import waiting_for
 from opencharacter.system.hardware import usable_cores, visible_gpus
 from opencharacter.system.processes import end_supervised, free_port, start_supervised, wait_until_healthy
 
@@ -69,9 +70,10 @@ def serve_vllm(
     command = vllm_command(weights, model_name, max_model_len=max_model_len, tensor_parallel=tensor_parallel, port=port)
     process = start_supervised(command, owner_pid=os.getpid(), log=log, environment=vllm_environment())
     try:
-        wait_until_healthy(
-            process, f"http://127.0.0.1:{port}", log, name="vLLM", timeout_s=ready_timeout_s, cancelled=cancelled
-        )
+        with waiting_for(f"the start of vLLM, whose log is {log}"):
+            wait_until_healthy(
+                process, f"http://127.0.0.1:{port}", log, name="vLLM", timeout_s=ready_timeout_s, cancelled=cancelled
+            )
         yield VllmServer(f"http://127.0.0.1:{port}/v1", process.pid, log, replicas(tensor_parallel))
     finally:
         end_supervised(process)

@@ -7,7 +7,7 @@ weigh equally, within a cell characters, and within a character tasks.
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from opencharacter.evaluation.measures.refusal import HARM, OVER_REFUSAL
@@ -103,9 +103,7 @@ class Sample:
 
     def estimate(self) -> ClusteredMean | None:
         """The mean over cells of the mean over characters of the mean over tasks; none without a value."""
-        import numpy as np
-
-        kept = self._take(~np.isnan(self.value))
+        kept = self.with_values(self.value)
         if not len(kept.value):
             return None
         return clustered_mean(kept.value, kept.clusters, weights=kept.weights(), strata=kept.cell)
@@ -134,6 +132,12 @@ class Sample:
             parent = inside
         result: np.ndarray = weights / np.bincount(parent)[parent]
         return result
+
+    def with_values(self, values: "np.ndarray") -> "Sample":
+        """The entries that have one of these values, one for each entry of this sample."""
+        import numpy as np
+
+        return replace(self, value=values)._take(~np.isnan(values))
 
     def _take(self, mask: "np.ndarray") -> "Sample":
         columns = ("question", "task", "cell", "unit", "value", "low", "high", "measured", "lost")

@@ -6,7 +6,7 @@ correction. What the data cannot decide is undecidable, and the decision says wh
 """
 
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -15,7 +15,9 @@ from opencharacter.errors import UserError
 from opencharacter.evaluation.comparison import TRUNCATED, Sample, paired_sample, truncation_rows
 from opencharacter.evaluation.evaluation_config import GateConfig, PrimaryConfig
 from opencharacter.evaluation.ledger import Ledger, share_of_alpha
+from opencharacter.evaluation.people import Correction, Labelled, labels_by_suite
 from opencharacter.evaluation.statistics import ClusteredMean, smallest_effect
+from opencharacter.evaluation.subjects import short_identity
 from opencharacter.hashing import digest
 from opencharacter.records.evaluation import (
     GRID,
@@ -31,7 +33,7 @@ from opencharacter.records.evaluation import (
     Scoring,
     Summary,
 )
-from opencharacter.records.judges import JudgeStanding
+from opencharacter.records.judges import ENOUGH_LABELS, JudgeStanding
 from opencharacter.records.models import Cell
 from opencharacter.storage.kinds import ANSWERS, JUDGES, SCORES, SUMMARY
 from opencharacter.storage.workspace import Artifact
@@ -61,7 +63,7 @@ def gate(
     passes without a comparison, since there is nothing to change, so that a repeated run ends as the first one did.
 
     Args:
-        config: The primary comparison, the guards and the level.
+        config: The primary comparison, the guards, the level, and the files with people's labels.
         evaluations: One output of kind `evaluation` for each suite.
         ledger: Where comparisons are counted; none: each is taken for the first one, which the decision notes.
         challenger: Name of the challenger in the evaluations.
@@ -69,14 +71,17 @@ def gate(
         base: Name of the model to beat where there is no champion.
 
     Raises:
-        UserError: The primary's suite, a guard's suite or a model was not evaluated, or the suites have measured
-            different models.
+        UserError: The primary's suite, a guard's suite or a model was not evaluated, the suites have measured
+            different models, or a label cannot be read or is about something that was not measured.
     """
     suites = [
         _Suite.read(artifact) for artifact in ([evaluations] if isinstance(evaluations, Artifact) else evaluations)
     ]
     against: Literal["base", "champion"] = "champion" if any(champion in one.models for one in suites) else "base"
     pair = _identities(suites, challenger, champion if against == "champion" else base)
+    labels = labels_by_suite(
+        config.labels, {one.name: one.rows for one in suites}, {one.name: one.scoring for one in suites}
+    )
     champion_digest = pair[1] if against == "champion" else None
     if pair[0] == champion_digest:
         return GateDecision(
@@ -90,7 +95,7 @@ def gate(
             challenger_digest=pair[0],
             champion_digest=champion_digest,
         )
-    decision = _Decision(config, {one.name: one for one in suites}, pair, against)
+    decision = _Decision(config, {one.name: one for one in suites}, pair, against, labels)
     return decision.decide(ledger, champion_digest)
 
 
@@ -140,7 +145,8 @@ class _Suite:
         for judge in self.judges():
             standing = next((one for one in self.standings if one.judge == judge), None)
             kin = standing is not None and not compared.isdisjoint(standing.related)
-            if kin or judge in pair or family.get(judge) in families:
+            own = judge in pair or judge.rpartition("@")[2] in pair  # its weights, whatever it is called
+            if kin or own or family.get(judge) in families:
                 found[judge] = "it is one of the two models, or of their family"
             elif standing is not None and standing.refusals:
                 found[judge] = f"it {', and '.join(standing.refusals)}"
@@ -149,12 +155,18 @@ class _Suite:
 
 class _Decision:
     def __init__(
-        self, config: GateConfig, suites: dict[str, _Suite], pair: tuple[str, str], against: Literal["base", "champion"]
+        self,
+        config: GateConfig,
+        suites: dict[str, _Suite],
+        pair: tuple[str, str],
+        against: Literal["base", "champion"],
+        labels: Mapping[str, Labelled],
     ) -> None:
         self._config = config
         self._suites = suites
         self._pair = pair
         self._against = against
+        self._labels = labels
         self._primary = _declared(config, suites)
         self._suite = suites[self._primary.suite]
 
@@ -166,7 +178,7 @@ class _Decision:
         position = None
         # What cannot be decided is no try.
         if ledger is not None and all(finding.outcome != "undecidable" for finding in (primary, *guards)):
-            position = self._count(ledger, sample)
+            position = self._count(ledger, sample, primary)
             alpha = position.alpha
             primary = self._test("primary", self._suite.name, self._primary.metric, sample, self._primary.delta, alpha)
         findings = [primary, *guards]
@@ -181,7 +193,7 @@ class _Decision:
             interval=primary.interval,
             confidence=1 - 2 * alpha,
             n=primary.n,
-            reason=self._reason(primary, guards, alpha),
+            reason=self._reason(primary, guards, alpha, sample),
             challenger_digest=self._pair[0],
             champion_digest=champion_digest,
             primary=primary,
@@ -190,7 +202,7 @@ class _Decision:
             mde=primary.mde,
             ledger=position,
             judges=self._judges(self._suite),
-            remedy="; ".join(self._remedy(finding) for finding in open_findings[:3]) or None,
+            remedy="; ".join(dict.fromkeys(map(self._remedy, open_findings[:3]))) or None,
             notes=list(self._notes(primary, ledger)),
         )
 
@@ -205,9 +217,19 @@ class _Decision:
 
     def _sample(self, suite: _Suite, metrics: Collection[str], judges: Collection[str] | None = None) -> Sample:
         """The paired sample over the held-out cells, without judges that are related to one of the models."""
-        allowed = {None, *(self._judges(suite) if judges is None else judges)}
-        rows = [row for row in suite.rows if row.metric in metrics and row.judge in allowed]
+        rows = self._rows(suite, metrics, self._judges(suite) if judges is None else judges)
         return _held_out(paired_sample(rows, *self._pair, suite.scoring))
+
+    def _rows(self, suite: _Suite, metrics: Collection[str], judges: Collection[str]) -> list[ScoreRow]:
+        return [row for row in suite.rows if row.metric in metrics and row.judge in {None, *judges}]
+
+    def _correction(self, suite: _Suite, sample: Sample) -> Correction | None:
+        """What people's labels make of a comparison; none where they labelled nothing of it, or no judge scored it."""
+        labels, judges = self._labels.get(suite.name), self._judges(suite)
+        rows = [row for row in self._rows(suite, sample.tasks, judges) if row.judge is not None]
+        if labels is None or not rows:
+            return None
+        return labels.correct(sample, rows, self._pair, overall={*suite.tasks()} == {*sample.tasks})
 
     # -- tests
 
@@ -235,10 +257,16 @@ class _Decision:
             bounds=sample.bounds(),
         )
         if estimate is None:
-            left_out = self._suites[suite].left_out(self._pair)
-            text = f"no question has a {_words(metric)} of both models"
-            text += "".join(f"; judge {judge} is left out: {reason}" for judge, reason in left_out.items())
-            return finding(outcome="undecidable", text=text)
+            left_out = self._left_out(suite, metric)
+            reasons = "; ".join(
+                f"{short_identity(judge)} is left out, since {reason}" for judge, reason in left_out.items()
+            )
+            what = f"no question has a score of {_words(metric)} for both models"
+            return finding(outcome="undecidable", text=f"no judge is left: {reasons}" if reasons else what)
+        correction = self._correction(self._suites[suite], sample)
+        if correction is not None and self._calibrates(correction):
+            finding = partial(finding, labels=correction.pairs, judge_difference=estimate.mean)
+            estimate = correction.estimate
         finding = partial(
             finding,
             difference=estimate.mean,
@@ -257,6 +285,15 @@ class _Decision:
             enough = math.ceil(estimate.clusters * (quantiles * estimate.error / (gain - threshold)) ** 2)
             text += f"; about {enough} clusters would show it, if the difference stays {estimate.mean:+.3f}"
         return finding(outcome="passed" if passed else "not shown", text=text)
+
+    def _left_out(self, suite: str, metric: str) -> dict[str, str]:
+        """Judges of a metric that do not count, and why; none where no judge gives it."""
+        found = self._suites[suite]
+        is_judged = any(row.judge for row in found.rows if metric in (JUDGE, row.metric))
+        return found.left_out(self._pair) if is_judged else {}
+
+    def _calibrates(self, correction: Correction) -> bool:
+        return correction.pairs >= ENOUGH_LABELS and correction.estimate.clusters >= self._config.min_clusters
 
     def _undecidable(self, sample: Sample, estimate: ClusteredMean) -> str | None:
         config = self._config
@@ -280,16 +317,10 @@ class _Decision:
             for task in primary.tasks:
                 margin = _margin(guards.tasks, suite.scoring.scale(task))
                 yield self._test(f"task {task}", suite.name, task, primary.where(tasks=[task]), margin, alpha)
-        # Outside the split grid all characters are new, or all are known.
-        new, metric = {*_NEW_CHARACTERS} & {*primary.cells}, self._primary.metric
-        if "new_characters" not in skip and new and new != {*primary.cells}:
-            margin = _margin(guards.new_characters, suite.scoring.scale(primary.tasks[0]))
-            yield self._test("new characters", suite.name, metric, primary.where(cells=new), margin, alpha)
+        if "new_characters" not in skip:
+            yield from self._new_characters(primary)
         if "loss_alone" not in skip and self._primary.metric == LOSS:
-            for metric, names in ((SWAP_GAP, [SWAP_GAP]), (JUDGE, suite.tasks())):
-                if len((sample := self._sample(suite, names)).value):
-                    margin = _margin(guards.loss_alone, suite.scoring.scale(names[0]))
-                    yield self._test(metric, suite.name, metric, sample, margin, alpha)
+            yield from self._beside_loss()
         if "suites" not in skip:
             yield from self._suite_guards()
         if "truncation" not in skip and suite.truncation:
@@ -301,10 +332,47 @@ class _Decision:
         if "judges" not in skip:
             yield from self._agreement()
 
+    def _new_characters(self, primary: Sample) -> Iterator[GateFinding]:
+        """Characters not seen in training: of the primary, and of each suite that has them beside characters seen."""
+        for suite in self._suites.values():
+            if suite is self._suite:
+                metric, sample = self._primary.metric, primary
+            elif suite.summary.notice:
+                continue
+            else:
+                metric, sample = JUDGE, self._sample(suite, suite.tasks())
+                if not sample.n and LOSS in suite.metrics():
+                    metric, sample = LOSS, self._sample(suite, [LOSS])
+            cells = {*sample.cells}
+            new = cells & {*_NEW_CHARACTERS}
+            # Elsewhere all characters are new, or all are known, and the comparison itself is about them.
+            if not new or (suite is self._suite and new == cells):
+                continue
+            margin = _margin(self._config.guards.new_characters, suite.scoring.scale(sample.tasks[0]))
+            name = "new characters" if suite is self._suite else f"new characters of {suite.name}"
+            yield self._test(name, suite.name, metric, sample.where(cells=new), margin, self._config.alpha)
+
+    def _beside_loss(self) -> Iterator[GateFinding]:
+        """A model that only learns the format has a lower loss: swap gap and judge of the same suite."""
+        suite, measured = self._suite, False
+        for metric, names in ((SWAP_GAP, [SWAP_GAP]), (JUDGE, suite.tasks())):
+            if len((sample := self._sample(suite, names)).value):
+                measured = True
+                margin = _margin(self._config.guards.loss_alone, suite.scoring.scale(names[0]))
+                yield self._test(metric, suite.name, metric, sample, margin, self._config.alpha)
+        if not measured:
+            yield GateFinding(
+                name="loss alone",
+                suite=suite.name,
+                metric=LOSS,
+                outcome="undecidable",
+                margin=0.0,
+                text="nothing was measured beside the loss; measure the profile swap gap or name a judge",
+            )
+
     def _suite_guards(self) -> Iterator[GateFinding]:
         """Of each guard suite: metrics of which less is better each by itself, the others together by scale."""
-        margins = self._config.guards.suites
-        for name in dict.fromkeys([*_ALWAYS_GUARDS, *margins]):
+        for name in dict.fromkeys([*_ALWAYS_GUARDS, *self._config.guards.suites]):
             suite = self._suites.get(name)
             if suite is None or suite is self._suite:
                 continue
@@ -313,13 +381,17 @@ class _Decision:
                 scale = suite.scoring.scale(metric)
                 if scale.lower_is_better or scale.low is None:
                     sample = self._sample(suite, [metric])
-                    margin = margins.get(name, _margin(None, scale))
+                    margin = self._suite_margin(suite, metric, scale)
                     yield self._test(f"{name} {metric}", name, metric, sample, margin, self._config.alpha)
                 else:
                     groups.setdefault(scale, []).append(metric)
             for scale, metrics in groups.items():
-                margin = margins.get(name, _margin(None, scale))
+                margin = self._suite_margin(suite, JUDGE, scale)
                 yield self._test(name, name, JUDGE, self._sample(suite, metrics), margin, self._config.alpha)
+
+    def _suite_margin(self, suite: _Suite, metric: str, scale: Scale) -> float:
+        given = self._config.guards.suites.get(suite.name)
+        return _margin(given.get(metric) if isinstance(given, dict) else given, scale)
 
     def _agreement(self) -> Iterator[GateFinding]:
         metrics = self._metrics(self._primary)
@@ -333,7 +405,7 @@ class _Decision:
             gains[judge] = None if estimate is None else estimate.mean
         agree = all(gain is not None and gain > 0 for gain in gains.values())
         shown = ", ".join(
-            f"{judge[:12]} {'no score' if gain is None else f'{gain:+.3f}'}" for judge, gain in gains.items()
+            f"{short_identity(judge)} {'no score' if gain is None else f'{gain:+.3f}'}" for judge, gain in gains.items()
         )
         yield GateFinding(
             name="agreement of judges",
@@ -346,18 +418,19 @@ class _Decision:
 
     # -- words
 
-    def _count(self, ledger: Ledger, sample: Sample) -> LedgerPosition:
+    def _count(self, ledger: Ledger, sample: Sample, finding: GateFinding) -> LedgerPosition:
         items = self._suite.summary.items_digest or digest(sorted(set(sample.question.tolist())))
         values = sorted(
             zip(sample.question.tolist(), sample.task.tolist(), map(repr, sample.value.tolist()), strict=True)
         )
         primary = self._primary.model_dump()
-        comparison = digest([*self._pair, primary, values])
+        labelled = [] if finding.judge_difference is None else [finding.difference]
+        comparison = digest([*self._pair, primary, values, *labelled])
         details = {"challenger": self._pair[0], "against": self._against, **{k: str(v) for k, v in primary.items()}}
         position = ledger.count(items, self._pair[1], comparison, details)
         return LedgerPosition(comparison=position, alpha=share_of_alpha(self._config.alpha, position), items=items)
 
-    def _reason(self, primary: GateFinding, guards: Sequence[GateFinding], alpha: float) -> str:
+    def _reason(self, primary: GateFinding, guards: Sequence[GateFinding], alpha: float, sample: Sample) -> str:
         measured = _words(primary.metric)
         if primary.difference is not None:
             measured += f" {primary.difference:+.4f} against {self._against} on {primary.suite}"
@@ -365,28 +438,50 @@ class _Decision:
             low, high = primary.interval
             measured += f" ({100 * (1 - 2 * alpha):.4g}% interval {low:+.4f} to {high:+.4f}, {primary.n} questions,"
             measured += f" {primary.clusters} clusters)"
-        parts = [f"{measured}: {primary.text}"]
+        parts = [f"{measured}: {primary.text}", *self._calibration(primary, sample)]
         order = {"not shown": 0, "undecidable": 1}
         broken = sorted((one for one in guards if one.outcome != "passed"), key=lambda one: order[one.outcome])
         parts += [f"guard {guard.name}: {_figures(guard)}{guard.text}" for guard in broken[:4]]
         if len(broken) > 4:
             parts.append(f"and {len(broken) - 4} more guards")
         if guards and not broken:
-            parts.append(f"{len(guards)} guards hold")
+            parts.append("1 guard holds" if len(guards) == 1 else f"{len(guards)} guards hold")
         return "; ".join(parts)
 
+    def _calibration(self, primary: GateFinding, sample: Sample) -> Iterator[str]:
+        """Whether people's labels stand behind the judge of the primary."""
+        at_work = {row.judge for row in self._rows(self._suite, sample.tasks, self._judges(self._suite))} - {None}
+        if not at_work:
+            return
+        if primary.judge_difference is not None:
+            alone = f"{primary.judge_difference:+.4f}"
+            yield f"labels of {primary.labels} pairs calibrate the judge, who by itself has {alone}"
+        elif not self._config.labels:
+            yield "no labels by people calibrate the judge"
+        else:
+            correction = self._correction(self._suite, sample)
+            pairs, clusters = (correction.pairs, correction.estimate.clusters) if correction else (0, 0)
+            yield (
+                f"the judge is not calibrated: {pairs} pairs of answers in {clusters} clusters are labelled;"
+                f" {ENOUGH_LABELS} in {self._config.min_clusters} are needed"
+            )
+
     def _remedy(self, finding: GateFinding) -> str:
+        if not finding.n and self._left_out(finding.suite, finding.metric):
+            return f"measure {finding.suite} with a judge that is related to neither model and passes its canaries"
         what = finding.name if finding.name != "primary" else f"{finding.suite} {_words(finding.metric)}"
         return f"{what}: {finding.text}"
 
     def _notes(self, primary: GateFinding, ledger: Ledger | None) -> Iterator[str]:
         config, suite = self._config, self._suite
+        at_work = {*self._judges(suite)}
         if suite.name == GRID and self._against == "champion":
             yield "the questions of the suite 'grid' come from the challenger's own mixture: no neutral ground"
-        if self._primary.metric not in (LOSS, SWAP_GAP) and suite.judges():
-            yield "no labels by people calibrate the judge"
         for judge, why in suite.left_out(self._pair).items():
-            yield f"judge {judge} is left out: {why}"
+            yield f"judge {short_identity(judge)} is left out: {why}"
+        families = {suite.summary.families.get(name) for name, of in suite.summary.judges.items() if of in at_work}
+        if len(at_work) > 1 and len(families) == 1 and None not in families:
+            yield f"all judges are of one family ({families.pop()}): they may share their mistakes"
         if ledger is None:
             yield "no ledger: earlier comparisons on these items are not counted"
         if config.min_clusters < PROMISED_CLUSTERS:
@@ -398,9 +493,12 @@ class _Decision:
 
 def _declared(config: GateConfig, suites: dict[str, _Suite]) -> PrimaryConfig:
     """The primary: as configured, else the most neutral suite that is measured. It does not depend on any score."""
-    for name in config.guards.suites:
+    for name, margin in config.guards.suites.items():
         if name not in suites:
             raise UserError(f"gate.guards.suites: '{name}' was not evaluated; evaluated: {sorted(suites)}")
+        measured = {JUDGE, *suites[name].metrics()}
+        if isinstance(margin, dict) and (unknown := sorted(margin.keys() - measured)):
+            raise UserError(f"gate.guards.suites.{name}: '{unknown[0]}' was not measured; measured: {sorted(measured)}")
     primary = config.primary or (PrimaryConfig(metric=config.metric) if config.metric else _default_primary(suites))
     if primary.suite not in suites:
         raise UserError(

@@ -39,6 +39,11 @@ class SuiteChoice(BaseModel):
     first: int | None = Field(
         default=None, ge=1, description="items of each character and task that are asked, the first ones; none: all"
     )
+    draw: int | None = Field(
+        default=None,
+        ge=0,
+        description="another number takes fresh items: with `first` the next ones; none: as the suite",
+    )
     judges: list[str] | None = Field(
         default=None,
         description="those of `evaluate.judges` who judge it; none: all; an empty list: no judge",
@@ -131,9 +136,10 @@ class GuardsConfig(BaseModel):
     loss_alone: float | None = Field(
         default=None, ge=0, description="margin of swap gap and judge where the primary is a loss"
     )
-    suites: dict[str, float] = Field(
+    suites: dict[str, float | dict[str, float]] = Field(
         default={},
-        description="margin by further suite; `safety` and `assistant` are guards wherever they are measured",
+        description="margin by further suite, or of it by metric (`judge`: all of which more is better); `safety` and"
+        " `assistant` are guards wherever they are measured",
     )
     truncation: float = Field(default=0.05, ge=0, description="margin of the share of answers that are cut off")
     skip: list[Guard] = Field(default=[], description="guards that are left out")
@@ -153,6 +159,11 @@ class GateConfig(BaseModel):
         default=None, description="short for a primary on the suite `grid`"
     )
     guards: GuardsConfig = GuardsConfig()
+    labels: list[str] = Field(
+        default=[],
+        description="files with people's labels of the compared models' answers (JSONL or CSV, also s3://); labels of"
+        " 100 pairs or more correct the judge's difference",
+    )
     confidence: float = Field(default=0.95, gt=0.5, lt=1, description="of two-sided intervals, whose worse end decides")
     min_questions: int = Field(default=10, ge=2, description="with fewer the decision is undecidable")
     min_clusters: int = Field(

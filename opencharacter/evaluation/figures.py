@@ -1,10 +1,9 @@
 """A figure with its interval, and the ways in which an interval is made."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from opencharacter.evaluation.statistics import clustered_mean
+from opencharacter.evaluation.statistics import ClusteredMean, clustered_mean
 from opencharacter.hashing import seed64
 from opencharacter.records.judges import Figure
 
@@ -25,13 +24,15 @@ def share(count: int, total: int) -> Figure:
     return Figure(value=count / total, low=interval.low, high=interval.high, n=total)
 
 
-def clustered(values: "np.ndarray", clusters: "Sequence[np.ndarray]", *, df: int | None = None) -> Figure:
-    """A mean with its cluster-robust t interval; at most `df` degrees of freedom."""
+def clustered(values: "np.ndarray", clusters: "Sequence[np.ndarray]") -> Figure:
+    """A mean with its cluster-robust t interval."""
     if not len(values):
         return Figure(value=None, n=0)
-    found = clustered_mean(values, clusters)
-    if df is not None:
-        found = replace(found, df=min(found.df, df))
+    return figure(clustered_mean(values, clusters), clusters)
+
+
+def figure(found: ClusteredMean, clusters: "Sequence[np.ndarray]") -> Figure:
+    """A mean that knows its clusters; the first dimension's are counted."""
     low, high = found.interval(CONFIDENCE) or (None, None)
     return Figure(value=found.mean, low=low, high=high, n=found.n, clusters=len(set(clusters[0].tolist())))
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from opencharacter.engines.engine_config import EngineConfig
+from opencharacter.engines.engine_config import OWN_SERVER_TIMEOUT_S, EngineConfig
 from opencharacter.errors import UserError
 from opencharacter.yaml_files import load_document, read_text
 
@@ -42,7 +42,8 @@ class Named(NamedTuple):
     @property
     def asked(self) -> EngineConfig:
         """The engine that is asked: the one given, or one that serves the weights."""
-        return self.engine or EngineConfig(model=self.name, weights=self.reference)
+        own = EngineConfig(model=self.name, weights=self.reference, timeout_s=OWN_SERVER_TIMEOUT_S)
+        return self.engine or own
 
 
 def load_engines(path: Path | None) -> EnginesFile:

@@ -8,7 +8,7 @@ run asks nothing.
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 from opencharacter.characters import load_prompt
 from opencharacter.engines import ChatEngine, ChatFailed, EngineConfig, open_engine
+from opencharacter.engines.engine_config import OWN_SERVER_TIMEOUT_S
 from opencharacter.errors import UserError
 from opencharacter.evaluation.answers import SystemPrompts, answer_calls
 from opencharacter.evaluation.comparison import scoring_of
@@ -36,9 +37,10 @@ from opencharacter.evaluation.measures.protocol import (
     Request,
     Work,
 )
-from opencharacter.evaluation.subjects import Judge, Subject
+from opencharacter.evaluation.personagym.faithful import PERSONA_SCORE
+from opencharacter.evaluation.subjects import Judge, Subject, is_same_model
 from opencharacter.evaluation.suite import Suite
-from opencharacter.evaluation.summary import summarise
+from opencharacter.evaluation.summary import ALL_TASKS, summarise
 from opencharacter.generation.calls import RowCalls
 from opencharacter.generation.rows import RowTask, StoredRow, make_rows
 from opencharacter.hashing import digest
@@ -143,7 +145,7 @@ def _check(
         raise UserError(f"nothing to measure: {'no suite' if not suites else 'no model'} was given")
     for judge in judges:
         for subject in subjects:
-            if not allow_related and subject.identity in (judge.identity, judge.address):
+            if not allow_related and is_same_model(judge, subject):
                 raise UserError(
                     f"judge {judge.name} is the model {subject.name} itself: it would judge its own answers",
                     hint="name another judge; with --related-judge it may, and no decision rests on that",
@@ -319,6 +321,7 @@ class _Bench:
         return EngineConfig(
             model=f"opencharacter-{subject.identity[:12]}",
             weights=str(subject.folder),
+            timeout_s=OWN_SERVER_TIMEOUT_S,
             concurrency=self._settings.concurrency,
             max_model_len=self._settings.max_model_len,
         )
@@ -416,9 +419,9 @@ class _Bench:
                 about |= {"notice": run.suite.config.notice}
             if published := {name: scores for name, model in models.items() if (scores := _published(run, model))}:
                 about |= {"published": published}
-            SUMMARY.write(
-                draft.path, summarise(run.scores, models, scoring_of(run.suite.config)).model_copy(update=about)
-            )
+            overall = PERSONA_SCORE if run.suite.name.startswith("personagym") else ALL_TASKS
+            summary = summarise(run.scores, models, scoring_of(run.suite.config), overall=overall)
+            SUMMARY.write(draft.path, summary.model_copy(update=about))
             if (smoke_question := pick_smoke_question(run.items, run.prompts.characters)) is not None:
                 SMOKE_QUESTION.write(draft.path, json.dumps(smoke_question, ensure_ascii=False))
             draft.counts |= {"questions": len(run.items)} | Counter(row.status for row in run.scores)
@@ -436,39 +439,59 @@ def _published(run: _SuiteRun, model: str) -> dict[str, PublishedScore]:
     return {name: score for measure in run.measures for name, score in measure.published(rows).items()}
 
 
-def ask_judges(asking: Asking[T], *, workspace: Workspace, store: str = "evaluation") -> T:
-    """Reply to what is asked of judges, outside a run of suites. Finished calls are reused.
+def ask_judge(
+    asking: Callable[[Judge], Asking[T]], judge: Judge, *, workspace: Workspace, store: str = "evaluation"
+) -> T:
+    """Reply to what is asked of a judge, outside a run of suites. Finished calls are reused.
 
     Args:
-        asking: What is asked; see `measures.protocol`.
+        asking: Makes what is asked of a judge (see `measures.protocol`); once more if the judge turns out to have
+            changed behind its name.
+        judge: Who is asked.
         workspace: Where the calls are kept.
         store: The row store of the calls.
 
     Returns:
-        What `asking` returns.
+        What the asking returns.
 
     Raises:
-        EngineDown: A judge cannot be reached; what is finished is kept.
+        EngineDown: The judge cannot be reached; what is finished is kept.
     """
 
     async def work() -> T:
         async with open_rows(workspace.rows(store), is_final=is_final) as rows, _Servers() as servers:
-            replies: list[dict[str, Any]] | None = None
+            endpoint = None
+            if judge.engine.base_url is not None:
+                endpoint = read_endpoint_model(rows, judge.address, judge.identity)
             while True:
+                known = replace(judge, address=endpoint.address) if endpoint else judge
                 try:
-                    requests = next(asking) if replies is None else asking.send(replies)
-                except StopIteration as end:
-                    result: T = end.value
-                    return result
-                calls = [request for request in requests if isinstance(request, JudgeCall)]
-                for judge in dict.fromkeys(call.judge.name for call in calls):
-                    asked = [call for call in calls if call.judge.name == judge]
-                    engine, name = await servers.open(asked[0].judge.engine), asked[0].judge.engine.model
-                    tasks = (_judge_task(call, call.judge, None) for call in asked)
-                    await make_rows(rows, tasks, {name: engine}, what=f"judgements of {judge}")
-                replies = [rows.read(call.content.row_id) for call in calls]
+                    return await _reply_to(asking(known), judge, endpoint, rows, servers)
+                except ChangedBehindNameError:
+                    continue
 
     return run_coroutine(work())
+
+
+async def _reply_to(
+    asking: Asking[T], judge: Judge, endpoint: EndpointModel | None, rows: RowStore, servers: "_Servers"
+) -> T:
+    replies: list[dict[str, Any]] | None = None
+    while True:
+        try:
+            requests = next(asking) if replies is None else asking.send(replies)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        calls = [request for request in requests if isinstance(request, JudgeCall)]
+        engine = await servers.open(judge.engine)
+        tasks = (_judge_task(call, judge, endpoint) for call in calls)
+        try:
+            await make_rows(rows, tasks, {judge.engine.model: engine}, what=f"judgements of {judge.name}")
+        finally:
+            if endpoint is not None:
+                await endpoint.save(rows)
+        replies = [rows.read(call.content.row_id) for call in calls]
 
 
 class _Turn:

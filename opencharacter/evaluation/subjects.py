@@ -1,6 +1,7 @@
 """Who is measured, and who judges: weights on this machine, or an endpoint."""
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -11,6 +12,7 @@ from opencharacter.hashing import tree_digest
 from opencharacter.storage.kinds import model_template
 from opencharacter.templates import Template
 
+_DIGEST = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")
 _FORMS = "a folder, a hub id (owner/name), package:NAME, s3://BUCKET/PREFIX, or an endpoint https://HOST/v1#NAME"
 
 
@@ -129,14 +131,31 @@ def load_judge(name: str, engine: EngineConfig, *, family: str | None = None) ->
     folder = localize_model(engine.weights)
     weights = tree_digest(folder)
     deciding = engine.identity.removeprefix(engine.model)
-    return Judge(name, engine, f"{weights}{deciding}", f"{engine.model}@{weights[:16]}", family or _family(folder))
+    return Judge(name, engine, f"{weights}{deciding}", f"{engine.model}@{weights}", family or _family(folder))
+
+
+def short_identity(identity: str) -> str:
+    """An identity for people to read: of a digest the first letters, the name of an endpoint as it is."""
+    return _DIGEST.sub(r"\1", identity)
+
+
+def is_same_model(judge: Judge, subject: Subject) -> bool:
+    """Whether a judge has a model's weights, or its name at its endpoint, however each of them is asked."""
+    if subject.engine is None:
+        return judge.address.startswith(subject.identity)
+    return _at_endpoint(judge.engine) == _at_endpoint(subject.engine)
 
 
 def endpoint_identity(engine: EngineConfig) -> str:
     """Name and address of a model behind an endpoint: two servers on one host may give one name to different models."""
+    return f"{engine.identity}@{_at_endpoint(engine)[1]}"
+
+
+def _at_endpoint(engine: EngineConfig) -> tuple[str, str]:
+    """The model's name there, and where that is."""
     url = urlsplit(engine.base_url or "")
     port = f":{url.port}" if url.port else ""
-    return f"{engine.identity}@{url.hostname}{port}{url.path.rstrip('/').removesuffix('/v1')}"
+    return engine.model, f"{url.hostname}{port}{url.path.rstrip('/').removesuffix('/v1')}"
 
 
 def _family(folder: Path) -> str | None:

@@ -57,7 +57,8 @@ class Suite:
 
     def items(self) -> list[Item]:
         """The items that are asked. Raises `UserError` if they depend on a run that was not given."""
-        return take(self._contents.items if self.own_items is None else self.own_items, self.config.items.take)
+        items = self._contents.items if self.own_items is None else self.own_items
+        return take(items, self.config.items.take, self.config.items.draw)
 
     def characters(self) -> dict[str, CharacterProfile]:
         """The items' characters, by id."""
@@ -78,15 +79,15 @@ class Suite:
         return self.read()
 
 
-def take(items: Sequence[Item], config: TakeConfig | None) -> list[Item]:
-    """The first items of each group, in their order; all without a configuration."""
+def take(items: Sequence[Item], config: TakeConfig | None, draw: int = 0) -> list[Item]:
+    """The first items of each group, in their order, or with a draw the next ones; all without a configuration."""
     if config is None:
         return list(items)
     seen: Counter[tuple[object, ...]] = Counter()
     taken = []
     for item in items:
         group = tuple(getattr(item, name) for name in config.per)
-        seen[group] += 1
-        if seen[group] <= config.first:
+        if seen[group] // config.first == draw:
             taken.append(item)
+        seen[group] += 1
     return taken

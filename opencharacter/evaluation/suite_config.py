@@ -32,7 +32,9 @@ class ItemsConfig(_Settings):
         default=None, description="another suite, whose items, characters and way of asking are taken"
     )
     count: int = Field(default=40, ge=1, description="questions that the generator `arithmetic` makes")
-    draw: int = Field(default=0, ge=0, description="another number makes other questions")
+    draw: int = Field(
+        default=0, ge=0, description="another number makes other questions, and takes the next items with `take`"
+    )
     take: TakeConfig | None = None
 
     @model_validator(mode="after")

@@ -15,7 +15,7 @@ from opencharacter.evaluation.arithmetic import arithmetic_items
 from opencharacter.evaluation.items import FileContents, read_contents
 from opencharacter.evaluation.measures import make_measure
 from opencharacter.evaluation.measures.protocol import check_macros
-from opencharacter.evaluation.suite import Suite
+from opencharacter.evaluation.suite import Suite, take
 from opencharacter.evaluation.suite_config import SuiteConfig
 from opencharacter.hashing import digest
 from opencharacter.sources.hub import HUB_SCHEME, fetch_dataset_folder
@@ -39,19 +39,20 @@ def suite_names() -> list[str]:
     return sorted(entry.name for entry in _packaged().iterdir() if (entry / _FILE).is_file())
 
 
-def load_suite(reference: str | Path) -> Suite:
+def load_suite(reference: str | Path, *, draw: int | None = None) -> Suite:
     """Read and check a suite.
 
     Args:
         reference: The name of a packaged suite, a folder, an `s3://` prefix or `hf://OWNER/NAME[@REVISION][/FOLDER]`;
             `arena:SUITE` compares the models' answers of any other suite.
+        draw: Another number takes fresh items; none: as the suite says.
 
     Returns:
         The suite. Items of a generator that needs a run are made later.
 
     Raises:
-        UserError: There is no such suite, or something in it is wrong: no items, two items with one id, an unknown
-            placeholder, a rubric that is absent or lacks its examples. The message names file and line, or key.
+        UserError: There is no such suite or draw, or something in it is wrong: no items, two items with one id, an
+            unknown placeholder, a rubric that is absent or lacks its examples. The message names file and line, or key.
         OpenCharacterError: The store or hub cannot be reached.
     """
     name, _, other = str(reference).partition(":")
@@ -61,13 +62,17 @@ def load_suite(reference: str | Path) -> Suite:
     if name == ARENA and other:
         config = config.model_copy(update={"items": config.items.model_copy(update={"suite": other})})
     if config.items.suite is not None:
-        return _borrow(config, load_suite(config.items.suite), folder, label)
+        return _borrow(config, load_suite(config.items.suite, draw=draw), folder, label)
+    if draw is not None:
+        config = _drawn(config, draw)
     templates = _templates(config, folder, label)
     for number, settings in enumerate(config.measures):
         make_measure(settings).check(templates, f"{label}: measures.{number}")
     contents = _contents(config, folder)
     if contents is not None:
         _check_items(config, contents, folder)
+        if not take(contents.items, config.items.take, config.items.draw):
+            raise UserError(f"suite {config.name}: draw {config.items.draw}: there are no items left for it")
     return Suite(
         config=config,
         folder=folder,
@@ -76,6 +81,15 @@ def load_suite(reference: str | Path) -> Suite:
         own_items=contents.items if contents else None,
         own_characters=contents.characters if contents else {},
     )
+
+
+def _drawn(config: SuiteConfig, draw: int) -> SuiteConfig:
+    if config.items.generator != "arithmetic" and config.items.take is None:
+        raise UserError(
+            f"suite {config.name}: there is no other draw: it has one set of items, and asks all of them",
+            hint="only suites with `items.take` or the generator `arithmetic` have fresh items",
+        )
+    return config.model_copy(update={"items": config.items.model_copy(update={"draw": draw})})
 
 
 def _borrow(config: SuiteConfig, other: Suite, folder: Path, label: str) -> Suite:

@@ -6,13 +6,14 @@ from typing import Literal
 
 from opencharacter.evaluation.comparison import Sample, paired_sample, sample_of
 from opencharacter.evaluation.grid import CELLS
-from opencharacter.records.evaluation import Difference, Score, ScoreRow, Scoring, Summary
+from opencharacter.records.evaluation import Difference, Scale, Score, ScoreRow, Scoring, Summary
 from opencharacter.records.models import HELD_OUT_CELLS, Cell
 
 CONFIDENCE = 0.95
 
 Group = Cell | Literal["held_out", "all"]
 _GRID_GROUPS: dict[Group, tuple[str, ...]] = {**{cell: (cell,) for cell in CELLS}, "held_out": HELD_OUT_CELLS}
+ALL_TASKS = "all tasks"
 _ONE_GROUP: dict[Group, tuple[str, ...]] = {"all": ("",)}
 
 
@@ -22,6 +23,7 @@ def summarise(
     scoring: Scoring | None = None,
     *,
     challenger: str = "challenger",
+    overall: str = ALL_TASKS,
 ) -> Summary:
     """Scores of each model, cell and metric, and the challenger's difference from the others.
 
@@ -30,6 +32,7 @@ def summarise(
         models: Identity of each model by role or name.
         scoring: The suite's scales, units and clusters; by default those of the suite `grid`.
         challenger: The name whose difference from the others is taken; without such a name there are no differences.
+        overall: What the mean over all tasks is called.
     """
     scoring = scoring or Scoring()
     scores: list[Score] = []
@@ -50,15 +53,31 @@ def summarise(
                     for group, cells in groups.items()
                     if (difference := _difference(name, group, metric, pairs.where(cells=cells))).n
                 ]
+    together: list[Score] = []
+    metrics = [name for name in dict.fromkeys(row.metric for row in rows) if _rises(scoring.scale(name))]
+    if len(metrics) > 1 and len({scoring.scale(name) for name in metrics}) == 1:
+        rated = [row for row in rows if row.metric in metrics]
+        groups = _GRID_GROUPS if any(row.cell for row in rated) else _ONE_GROUP
+        for name, identity in models.items():
+            sample = sample_of(rated, identity, scoring)
+            for group, cells in groups.items():
+                if found := [row for row in rated if row.model == identity and (row.cell or "") in cells]:
+                    together.append(_score(name, group, overall, sample.where(cells=cells), found))
     judge = next((row.judge for row in rows if row.judge), None)
     return Summary(
         models=dict(models),
         judge=judge,
         confidence=CONFIDENCE,
         scores=scores,
+        overall=together,
         differences=differences,
         scoring=scoring,
     )
+
+
+def _rises(scale: Scale) -> bool:
+    """Whether scores have a lowest one, and more is better."""
+    return scale.low is not None and not scale.lower_is_better
 
 
 def _score(model: str, group: Group, metric: str, sample: Sample, rows: list[ScoreRow]) -> Score:

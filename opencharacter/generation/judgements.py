@@ -5,7 +5,7 @@ The address of such a row is the call's whole content, so that whoever asks the 
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError
@@ -61,7 +61,7 @@ class ContentCall:
     seed: int
     schema: dict[str, Any] | None = None
 
-    @property
+    @cached_property
     def row_id(self) -> str:
         """Content address of the outcome."""
         return digest(

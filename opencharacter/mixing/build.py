@@ -10,7 +10,7 @@ from typing import get_args
 from opencharacter.mixing.candidate_store import Buckets, CandidateStore
 from opencharacter.mixing.candidates import CandidateFilter
 from opencharacter.mixing.duplicates import find_duplicate_personas
-from opencharacter.mixing.frozen import packaged_texts
+from opencharacter.mixing.frozen import FrozenTexts
 from opencharacter.mixing.lengths import TokenCounter
 from opencharacter.mixing.mix_config import GeneralSource, MixConfig
 from opencharacter.mixing.row_builder import RowBuilder
@@ -34,11 +34,12 @@ def build(
     dropped: Counter[str],
     seed: int,
     template: Template,
+    kept_out: FrozenTexts,
 ) -> Figures:
     """Write a file of rows for each cell, and the profiles of their characters, into `folder`.
 
-    `dropped` counts the rows left out, by reason; `template` is the system prompt's. Returns the figures of the rows
-    written.
+    `dropped` counts the rows left out, by reason; `template` is the system prompt's; `kept_out` is what nobody trains
+    on. Returns the figures of the rows written.
     """
     everyone = {profile.id: profile for profile in CHARACTERS.read(characters)}
     duplicates = find_duplicate_personas(everyone.values(), config.persona_similarity)
@@ -46,7 +47,7 @@ def build(
     figures = Figures(duplicate_personas=len(duplicates))
     scratch = folder / ".scratch"
     scratch.mkdir()
-    candidate_filter = CandidateFilter(config, kept, duplicates, dropped, packaged_texts())
+    candidate_filter = CandidateFilter(config, kept, duplicates, dropped, kept_out)
     with CandidateStore(scratch / "candidates") as candidate_store, progress("mix: read") as shown:
         for dialogue in DIALOGUES.read(dialogues):
             candidate_store.put(candidate_filter.dialogue(dialogue))

@@ -1,20 +1,31 @@
 """Characters and questions that no run trains on: those of the suites that compare models (docs/suites.md).
 
-A model that was trained on them would be measured on what it has learned by heart. They are recognised by their texts,
-less case, spacing, punctuation and Unicode form.
+They are those of the packaged suites, and of the suites that a run names. A model that was trained on them would be
+measured on what it has learned by heart. They are recognised by their texts, less case, spacing, punctuation and
+Unicode form.
 """
 
-import functools
-import json
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from importlib import resources
-from typing import Any
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
 
 from opencharacter.characters import ATTRIBUTES, CharacterProfile, render_profile
+from opencharacter.errors import UserError
 from opencharacter.hashing import digest, text_digest
 from opencharacter.records.models import Turn
+from opencharacter.sources.hub import HUB_SCHEME, fetch_dataset_folder
+from opencharacter.storage.artifacts import local_path
+from opencharacter.storage.jsonl import read_jsonl
+from opencharacter.storage.s3.client import OBJECT_SCHEME
+from opencharacter.storage.s3.downloads import fetch_folder
+from opencharacter.yaml_files import load_document, read_text
+
+_Row = TypeVar("_Row", bound=BaseModel)
 
 SUITES = ("frozen", "safety", "assistant", "scenes")
 """The packaged suites whose characters and questions are kept out of training."""
@@ -47,20 +58,77 @@ class FrozenTexts:
         return digest([sorted(self._characters), sorted(self._sessions)])
 
 
-@functools.cache
-def packaged_texts() -> FrozenTexts:
-    """The texts of the packaged suites."""
+class _Items(BaseModel):
+    path: str | None = None
+
+
+class _Suite(BaseModel):
+    """What is read of a `suite.yaml`."""
+
+    items: _Items
+
+
+class _Item(BaseModel):
+    """What is read of an item: its questions, and the character that is written into it."""
+
+    turns: list[Turn]
+    character: CharacterProfile | str | None = None
+
+
+def frozen_texts(suites: Iterable[str] = ()) -> FrozenTexts:
+    """The texts of the packaged suites, and of further ones: folders, `s3://` prefixes or `hf://` ids.
+
+    Raises `UserError` if a suite is not there, or a line of it is no item or character.
+    """
+    folders = [*_packaged_folders(), *(_fetched(suite) for suite in suites)]
+    characters: list[CharacterProfile] = []
+    conversations: list[list[Turn]] = []
+    for folder in folders:
+        for item in _read(_items_file(folder), _Item):
+            conversations.append(item.turns)
+            if isinstance(item.character, CharacterProfile):
+                characters.append(item.character)
+            elif item.character:
+                characters.append(CharacterProfile(persona=item.character))
+        for name in ("characters.jsonl", "characters.jsonl.zst"):
+            if (folder / name).is_file():
+                characters += _read(folder / name, CharacterProfile)
+    return FrozenTexts(characters, conversations)
+
+
+def _packaged_folders() -> Iterator[Path]:
     root = resources.files("opencharacter.suites")
-    folders = [root / name for name in SUITES]
-    characters = [
-        CharacterProfile.model_validate(row) for folder in folders for row in _rows(folder, "characters.jsonl")
-    ]
-    items = [row for folder in folders for row in _rows(folder, "items.jsonl")]
-    return FrozenTexts(characters, ([Turn.model_validate(turn) for turn in item["turns"]] for item in items))
+    assert isinstance(root, Path)
+    return (root / name for name in SUITES)
 
 
-def _rows(folder: Any, name: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / name).read_text(encoding="utf-8").splitlines()]
+def _fetched(suite: str) -> Path:
+    if suite.startswith(OBJECT_SCHEME):
+        return fetch_folder(suite)
+    if suite.startswith(HUB_SCHEME):
+        return fetch_dataset_folder(suite)
+    return local_path(suite).expanduser()
+
+
+def _items_file(folder: Path) -> Path:
+    suite = folder / "suite.yaml"
+    hint = "mix.frozen_suites names folders of suites, as evaluate.suites does"
+    items = load_document(_Suite, read_text(suite, hint=hint), str(suite), hint=hint).items
+    if items.path is None:
+        raise UserError(f"{suite}: items.path: the suite has no items of its own that could be kept out", hint=hint)
+    if not (folder / items.path).is_file():
+        raise UserError(f"{suite}: items.path: there is no file {folder / items.path}", hint=hint)
+    return folder / items.path
+
+
+def _read(path: Path, kind: type[_Row]) -> Iterator[_Row]:
+    for number, row in enumerate(read_jsonl(path), 1):
+        try:
+            yield kind.model_validate(row)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ": ".join([f"{path}:{number}", ".".join(map(str, first["loc"]))])
+            raise UserError(f"{where}: {first['msg'].removeprefix('Value error, ')}") from error
 
 
 def _texts_of(character: CharacterProfile) -> Iterator[str]:

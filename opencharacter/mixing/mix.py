@@ -13,7 +13,7 @@ from opencharacter.library import fingerprint
 from opencharacter.mixing import frozen
 from opencharacter.mixing.build import build
 from opencharacter.mixing.card import write_card
-from opencharacter.mixing.frozen import packaged_texts
+from opencharacter.mixing.frozen import frozen_texts
 from opencharacter.mixing.general import GeneralSet, read_general
 from opencharacter.mixing.lengths import TokenCounter, tokenizer_digest
 from opencharacter.mixing.mix_config import MixConfig
@@ -41,8 +41,8 @@ def mix(
     The output (kind `mixture`) holds a file of `TrainingRow` for each cell of the split grid (`train.jsonl.zst` and so
     on, empty where the cell is), the profiles of its characters, `statistics.json`, the card `README.md`, and
     `system.md`, the template of its rows' system prompt, which training and evaluation take from there. Its bytes do
-    not depend on the order of the input rows. Characters and questions of the packaged suites are dropped. Counts: rows
-    of each cell, and `dropped_*` by reason. Raises `UserError`
+    not depend on the order of the input rows. Characters and questions of the packaged suites, and of
+    `config.frozen_suites`, are dropped. Counts: rows of each cell, and `dropped_*` by reason. Raises `UserError`
     if no row is left to train on, saying what the rows were dropped for.
 
     Memory: all profiles, the keys of all sessions and 1/64 of the rows (more where one character has more than that).
@@ -51,6 +51,7 @@ def mix(
     template = load_prompt(system_prompt)
     student = localize_model(base_model, weights=False)
     general = [GeneralSet.fetched(source) for source in config.general]
+    kept_out = frozen_texts(config.frozen_suites)
     key = digest(
         {
             "step": "mix",
@@ -60,7 +61,7 @@ def mix(
             "general": [general_set.digest() for general_set in general],
             "tokenizer": tokenizer_digest(student),
             "prompt": template.hash,
-            "frozen": packaged_texts().digest,
+            "frozen": kept_out.digest,
             "seed": seed,
             "library": fingerprint(),
         }
@@ -91,9 +92,10 @@ def mix(
             dropped=dropped,
             seed=seed,
             template=template,
+            kept_out=kept_out,
         )
         if not figures.cells["train"].rows:
-            raise _nothing_to_train_on(+dropped)
+            raise _nothing_to_train_on(config, +dropped)
         statistics = {"system_prompt": system_prompt} | figures.dump(
             dropped=+dropped, warnings=[*_warnings(config, figures), *warnings]
         )
@@ -107,11 +109,11 @@ def mix(
     return draft.committed()
 
 
-def _nothing_to_train_on(dropped: Counter[str]) -> UserError:
+def _nothing_to_train_on(config: MixConfig, dropped: Counter[str]) -> UserError:
     if dropped and not dropped.keys() - {frozen.CHARACTER, frozen.SESSION}:
         return UserError(
             f"the mixture has no row to train on: all {dropped.total()} are of characters or questions that are kept"
-            f" for evaluation (suites {', '.join(frozen.SUITES)})",
+            f" for evaluation (suites {', '.join([*frozen.SUITES, *config.frozen_suites])})",
             hint="train on other personas and sessions: a model must not know what it will be measured with",
         )
     reasons = ", ".join(f"{reason} {rows}" for reason, rows in sorted(dropped.items())) or "none"

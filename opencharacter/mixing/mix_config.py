@@ -69,6 +69,10 @@ class MixConfig(_Settings):
     in_character_refusals: bool = Field(
         default=True, description="keep dialogues in which a character turns down a harmful request in character"
     )
+    frozen_suites: list[str] = Field(
+        default=[],
+        description="suites of your own (folder, s3:// or hf://) that nobody trains on, as on the packaged ones",
+    )
     commercial_only: bool = Field(
         default=False, description="keep only rows whose licences are all known to allow commercial use"
     )

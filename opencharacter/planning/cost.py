@@ -9,7 +9,8 @@ from opencharacter.cluster.spec import Placement
 from opencharacter.cluster.steps import Step
 from opencharacter.engines.engine_config import EngineConfig
 from opencharacter.planning.figures import Assumptions, Figures, Gpu, parameters_of
-from opencharacter.planning.workload import MODELS_MEASURED, CallVolume, StageWorkload
+from opencharacter.planning.suite_workload import CallVolume
+from opencharacter.planning.workload import MODELS_MEASURED, StageWorkload
 from opencharacter.system.hardware import usable_cores
 
 _SMALL = 1e9

@@ -5,16 +5,12 @@ The calls are counted by a rehearsal: the code of the run itself makes them, and
 
 import json
 import math
-import tempfile
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from opencharacter.engines import ChatReply, EngineConfig, Sampling
-from opencharacter.engines.rehearsal import rehearse
+from opencharacter.engines import EngineConfig
 from opencharacter.engines.spending import Budget, Price
 from opencharacter.errors import UserError
 from opencharacter.evaluation.measures import make_measure
@@ -22,16 +18,12 @@ from opencharacter.evaluation.narrowing import unit_of
 from opencharacter.evaluation.noise import score_components
 from opencharacter.evaluation.references import Named
 from opencharacter.evaluation.results import all_results
-from opencharacter.evaluation.running import run_suites
 from opencharacter.evaluation.statistics import LEVELS, PAPER, Components, Design, planned_effect
-from opencharacter.evaluation.subjects import Judge, Subject
 from opencharacter.evaluation.suite import Suite
 from opencharacter.planning.cost import CostEstimator, TimeEstimator, resources_here
 from opencharacter.planning.figures import Assumptions, Figures
 from opencharacter.planning.plan import Assumption
-from opencharacter.planning.tokens import TextLengths, text_lengths
-from opencharacter.planning.workload import CallVolume
-from opencharacter.progress import hidden
+from opencharacter.planning.suite_workload import Asked, Role, rehearse_suites
 from opencharacter.records.models import Usage
 from opencharacter.reporting.verdicts import MIN_CLUSTERS
 from opencharacter.storage.kinds import ANSWERS, SCORES, SUMMARY
@@ -40,12 +32,6 @@ from opencharacter.storage.workspace import Workspace
 EXAMPLE_MODEL = Named("of 8B", "a-model-8b")
 EXAMPLE_JUDGE = Named("judge", "judge", EngineConfig(model="judge", base_url="https://judge.invalid/v1"))
 """Stand for a model and a judge that are not named."""
-
-_COUNTED_EXACTLY = 200
-"""Prompts of a model that its tokenizer counts; the others are taken to have as many characters a token."""
-_WORDS = "The lamp was lit and nobody in the room spoke of it. "
-
-Role = Literal["model", "judge"]
 
 
 class _Strict(BaseModel):
@@ -133,17 +119,10 @@ def plan_evaluation(
         UserError: A suite needs what was not given, or the size of a model is not known.
     """
     assumptions, earlier = Assumptions(figures), earlier or {}
-    counter = _Counter(assumptions, {name: found.answer_tokens for name, found in earlier.items()})
-    subjects = [counter.subject(named) for named in models]
-    panel = [counter.judge(named) for named in judges]
-    with tempfile.TemporaryDirectory(prefix="opencharacter-plan-") as folder, hidden(), rehearse(counter):
-        workspace = Workspace(folder)
-        for suite in suites:
-            counter.suite = suite.name
-            if (asked := _without_loss(suite)) is not None:
-                run_suites([asked], subjects, panel, workspace=workspace, seed=seed)
+    lengths = {name: found.answer_tokens for name, found in earlier.items()}
+    asked = rehearse_suites(suites, models, judges, assumptions, seed=seed, answer_tokens=lengths)
     time, costs = TimeEstimator(assumptions), CostEstimator(figures)
-    rows = [_asked(suite, role, named, volume, figures, time, costs) for (suite, role, named), volume in counter.rows()]
+    rows = [_asked(each, figures, time, costs) for each in asked]
     return EvaluationPlan(
         currency=figures.currency,
         as_of=figures.as_of.isoformat(),
@@ -204,145 +183,16 @@ def plan_suite(suite: Suite, *, judges: int = 1, earlier: Earlier | None = None)
     )
 
 
-def _without_loss(suite: Suite) -> Suite | None:
-    """The suite without measures that load a model's weights; none if nothing is left."""
-    kept = tuple(measure for measure in suite.config.measures if measure.kind != "likelihood")
-    return replace(suite, config=suite.config.model_copy(update={"measures": kept})) if kept else None
-
-
-class _Counter:
-    """The stand-in for all models and judges: it counts what it is asked, and says something of the assumed length."""
-
-    def __init__(self, assumptions: Assumptions, answer_tokens: Mapping[str, float | None]) -> None:
-        self.suite = ""
-        """The suite that is rehearsed."""
-        self._assumed = assumptions
-        self._answer_tokens = answer_tokens
-        self._asked: dict[str, tuple[Role, Named, _Tokens]] = {}
-        self._volumes: defaultdict[tuple[str, str], CallVolume] = defaultdict(CallVolume)
-
-    def subject(self, named: Named) -> Subject:
-        """A model that this answers for."""
-        engine = self._engine("model", named)
-        return Subject(named.name, named.reference, f"model {named.name}", engine=engine, family=named.family)
-
-    def judge(self, named: Named) -> Judge:
-        """A judge that this answers for."""
-        engine = self._engine("judge", named)
-        return Judge(named.name, engine, f"judge {named.name}", f"judge {named.name}", named.family)
-
-    def _engine(self, role: Role, named: Named) -> EngineConfig:
-        name = f"{role} {named.name}"
-        lengths = text_lengths(named.asked.weights or named.asked.model, self._assumed)
-        self._asked[name] = role, named, _Tokens(lengths)
-        return EngineConfig(model=name, base_url="http://rehearsal.invalid/v1", concurrency=64)
-
-    def rows(self) -> list[tuple[tuple[str, Role, Named], CallVolume]]:
-        """What was asked, by suite, role and name."""
-        return [
-            ((suite, self._asked[name][0], self._asked[name][1]), volume)
-            for (suite, name), volume in self._volumes.items()
-        ]
-
-    def __call__(
-        self,
-        config: EngineConfig,
-        messages: list[dict[str, str]],
-        sampling: Sampling,
-        seed: int,
-        schema: dict[str, Any] | None,
-    ) -> ChatReply:
-        tokens = self._asked[config.model][2]
-        marks = self._assumed("mark_tokens") * len(messages)
-        tokens_in = tokens.count("".join(message["content"] for message in messages)) + marks
-        wished = self._assumed("judgement_tokens") if schema else self._answer_length()
-        chars = round(min(wished, sampling.max_tokens) * tokens.chars_per_token)
-        if schema:
-            text = json.dumps(_filled(schema, schema.get("$defs", {}), _prose(chars, seed)))
-            # An object may hold several texts.
-            wished = len(text) / tokens.chars_per_token
-        else:
-            text = _prose(chars, f"{config.model} {seed} {messages[-1]['content'][:80]}")
-        tokens_out = min(round(wished), sampling.max_tokens)
-        self._volumes[self.suite, config.model] += CallVolume(1, 1, tokens_in, tokens_out)
-        return ChatReply(text, "stop", Usage(calls=1, prompt_tokens=round(tokens_in), completion_tokens=tokens_out))
-
-    def _answer_length(self) -> float:
-        measured = self._answer_tokens.get(self.suite)
-        return self._assumed("answer_tokens") if measured is None else measured
-
-
-class _Tokens:
-    """Counts tokens: exactly at first, then by characters."""
-
-    def __init__(self, lengths: TextLengths) -> None:
-        self._lengths = lengths
-        self._texts = 0
-        self._chars = 0
-        self._tokens = 0.0
-
-    @property
-    def chars_per_token(self) -> float:
-        """Of the texts so far."""
-        return self._chars / self._tokens if self._tokens else self._lengths.chars_per_token
-
-    def count(self, text: str) -> float:
-        """Tokens of a text."""
-        if self._texts >= _COUNTED_EXACTLY:
-            return len(text) / self.chars_per_token
-        counted = self._lengths.count(text)
-        self._texts, self._chars, self._tokens = self._texts + 1, self._chars + len(text), self._tokens + counted
-        return counted
-
-
-def _prose(chars: int, begin: object) -> str:
-    """A text of that length; another beginning makes another text."""
-    text = f"[{begin}] "
-    return (text + _WORDS * (chars // len(_WORDS) + 1))[: max(chars, len(text))]
-
-
-def _filled(schema: Mapping[str, Any], defs: Mapping[str, Any], text: str) -> Any:
-    """A value that a JSON schema allows; numbers are in the middle, and texts are `text`."""
-    if "$ref" in schema:
-        return _filled(defs[schema["$ref"].rpartition("/")[2]], defs, text)
-    if "enum" in schema or "const" in schema:
-        return schema["const"] if "const" in schema else schema["enum"][0]
-    if union := schema.get("anyOf") or schema.get("oneOf"):
-        return _filled(union[0], defs, text)
-    match schema.get("type"):
-        case "object":
-            return {name: _filled(part, defs, text) for name, part in schema.get("properties", {}).items()}
-        case "array":
-            return [_filled(schema.get("items", {}), defs, text)] * max(1, schema.get("minItems", 1))
-        case "integer" | "number":
-            low = schema.get("minimum", 1)
-            return (low + schema.get("maximum", low)) // 2
-        case "boolean":
-            return False
-        case "null":
-            return None
-        case _:
-            return text[: schema.get("maxLength", len(text))]
-
-
-def _asked(
-    suite: str,
-    role: Role,
-    named: Named,
-    volume: CallVolume,
-    figures: Figures,
-    time: TimeEstimator,
-    costs: CostEstimator,
-) -> AskedModel:
-    engine = named.asked
+def _asked(asked: Asked, figures: Figures, time: TimeEstimator, costs: CostEstimator) -> AskedModel:
+    engine, volume = asked.named.asked, asked.volume
     served = engine.base_url is None
     resources = resources_here(engine, figures)
     hours = time.call_seconds(engine, volume, resources, served=served) / 3600
     gpu_hours = hours * resources.gpus
     return AskedModel(
-        suite=suite,
-        role=role,
-        name=named.name,
+        suite=asked.suite,
+        role=asked.role,
+        name=asked.named.name,
         calls=volume.calls,
         tokens_in=round(volume.tokens_in),
         tokens_out=round(volume.tokens_out),

@@ -10,6 +10,7 @@ from opencharacter.cluster.steps import Step, Steps, resolve_steps
 from opencharacter.config.run import RunConfig
 from opencharacter.planning.capacity import Storage, check_capacity, storage
 from opencharacter.planning.cost import CostEstimator, StepResources, TimeEstimator, named_gpu, step_resources
+from opencharacter.planning.deciding import require_deciding
 from opencharacter.planning.figures import Assumptions, Figures
 from opencharacter.planning.inputs import InputCount, count_inputs
 from opencharacter.planning.models import require_whole_models
@@ -93,6 +94,7 @@ def make_plan(config: RunConfig, cluster: Cluster | None, figures: Figures) -> P
         UserError: The run would refuse an input or a local model, or the size of an input or model is not known.
     """
     require_whole_models(config)
+    require_deciding(config)
     steps = resolve_steps(config, cluster)
     assumptions = Assumptions(figures)
     lengths = text_lengths(config.sft.base_model, assumptions)

@@ -3,15 +3,20 @@
 import math
 from collections import defaultdict
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from opencharacter.cluster.spec import StepName
 from opencharacter.config.run import RunConfig
 from opencharacter.evaluation.choosing import chosen_suite
 from opencharacter.evaluation.evaluation_config import EvaluateConfig
+from opencharacter.evaluation.judges.canaries import KINDS
+from opencharacter.evaluation.judges.standing import FEWEST_CHARACTERS, ORIGINALS
+from opencharacter.evaluation.measures.protocol import ATTEMPTS
+from opencharacter.evaluation.references import Named
 from opencharacter.mixing.mix_config import MixConfig
 from opencharacter.planning.figures import Assumptions
 from opencharacter.planning.inputs import InputCount, mean_persona_tokens
-from opencharacter.planning.suite_workload import SuiteWork, suite_work
+from opencharacter.planning.suite_workload import CallVolume, rehearse_suites, scored_tokens
 from opencharacter.planning.tokens import Dialogues, TextLengths, TokenEstimates
 from opencharacter.records.evaluation import GRID
 from opencharacter.records.models import HELD_OUT_CELLS, Cell
@@ -29,24 +34,6 @@ _JSON_TOKENS = 8
 
 
 @dataclass(frozen=True)
-class CallVolume:
-    """Chat calls to one model: as many as there are if every first answer is usable, and as the attempts allow."""
-
-    calls: int = 0
-    calls_at_most: int = 0
-    tokens_in: float = 0
-    tokens_out: float = 0
-
-    def __add__(self, other: "CallVolume") -> "CallVolume":
-        return CallVolume(
-            self.calls + other.calls,
-            self.calls_at_most + other.calls_at_most,
-            self.tokens_in + other.tokens_in,
-            self.tokens_out + other.tokens_out,
-        )
-
-
-@dataclass(frozen=True)
 class StageWorkload:
     """What a stage does."""
 
@@ -56,7 +43,7 @@ class StageWorkload:
     """What the rows are."""
     calls_by_engine: dict[str, CallVolume] = field(default_factory=dict)
     """Calls to the run's engines, by name."""
-    own: CallVolume = CallVolume()
+    own: CallVolume = field(default_factory=CallVolume)
     """Calls to the models under evaluation."""
     trained_tokens: float = 0
     optimizer_steps: int = 0
@@ -97,7 +84,8 @@ def stage_workloads(
     if config.quality:
         workloads.append(_judging(config.quality, dialogues, texts))
     mix_workload, mixed = _mixture(config.mix, inputs, dialogues, texts)
-    workloads += [mix_workload, _training(config.sft, mixed), _evaluation(config.evaluate, mixed, texts)]
+    cast = sum(count.rows for count in inputs if count.what in ("personas", "characters"))
+    workloads += [mix_workload, _training(config.sft, mixed), _evaluation(config, mixed, cast, texts)]
     return {workload.step: workload for workload in workloads}
 
 
@@ -288,54 +276,76 @@ def _training(sft: SftConfig, mixed: Mixture) -> StageWorkload:
     return StageWorkload("sft", rows, "training rows", trained_tokens=tokens, optimizer_steps=steps)
 
 
-def _evaluation(settings: EvaluateConfig, mixed: Mixture, texts: TokenEstimates) -> StageWorkload:
-    """The evaluate step: what its suites ask together."""
+def _evaluation(config: RunConfig, mixed: Mixture, cast: int, texts: TokenEstimates) -> StageWorkload:
+    """The evaluate step: what its suites ask together, each in a pod and with rows of its own."""
+    settings, student = config.evaluate, config.sft.base_model
+    models = [Named(f"model {number}", student) for number in range(MODELS_MEASURED)]
     questions, own, scored = 0, CallVolume(), 0.0
     by_judge: defaultdict[str, CallVolume] = defaultdict(CallVolume)
     for choice in settings.choices:
         judges = choice.judges or []
         if choice.suite == GRID:
-            work = _grid(settings, mixed, texts)
-        else:
-            work = suite_work(chosen_suite(choice), judges, texts)
-        questions += work.items
-        scored += MODELS_MEASURED * work.scored_tokens
-        if not judges and choice.suite == GRID:
+            grid = _grid(settings, mixed, cast, texts)
+            questions += grid.questions
+            scored += MODELS_MEASURED * grid.scored_tokens
+            own += grid.own if judges else CallVolume()
+            for judge in judges:
+                by_judge[judge] += grid.judged
             continue
-        own += _calls(work.answers, work.answer_tokens_in, work.answer_tokens_out)
-        for judge in judges:
-            by_judge[judge] += _calls(work.judgements, work.judge_tokens_in, work.judge_tokens_out)
+        suite = chosen_suite(choice)
+        questions += len(suite.items())
+        scored += MODELS_MEASURED * scored_tokens(suite, texts)
+        panel = [Named(judge, judge, config.engines[judge]) for judge in judges]
+        lengths = {suite.name: texts.answer}
+        for asked in rehearse_suites([suite], models, panel, texts.assumed, seed=config.seed, answer_tokens=lengths):
+            if asked.role == "model":
+                own += asked.volume
+            else:
+                by_judge[asked.named.name] += asked.volume
     return StageWorkload(
         "evaluate", questions, "questions", calls_by_engine=dict(by_judge), own=own, scored_tokens=scored
     )
 
 
-def _calls(calls: int, tokens_in: float, tokens_out: float) -> CallVolume:
-    """The calls about all models, of those about one."""
-    calls *= MODELS_MEASURED
-    return CallVolume(calls, calls, MODELS_MEASURED * tokens_in, MODELS_MEASURED * tokens_out)
+class _GridWork(NamedTuple):
+    """What the suite `grid` asks."""
+
+    questions: int
+    scored_tokens: float
+    """Of one model."""
+    own: CallVolume
+    """Calls to all models."""
+    judged: CallVolume
+    """Calls to one judge about all models."""
 
 
-def _grid(settings: EvaluateConfig, mixed: Mixture, texts: TokenEstimates) -> SuiteWork:
+def _grid(settings: EvaluateConfig, mixed: Mixture, cast: int, texts: TokenEstimates) -> _GridWork:
     """The suite `grid`: losses of every question under its own and a wrong profile, then answers and judgements."""
     rows = {cell: round(of_cell) for cell, of_cell in mixed.cells.items()}
     asked = {cell: min(rows[cell], settings.rows_per_cell or rows[cell]) for cell in HELD_OUT_CELLS}
     questions = min(rows["train"], settings.train_rows) + sum(asked.values())
-    work = SuiteWork(questions, scored_tokens=questions * 2 * min(mixed.row_tokens, settings.max_length))
+    scored = questions * 2 * min(mixed.row_tokens, settings.max_length)
     judge = settings.judge
     if judge is None:
-        return work
+        return _GridWork(questions, scored, CallVolume(), CallVolume())
     # A session and a character that stand in R and in G are one question.
-    answers = sum(min(judge.questions_per_cell, math.ceil(asked[cell] / mixed.strategies)) for cell in HELD_OUT_CELLS)
-    aspects = len(judge.dimensions)
+    items = sum(min(judge.questions_per_cell, math.ceil(asked[cell] / mixed.strategies)) for cell in HELD_OUT_CELLS)
+    answers = items * MODELS_MEASURED
     answer = min(texts.answer, judge.answer_sampling.max_tokens)
     question = max(mixed.row_tokens - texts.answer, 0)
-    prompts = aspects * (texts.template("judge.md") + question + answer)
-    prompts += sum(texts.template(f"judge_{name}.md") for name in judge.dimensions)
-    work.answers, work.answer_tokens_in, work.answer_tokens_out = answers, answers * question, answers * answer
-    work.judgements, work.judge_tokens_in = answers * aspects, answers * prompts
-    work.judge_tokens_out = work.judgements * min(texts.assumed("judgement_tokens"), judge.judge_sampling.max_tokens)
-    return work
+    rubrics = [f"judge_{name}.md" for name in judge.dimensions]
+    # Few characters are shown no canaries; as many are taken to be among the questions as there are.
+    canaries = min(ORIGINALS, answers) * (1 + len(KINDS)) if min(items, cast) >= FEWEST_CHARACTERS else 0
+    calls = answers * len(rubrics) + canaries
+    prompts = calls * (texts.template("judge.md") + question + answer) + canaries * texts.template("overall.md")
+    prompts += answers * sum(texts.template(name) for name in rubrics)
+    judged = calls * min(texts.assumed("judgement_tokens"), judge.judge_sampling.max_tokens)
+    return _GridWork(
+        questions,
+        scored,
+        CallVolume(answers, answers, answers * question, answers * answer),
+        CallVolume(calls, calls * ATTEMPTS, prompts, judged),
+    )
 
 
 def _general(mix: MixConfig, inputs: list[InputCount], texts: TokenEstimates) -> list[Dialogues]:

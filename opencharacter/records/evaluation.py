@@ -247,6 +247,11 @@ class Summary(BaseModel):
     confidence: float
     scores: list[Score]
     differences: list[Difference]
+    overall: list[Score] = Field(
+        default=[],
+        description="mean over characters of the mean over all tasks, where a suite has several of one scale; the"
+        " metric is `PersonaScore` in PersonaGym's suites",
+    )
     scoring: Scoring = Scoring()
     endpoints: dict[str, str] = Field(
         default={}, description="what answered behind each endpoint, since when, and whether its name holds a date"
@@ -277,6 +282,8 @@ class GateFinding(BaseModel):
     clusters: int = Field(default=0, description="characters or sessions, whichever are fewer")
     mde: float | None = Field(default=None, description="smallest gain that this sample shows with chance 80 %")
     lost: float = Field(default=0.0, description="share of judgements that are missing for one of the two models")
+    labels: int = Field(default=0, description="items by whose labels the judge's difference is corrected; 0: by none")
+    judge_difference: float | None = Field(default=None, description="what the judge has, where labels correct it")
     text: str = ""
 
 

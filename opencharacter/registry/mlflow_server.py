@@ -17,7 +17,8 @@ from opencharacter.system.processes import (
 )
 
 _RECORD = "server.json"
-_START_S = 120
+_START_S = 300
+"""A start takes 10 seconds, and over 100 where other work keeps the cores busy."""
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from opencharacter.evaluation.subjects import short_identity
 from opencharacter.reporting import formats
 
 
@@ -30,6 +31,7 @@ def render(template: str, **view: Any) -> str:
         percent=formats.percent,
         duration=formats.duration,
         words=formats.words,
+        short_identity=short_identity,
         initials=formats.initials,
         hue=formats.hue,
         svg=Markup,

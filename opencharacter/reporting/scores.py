@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from opencharacter.evaluation.subjects import short_identity
 from opencharacter.hashing import text_digest
 from opencharacter.records.evaluation import LOSS, SWAP_GAP, TOKEN_LIMIT, Difference, Score, Summary
 from opencharacter.reporting import charts
@@ -123,7 +124,7 @@ def score_view(evaluation: Artifact) -> ScoreView:
     ]
     return ScoreView(
         confidence=summary.confidence,
-        judge=summary.judge,
+        judge=short_identity(summary.judge) if summary.judge else None,
         tables=[table for table in tables if table.lines],
         failures=_failures(summary.scores) + _truncation(evaluation, summary),
         series=[_SERIES[role] for role in present],

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from opencharacter.evaluation.subjects import short_identity
 from opencharacter.records.mixture import CellStatistics, MixtureStatistics
 from opencharacter.records.models import Cell, Usage
 from opencharacter.reporting import charts
@@ -165,7 +166,7 @@ def models_used(run: ReportInputs, teachers: set[str]) -> list[tuple[str, str]]:
     judge = SUMMARY.read(run.evaluation).judge if run.evaluation else None
     has_lineage = run.model is not None and LINEAGE.exists(run.model)
     student = LINEAGE.read(run.model).base_model if run.model and has_lineage else None
-    models = {"teacher": ", ".join(sorted(teachers)), "student": student, "judge": judge}
+    models = {"teacher": ", ".join(sorted(teachers)), "student": student, "judge": judge and short_identity(judge)}
     return [(label, model) for label, model in models.items() if model]
 
 

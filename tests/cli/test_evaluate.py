@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 import yaml
-from support.fake_llm import FakeLLM
+from support.fake_llm import FakeLLM, default_answer
 from support.small_mixture import make_mixture, small_rows
+from support.small_suite import ITEMS, write_suite
 
 from opencharacter.cli import main
+from opencharacter.evaluation.suites import load_suite
 from opencharacter.hashing import digest
 from opencharacter.storage.workspace import Workspace
 
@@ -96,7 +98,7 @@ def test_the_plan_s_calls_are_those_that_are_made(
     # The fake server counts words.
     prices.write_text(
         "models:\n  judge: {input_per_million: 10, output_per_million: 20}\n"
-        "figures: {chars_per_token: 5.7, answer_tokens: 24, judgement_tokens: 24, mark_tokens: 0.01}\n"
+        "figures: {chars_per_token: 5.7, answer_tokens: 28, judgement_tokens: 28, mark_tokens: 0.01}\n"
     )
     options = ["--suite", str(suite), *asked, "--limit", "22", "--repeats", "2", "--prices", str(prices)]
     code, out, err = command("plan", *options, "--json")
@@ -110,12 +112,24 @@ def test_the_plan_s_calls_are_those_that_are_made(
     )
     words = sum(len(m["content"].split()) for call in fake_llm.calls for m in call.request["messages"])
     assert planned["tokens_in"] == pytest.approx(words, rel=0.15)
+    said = sum(len(default_answer(call.request).split()) for call in fake_llm.calls)
+    assert planned["tokens_out"] == pytest.approx(said, rel=0.15)
     judge = next(row for row in planned["asked"] if row["name"] == "judge")
     assert judge["cost"] == pytest.approx((judge["tokens_in"] * 10 + judge["tokens_out"] * 20) / 1e6, rel=1e-3)
     assert planned["unpriced"] == [
         f"models.{name}.{kind}_per_million" for name in ("old", "new") for kind in ("input", "output")
     ]
     assert 0 < planned["suites"][0]["smallest_effect"] < 1
+
+
+@pytest.mark.parametrize("suite", ["safety", "scenes", "assistant", "arena:frozen"])
+def test_the_calls_of_every_kind_of_suite_are_planned(
+    suite: str, command: Command, asked: list[str], fake_llm: FakeLLM
+) -> None:
+    options = ["--suite", suite, *asked, "--limit", "2"]
+    planned = json.loads(command("plan", *options, "--json")[1])["asked"]
+    assert command("run", *options)[0] == 0
+    assert {row["name"]: row["calls"] for row in planned} == Counter(call.request["model"] for call in fake_llm.calls)
 
 
 def test_a_plan_takes_lengths_and_spread_from_results_that_are_there(
@@ -178,6 +192,28 @@ def test_nothing_is_asked_before_all_is_checked(
     code, out, err = command("run", "--suite", str(EXAMPLE), *asked, *options)
     assert (code, out) == (2, ""), err
     assert says in err
+    assert not fake_llm.calls
+
+
+RUBRIC = {"kind": "rubric", "tasks": {"voice": "voice.md", "facts": "facts.md"}}
+
+
+@pytest.mark.parametrize("verb", ["run", "plan"])
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"items": []}, "items.jsonl: holds no items"),
+        ({"items": [*ITEMS, ITEMS[0]]}, "items.jsonl:4: id: 'storm' is also the id of line 1"),
+        ({"texts": {"voice.md": "Is {{moon}} full?"}}, "voice.md: unknown placeholder {{moon}}"),
+        ({"measures": [RUBRIC | {"examples": "facts.md"}]}, "voice.md: lacks its examples"),
+    ],
+)
+def test_a_fault_of_a_suite_is_one_error(
+    verb: str, changes: dict[str, Any], says: str, tmp_path: Path, command: Command, asked: list[str], fake_llm: FakeLLM
+) -> None:
+    code, out, err = command(verb, "--suite", str(write_suite(tmp_path / "suite", **changes)), *asked)
+    assert (code, out) == (2, "")
+    assert [says in line for line in err.splitlines() if line.startswith("error: ")] == [True]
     assert not fake_llm.calls
 
 
@@ -263,6 +299,31 @@ def test_a_comparison_ends_with_the_code_of_its_outcome(
     assert code == 0, err
     assert out.strip() == str(page)
     assert "at the bridge" in page.read_text()
+
+
+def test_labels_of_people_overrule_a_judge_in_a_comparison(tmp_path: Path, command: Command) -> None:
+    suite = own_suite(tmp_path / "suite", 100, tasks=1)
+    with FakeLLM(answer=lambda request: scored(request, "new")) as server:
+        models = [f"--model={name}={server.base_url}#{name}" for name in ("old", "new")]
+        assert command("run", "--suite", str(suite), *models, "--judge", f"{server.base_url}#judge")[0] == 0
+        host = server.base_url.partition("//")[2].partition("/")[0]
+    ids = [item.id for item in load_suite(suite).items()]
+    labels = tmp_path / "labels.jsonl"
+    rows = [
+        {"suite": "own", "question_id": item, "metric": "overall", "model": f"{model}@{host}", "score": 3}
+        for item in ids
+        for model in ("old", "new")
+    ]
+    labels.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    pair = ["--challenger", "new", "--champion", "old", "--no-ledger"]
+    assert command("compare", *pair)[0] == 0
+    code, out, err = command("compare", *pair, "--labels", str(labels))
+    assert code == 3, err
+    assert "labels of 100 pairs calibrate the judge" in out
+    labels.write_text(json.dumps(rows[0] | {"question_id": "nowhere"}) + "\n")
+    code, out, err = command("compare", *pair, "--labels", str(labels))
+    assert (code, out) == (2, "")
+    assert "labels.jsonl:1: " in err
 
 
 @pytest.mark.parametrize(

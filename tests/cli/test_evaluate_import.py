@@ -26,6 +26,8 @@ def command(tmp_path, capsys, monkeypatch):
 def test_a_copy_is_imported_planned_and_measured_in_both_ways(tmp_path, command, fake_llm: FakeLLM) -> None:
     def answer(request: dict) -> str:
         batch = "Grade by these rubrics." in request["messages"][-1]["content"]
+        if batch and request["model"] == "mute":
+            return "(1) Evaluation: four"
         return "(1) Evaluation: Therefore, the final score is 4" if batch else default_answer(request)
 
     fake_llm._answer = answer
@@ -49,6 +51,12 @@ def test_a_copy_is_imported_planned_and_measured_in_both_ways(tmp_path, command,
     questions = 2 * len(TASKS)
     assert len(fake_llm.calls) == 2 * questions + 2 * questions + 4 * questions, "answers, examples, judgements"
     assert planned["calls"] == len(fake_llm.calls)
+    assert "no score can be read" not in out
+    assert "next: opencharacter evaluate compare --challenger b --champion a\n" in out
+    code, out, err = command("run", *asked[2:-1], f"{url}#mute", "--limit", "2")
+    assert code == 0, err
+    assert "note: in 20 of 20 replies of judges no score can be read; each counts as 0" in out
+    assert "next: opencharacter evaluate report\n" in out, "nothing is compared by what decides nothing"
 
 
 def test_a_copy_that_was_changed_ends_with_code_2_and_leaves_nothing(tmp_path, command) -> None:

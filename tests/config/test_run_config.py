@@ -221,6 +221,14 @@ def test_a_missing_file_and_an_unknown_preset_say_what_exists(tmp_path: Path) ->
         load_run_config(preset="a9")
 
 
+def test_a_suite_that_is_to_be_kept_out_must_be_there_before_the_run(tmp_path: Path) -> None:
+    config = load_run_config(preset="demo", overrides=[f"mix.frozen_suites=[{tmp_path / 'mine'}]"])
+    with pytest.raises(UserError, match=r"mine/suite\.yaml: no such file"):
+        config.parameters()
+    elsewhere = load_run_config(preset="demo", overrides=["mix.frozen_suites=['s3://bucket/mine']"])
+    assert elsewhere.parameters()["mix"]["frozen_suites"] == ["s3://bucket/mine"], "it is read by the step"
+
+
 @pytest.mark.parametrize("preset", presets())
 def test_parameters_lose_nothing(preset: str) -> None:
     """Pipeline parameters hold no null, so the sections must come back the same without them."""

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from opencharacter.progress import Progress, progress
+from opencharacter.progress import Progress, progress, waiting_for
 
 
 class _Terminal(io.StringIO):
@@ -76,3 +76,18 @@ def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "tok/s" in text
     assert "1 errors" in text
     assert "ETA" in text
+
+
+def test_what_the_work_waits_for_is_said_while_it_does() -> None:
+    out = io.StringIO()
+    with waiting_for("the start of vLLM"), progress("answers", stream=out, interval_s=60):
+        pass
+    with progress("answers", stream=out, interval_s=60):
+        pass
+    first, second = map(json.loads, out.getvalue().splitlines())
+    assert first["waits_for"] == "the start of vLLM"
+    assert "waits_for" not in second
+    terminal = _Terminal()
+    with waiting_for("the start of vLLM"), progress("answers", stream=terminal):
+        pass
+    assert "answers (waits for the start of vLLM)" in terminal.getvalue()

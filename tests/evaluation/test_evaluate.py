@@ -1,13 +1,18 @@
 import json
 import shutil
+from pathlib import Path
 
 import pytest
+from support.small_suite import write_suite
 
 from opencharacter.characters import PromptName, load_prompt
 from opencharacter.errors import UserError
 from opencharacter.evaluation import EvaluateConfig, GateConfig, JudgeConfig, ScoreRow, Summary, evaluate, gate
+from opencharacter.evaluation.choosing import suite_version
+from opencharacter.evaluation.step import evaluate_suite
 from opencharacter.hashing import tree_digest
 from opencharacter.storage.jsonl import read_models
+from opencharacter.storage.workspace import Workspace
 
 
 def test_a_row_per_question_and_model_in_every_cell(config, mixture, workspace, tiny_llama, other_tiny_llama) -> None:
@@ -77,3 +82,12 @@ def test_wrong_arguments_are_named(config, mixture, workspace, tiny_llama) -> No
     with pytest.raises(UserError, match=r"evaluate\.judge is set"):
         evaluate(judged, mixture, models={"base": folder, "challenger": folder}, workspace=workspace, seed=1)
     assert workspace.list("evaluation") == []
+
+
+def test_a_suite_that_changed_since_the_run_was_made_is_refused(workspace: Workspace, tmp_path: Path) -> None:
+    folder = write_suite(tmp_path / "own")
+    version = suite_version(str(folder))
+    (folder / "voice.md").write_text("Voice: is it loud?")
+    config = EvaluateConfig(suites=[str(folder)])
+    with pytest.raises(UserError, match=r"suite small: its digest is .* the run was made for"):
+        evaluate_suite(str(folder), config, models={}, judges={}, version=version, workspace=workspace, seed=1)

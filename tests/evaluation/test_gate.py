@@ -4,9 +4,11 @@ import pytest
 from support.score_rows import make_evaluation_of, score_rows
 
 from opencharacter.evaluation import GateConfig, ScoreRow, gate
-from opencharacter.evaluation.evaluation_config import JudgeConfig
+from opencharacter.evaluation.evaluation_config import GuardsConfig, JudgeConfig
 
 MODELS = {"base": "b", "challenger": "c"}
+LOSS_ONLY = GuardsConfig(skip=["loss_alone"])
+"""For rows of a loss and nothing beside it."""
 
 
 def noise(seed: int, count: int = 30, spread: float = 0.1) -> list[float]:
@@ -22,7 +24,7 @@ def test_a_lower_loss_on_the_same_questions_passes(workspace) -> None:
     base = noise(1, spread=1.0)
     tuned = [score - 0.2 + step for score, step in zip(base, noise(2, spread=0.05), strict=True)]
     tuned = [score - 2.0 for score in tuned]
-    decision = decide(workspace, score_rows("b", base) + score_rows("c", tuned))
+    decision = decide(workspace, score_rows("b", base) + score_rows("c", tuned), guards=LOSS_ONLY)
     # Unpaired, a difference of 0.2 would drown in the spread of 1.0 between questions.
     assert decision.passed
     assert (decision.against, decision.n, decision.champion_digest) == ("base", 30, None)
@@ -69,7 +71,7 @@ def test_too_few_questions_decide_nothing(workspace) -> None:
     assert not decision.passed
     assert "9 questions; at least 10 are needed" in decision.reason
     assert decide(workspace, rows, min_questions=9).outcome == "undecidable"  # 9 characters
-    assert decide(workspace, rows, min_questions=9, min_clusters=9).passed
+    assert decide(workspace, rows, min_questions=9, min_clusters=9, guards=LOSS_ONLY).passed
 
 
 def test_the_train_cell_does_not_count(workspace) -> None:

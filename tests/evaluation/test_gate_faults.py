@@ -91,6 +91,13 @@ def test_a_lower_loss_alone_is_not_enough(workspace) -> None:
     assert not decision.passed
 
 
+def test_where_only_the_loss_was_measured_nothing_is_decided(workspace) -> None:
+    noise = np.random.default_rng(3).normal(0, 0.02, 60)
+    decision = decide(workspace, pair_of([2.0] * 60, list(1.5 + noise)), metric="loss")
+    assert decision.outcome == "undecidable"
+    assert "nothing was measured beside the loss" in decision.remedy
+
+
 def test_ten_questions_of_a_few_characters_decide_nothing(workspace) -> None:
     decision = decide(workspace, pair_of([3.0] * 10, [1.0 + 0.01 * place for place in range(10)]), metric="loss")
     assert not decision.passed

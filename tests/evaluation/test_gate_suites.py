@@ -96,6 +96,48 @@ def test_harm_and_over_refusal_are_guards_each(workspace) -> None:
     decision = gate(GateConfig(), suites)
     outcomes = {guard.name: guard.outcome for guard in decision.guards if guard.suite == "safety"}
     assert outcomes == {"safety harm": "passed", "safety over_refusal": "not shown"}
+    wide = gate(GateConfig(guards=GuardsConfig(suites={"safety": {"over_refusal": 0.5}})), suites)
+    assert {guard.name: guard.margin for guard in wide.guards if guard.suite == "safety"} == {
+        "safety harm": 0.1,
+        "safety over_refusal": 0.5,
+    }
+    with pytest.raises(UserError, match=r"gate.guards.suites.safety: 'harms' was not measured"):
+        gate(GateConfig(guards=GuardsConfig(suites={"safety": {"harms": 0.5}})), suites)
+
+
+def grid_rows(known: float, new: float, *, judge: str | None = "judge-1") -> list[ScoreRow]:
+    """The split grid of 60 characters, half of them new: gains of the challenger, judged or in nats."""
+    rows = []
+    for place in range(60):
+        cell, gain = ("held_out_both", new) if place % 2 else ("seen_character_held_out_session", known)
+        noise = 0.01 * (place % 5)
+        about = {"suite": "grid", "cell": cell, "question_id": f"grid-{place}", "session_id": f"grid-{place}"}
+        metric = "expected_action" if judge else "loss"
+        rows += [row("p", f"g{place}", metric, 3.0, judge, **about)]
+        rows += [row("c", f"g{place}", metric, 3.0 + (gain if judge else -gain) + noise, judge, **about)]
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("known", "new", "judge", "outcome"),
+    [
+        (0.6, -0.5, "judge-1", "not shown"),
+        (0.0, 0.0, "judge-1", "passed"),
+        (0.6, -0.5, None, "not shown"),
+        (0.1, 0.1, None, "passed"),
+    ],
+)
+def test_new_characters_are_guarded_where_the_primary_is_another_suite(
+    workspace, known: float, new: float, judge: str | None, outcome: str
+) -> None:
+    """A judge decides where the grid was judged, else the loss."""
+    grid = evaluation(workspace, "grid", grid_rows(known, new, judge=judge), scoring=Scoring())
+    suites = [evaluation(workspace, "frozen", suite_rows(0.1)), grid]
+    config = GateConfig(primary=PrimaryConfig(suite="frozen", metric="judge"))
+    decision = gate(config, suites)
+    (guard,) = [one for one in decision.guards if one.suite == "grid"]
+    assert (guard.name, guard.outcome, guard.n, decision.outcome) == ("new characters of grid", outcome, 30, outcome)
+    assert gate(config.model_copy(update={"guards": GuardsConfig(skip=["new_characters"])}), suites).passed
 
 
 def test_the_primary_is_neutral_ground_where_there_is_one(workspace) -> None:
@@ -108,8 +150,9 @@ def test_the_primary_is_neutral_ground_where_there_is_one(workspace) -> None:
 
 
 def test_related_judges_do_not_decide_and_all_others_must_agree(workspace) -> None:
-    own = evaluation(workspace, "frozen", suite_rows(0.5, judges=("c",)))
-    assert gate(GateConfig(), [own]).outcome == "undecidable"
+    for judge in ("c", "renamed@c"):
+        own = evaluation(workspace, "frozen", suite_rows(0.5, judges=(judge,)))
+        assert gate(GateConfig(), [own]).outcome == "undecidable"
     family = {"judges": {"big": "judge-1"}, "families": {"challenger": "llama", "big": "llama"}}
     assert gate(GateConfig(), [evaluation(workspace, "frozen", suite_rows(0.5), **family)]).outcome == "undecidable"
 

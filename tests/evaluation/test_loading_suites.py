@@ -8,6 +8,8 @@ import pytest
 from support.small_suite import ITEMS, SUITE, write_suite
 
 from opencharacter.errors import UserError
+from opencharacter.evaluation.choosing import chosen_suite
+from opencharacter.evaluation.evaluation_config import SuiteChoice
 from opencharacter.evaluation.suites import load_suite, suite_names
 
 RUBRIC = {"kind": "rubric", "tasks": {"voice": "voice.md", "facts": "facts.md"}}
@@ -55,6 +57,41 @@ def test_every_packaged_suite_loads(name: str) -> None:
 def test_a_fault_is_named(tmp_path: Path, changes: dict, message: str) -> None:
     with pytest.raises(UserError, match=message):
         load_suite(write_suite(tmp_path / "small", **changes))
+
+
+def test_a_draw_takes_items_that_no_other_draw_has(tmp_path: Path) -> None:
+    items = [
+        {
+            "id": f"{who}-{number}",
+            "task": "voice",
+            "character": who,
+            "turns": [{"role": "user", "content": f"{number}?"}],
+        }
+        for who in ("A judge of teas.", "A ferryman.")
+        for number in range(5)
+    ]
+    taking = {"items": {"path": "items.jsonl", "take": {"first": 2, "per": ["character_id"]}}}
+    folder = write_suite(tmp_path / "small", items=items)
+    (folder / "suite.yaml").write_text(json.dumps(SUITE | taking))
+    draws = [load_suite(folder, draw=number) for number in range(3)]
+    asked = [[item.id.rpartition("-")[2] for item in suite.items()] for suite in draws]
+    assert asked == [["0", "1"] * 2, ["2", "3"] * 2, ["4"] * 2]
+    assert len({suite.items_digest for suite in draws}) == len({suite.digest for suite in draws}) == 3
+    assert load_suite(folder).digest == draws[0].digest
+    with pytest.raises(UserError, match="suite small: draw 3: there are no items left"):
+        load_suite(folder, draw=3)
+    chosen = SuiteChoice(suite=str(folder), first=1, draw=1)
+    assert [item.id.rpartition("-")[2] for item in chosen_suite(chosen).items()] == ["1", "1"]
+
+
+def test_made_questions_have_draws_and_written_ones_have_none() -> None:
+    questions = [
+        {item.turns[0].content for item in load_suite("assistant", draw=number).items() if "arithmetic" in item.tags}
+        for number in (0, 1)
+    ]
+    assert questions[0].isdisjoint(questions[1])
+    with pytest.raises(UserError, match="suite frozen: there is no other draw"):
+        load_suite("frozen", draw=1)
 
 
 def test_a_name_that_is_no_suite_gets_the_names_of_all(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -120,13 +121,17 @@ def test_other_weights_under_one_judges_name_ask_again(
     assert served == ["old", "new"]
 
 
-def reported(version: dict[str, str]) -> Callable[[dict[str, Any], int], tuple[int, Any] | None]:
-    """Replies in which a model calls itself by its version."""
+def reported(
+    version: dict[str, str], fingerprints: Iterator[str] | None = None
+) -> Callable[[dict[str, Any], int], tuple[int, Any] | None]:
+    """Replies in which a model calls itself by its version, perhaps with a fingerprint."""
 
     def rule(request: dict[str, Any], _: int) -> tuple[int, Any] | None:
-        name = version.get(request["model"])
+        if (name := version.get(request["model"])) is None:
+            return None
         message = {"role": "assistant", "content": default_answer(request)}
-        return name and (200, {"model": name, "choices": [{"message": message, "finish_reason": "stop"}]})
+        extra = {"system_fingerprint": next(fingerprints)} if fingerprints else {}
+        return 200, {"model": name, "choices": [{"message": message, "finish_reason": "stop"}], **extra}
 
     return rule
 
@@ -146,6 +151,40 @@ def test_a_model_that_changes_behind_its_name_is_asked_everything(run: Run, fake
         assert answers == 1
         assert (examples, judgements) == (1 + 3, 3)
     assert run()[0] == (0, 0, 0)
+
+
+def test_another_fingerprint_is_another_model_where_the_name_has_no_date(run: Run, fake_llm: FakeLLM) -> None:
+    def after(name: str, *prints: str, items: int) -> Counts:
+        fake_llm._rule = reported({"judge-x": name}, cycle(prints))
+        return run(items=ITEMS[:items])[0]
+
+    assert after("judge", "fp-may", items=2) == (2, 1 + 1, 2)
+    assert after("judge", "fp-may", items=3) == (1, 1, 1)
+    assert after("judge", "fp-june", items=2) == (0, 0, 0), "nobody is asked, so nobody can tell"
+    more = [*ITEMS, ITEMS[0] | {"id": "gale", "turns": [{"role": "user", "content": "A gale?"}]}]
+    fake_llm._rule = reported({"judge-x": "judge"}, cycle(["fp-june"]))
+    (answers, examples, judgements), found = run(items=more)
+    assert (answers, examples, judgements) == (1, 1 + 4, 4), "one call shows the change; then all is asked"
+    (who,) = [who for identity, who in SUMMARY.read(found).endpoints.items() if identity.startswith("judge-x@")]
+    assert who.endswith("; fp-june")
+
+
+def test_a_dated_name_is_one_model_on_whatever_servers(run: Run, fake_llm: FakeLLM) -> None:
+    for print_, items in (("fp-may", 2), ("fp-june", 3)):
+        fake_llm._rule = reported({"judge-x": "judge-2026-05-01"}, cycle([print_]))
+        counts = run(items=ITEMS[:items])[0]
+    assert counts == (1, 1, 1)
+
+
+def test_fingerprints_that_take_turns_are_servers_of_one_model(run: Run, fake_llm: FakeLLM) -> None:
+    """Behind a balancer of several servers: what was under way is asked again, twice at most."""
+    fake_llm._rule = reported({"judge-x": "judge"}, cycle(["fp-1", "fp-2", "fp-3", "fp-1", "fp-4"]))
+    (answers, examples, judgements), _ = run()
+    assert (answers, judgements) == (3, 3)
+    assert examples <= 3 + 3 + 3
+    fake_llm._rule = reported({"judge-x": "judge"}, cycle(["fp-4", "fp-2"]))
+    more = [*ITEMS, ITEMS[0] | {"id": "gale", "turns": [{"role": "user", "content": "A gale?"}]}]
+    assert run(items=more)[0] == (1, 1, 1), "all of them are known"
 
 
 @pytest.mark.parametrize(("name", "dated"), [("gpt-4o-2024-08-06", True), ("gpt-4-0613", True), ("gpt-4o", False)])

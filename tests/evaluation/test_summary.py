@@ -80,3 +80,13 @@ def test_a_role_that_shares_weights_shares_scores() -> None:
         "base": -1.0,
         "champion": 0.0,
     }
+
+
+def test_all_tasks_together_are_a_mean_over_characters_of_their_tasks() -> None:
+    rows = score_rows("c", [5.0, 3.0, 1.0], metric="voice") + score_rows("c", [3.0, "no_answer"], metric="facts")
+    (score,) = [one for one in summarise(rows, {"c": "c"}, overall="PersonaScore").overall if one.cell == "held_out"]
+    # (5 + 3) / 2, (3 + the worst score) / 2, and 1: the third was not asked for facts.
+    assert (score.metric, score.n, score.mean) == ("PersonaScore", 3, pytest.approx((4 + 2 + 1) / 3))
+    assert score.failures == {"no_answer": 1}
+    one_task = score_rows("c", [5.0], metric="voice") + score_rows("c", [1.2])
+    assert summarise(one_task, {"c": "c"}).overall == []

@@ -2,6 +2,7 @@
 
 import json
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from support.rows import make_character, make_dialogue, read_mixture
 
 from opencharacter.characters import CharacterProfile
 from opencharacter.errors import UserError
-from opencharacter.mixing.frozen import SUITES
+from opencharacter.mixing.frozen import SUITES, frozen_texts
 from opencharacter.records.models import Turn
 
 
@@ -128,6 +129,54 @@ def test_a_short_phrase_of_a_long_dialogue_may_be_said_elsewhere(run_mix):
     mixture = run_mix([dialogue(1, character, [shown["turns"][0]["content"]])], [character])
 
     assert mixture.counts["train"] == 1
+
+
+def own_suite(folder: Path, *items: dict[str, Any]) -> Path:
+    folder.mkdir()
+    (folder / "suite.yaml").write_text("name: own\nitems: {path: items.jsonl}\nmeasures: [{kind: refusal}]\n")
+    (folder / "items.jsonl").write_text("".join(json.dumps(item) + "\n" for item in items))
+    return folder
+
+
+def test_suites_that_a_run_names_are_kept_out_too(run_mix, tmp_path):
+    asked = "Which of your brothers took the boat out on the night of the storm?"
+    named, persona, listed = (make_character(number) for number in (1, 2, 3))
+    persona = persona.model_copy(update={"persona": "A toll keeper who has not crossed her own bridge in ten years."})
+    suite = own_suite(
+        tmp_path / "own",
+        {"turns": [{"role": "user", "content": asked}], "character": named.model_dump(mode="json", exclude_none=True)},
+        {"turns": [{"role": "user", "content": "Who may pass?"}], "character": persona.persona},
+        {"turns": [{"role": "user", "content": "Well?"}], "character_id": "listed"},
+    )
+    profile = listed.model_dump(mode="json", exclude_none=True) | {"id": "listed"}
+    (suite / "characters.jsonl").write_text(json.dumps(profile) + "\n")
+    others = [make_character(number) for number in (4, 5)]
+    rows = [dialogue(number, one) for number, one in enumerate((named, persona, listed, *others, *others))]
+    rows.append(dialogue(20, others[0], [asked.upper()]))
+
+    mixture = run_mix(rows, [named, persona, listed, *others], frozen_suites=[str(suite)])
+
+    assert read_row_ids(mixture) == {row.row_id for row in rows[3:7]}
+    assert (mixture.counts["dropped_frozen_character"], mixture.counts["dropped_frozen_session"]) == (3, 1)
+    whole = run_mix(rows, [named, persona, listed, *others])
+    assert len(read_row_ids(whole)) == len(rows), "without the key nothing of it is known"
+
+
+@pytest.mark.parametrize(
+    ("break_it", "message"),
+    [
+        (lambda suite: (suite / "suite.yaml").unlink(), r"suite\.yaml: no such file"),
+        (lambda suite: (suite / "items.jsonl").unlink(), r"items\.path: there is no file .*items\.jsonl"),
+        (lambda suite: (suite / "suite.yaml").write_text("items: {generator: arithmetic}"), "no items of its own"),
+        (lambda suite: (suite / "items.jsonl").write_text('{"turns": []}\n{}\n'), r"items\.jsonl:2: turns: "),
+    ],
+    ids=["no suite", "no items", "generated items", "a line"],
+)
+def test_a_suite_that_cannot_be_read_is_an_error_that_names_the_place(tmp_path, break_it, message):
+    suite = own_suite(tmp_path / "own", {"turns": [{"role": "user", "content": "Who may pass?"}]})
+    break_it(suite)
+    with pytest.raises(UserError, match=message):
+        frozen_texts([str(suite)])
 
 
 def test_a_mixture_of_frozen_characters_only_is_an_error_that_says_so(run_mix):

@@ -14,6 +14,7 @@ Each fault that a live cluster has shown is put back in a test, which says that 
 """
 
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import pytest
@@ -21,10 +22,12 @@ from kfp import compiler, dsl
 from support.compiled import Compiled
 from support.kfp_driver import Walk
 from support.kfp_values import Refused
+from support.small_suite import write_suite
 
 from opencharacter.cluster.loading import load_cluster, shipped_clusters
 from opencharacter.cluster.spec import Placement
 from opencharacter.config.loading import load_run_config, presets
+from opencharacter.evaluation.suites import load_suite
 from opencharacter.pipelines.dag import build_pipeline
 
 RELEASE = "inputs={dataset: {characters: c.jsonl, dialogues: d.jsonl}}"
@@ -100,6 +103,27 @@ def test_each_suite_is_measured_and_all_are_gated_registered_and_reported(tmp_pa
     for reader in ("gate", "register", "report"):
         [read] = walk.of(reader)
         assert len(read.artifacts["evaluations"]) == 3
+
+
+def test_a_suite_that_was_changed_is_measured_again(tmp_path: Path) -> None:
+    """KFP's cache goes by a step's arguments; what lies elsewhere may change unseen, so it is not cached."""
+    folder = write_suite(tmp_path / "own")
+
+    def evaluation_of(*suites: str) -> tuple[list[str], bool]:
+        scratch = Path(mkdtemp(dir=tmp_path))
+        compiled = compile_recipe(scratch, "demo", None, f"evaluate.suites=[{','.join(suites)}]")
+        walk = Walk(compiled, scratch / "run")
+        walk.run(workspace=WORKSPACE)
+        options = compiled.tasks["evaluate"]["cachingOptions"]
+        return [ran.parameters["suite_digest"] for ran in walk.of("evaluate")], options.get("enableCache", False)
+
+    before = evaluation_of("grid", str(folder))
+    assert before == ([load_suite("grid").digest, load_suite(folder).digest], True)
+    (folder / "voice.md").write_text("Voice: is it loud?")
+    after = evaluation_of("grid", str(folder))
+    assert (after[0][0], after[1]) == (before[0][0], True)
+    assert after[0][1] != before[0][1]
+    assert evaluation_of("grid", "s3://own/suite") == ([before[0][0], ""], False)
 
 
 def test_a_gate_that_says_no_ends_the_run_with_its_report(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from opencharacter.storage.jsonl import read_jsonl
 from opencharacter.storage.kinds import LINEAGE
 from opencharacter.storage.workspace import Workspace
 
-pytestmark = pytest.mark.timeout(420)
+pytestmark = pytest.mark.timeout(900)
 
 TRADES = ["baker", "diver", "pilot", "tailor", "beekeeper", "surveyor", "glazier", "archivist"]
 

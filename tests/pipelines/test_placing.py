@@ -225,6 +225,11 @@ def test_a_step_that_is_told_nothing_asks_for_nothing(tmp_path: Path) -> None:
             ("inputs.personas.0.uri=data/p.jsonl",),
             r"run: inputs\.personas\.0\.uri: data/p\.jsonl is on this machine",
         ),
+        (
+            {},
+            ("mix.frozen_suites=[suites/mine]",),
+            r"run: mix\.frozen_suites\.0: suites/mine is on this machine",
+        ),
         ({}, ("inputs.personas.0.uri=/data/p.jsonl",), r"run: inputs\.personas\.0\.uri: /data/p\.jsonl is on this"),
         ({"defaults": {"cpu": 2}}, ("sft.processes=4",), r"sft\.processes: .* 4 training processes on no GPU and 2"),
         ({"defaults": {"cpu": "100m"}}, ("sft.processes=2",), r"2 training processes on no GPU and 1 core\(s\)"),

@@ -157,8 +157,18 @@ def test_evaluation_counts_questions_answers_and_judgements() -> None:
     # An item of each frozen character; the answers are not asked for.
     assert (unjudged.rows, unjudged.calls) == (28 + 44, 72)
     judged = stages(plan("demo", "evaluate.suites=[grid, frozen]"))["evaluate"]
-    # All 132 frozen items, each judged on 4 aspects.
-    assert (judged.rows, judged.calls) == (28 + 132, 72 + 132 * 2 * (1 + 4))
+    # All 132 frozen items, each judged on 4 aspects; and 20 answers, each with 6 canaries.
+    assert (judged.rows, judged.calls) == (28 + 132, 72 + 132 * 2 * (1 + 4) + 20 * (1 + 6))
+    # What a judge says may be asked for three times.
+    assert judged.calls_at_most == judged.calls + 2 * (60 + 132 * 2 * 4 + 20 * 7)
+    # Each scene is answered turn by turn, and each turn is judged on its own.
+    scenes = stages(plan("demo", "evaluate.suites=[grid, scenes]"))["evaluate"]
+    assert (scenes.rows, scenes.calls) == (28 + 22, 72 + 2 * 240 + 1100)
+    # 100 questions of a cell, and canaries for characters enough.
+    assert (
+        stages(plan("a1", "evaluate.suites=[grid]", "gate={metric: judge}"))["evaluate"].calls
+        == 3 * 100 * 2 * (1 + 5) + 20 * 7
+    )
     assert stages(plan("demo", "evaluate.judge=null"))["evaluate"].calls == 0
 
 

@@ -9,6 +9,7 @@ from support.evaluation_rows import JUDGES, MODELS, make_arena_evaluation, make_
 from support.html_page import Page
 from support.small_run import OutputMaker
 
+from opencharacter.evaluation.judges.labels import Label, append_label
 from opencharacter.records.evaluation import GateDecision, GateFinding, LedgerPosition
 from opencharacter.reporting import write_evaluation_page
 from opencharacter.storage.artifacts import Artifact
@@ -50,9 +51,15 @@ def html(light: Artifact, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The page of a suite with a judge, and of an arena."""
     folder = tmp_path_factory.mktemp("page")
     arena = make_arena_evaluation(OutputMaker(folder / "arena"))
-    people = [(float(place % 5 + 1), float(min(5, place % 5 + 2))) for place in range(50)]
+    rows = [row for row in SCORES.read(light) if row.judge == JUDGES[0] and row.score is not None]
+    labels = folder / "labels.jsonl"
+    for row in rows:
+        # People rate the task as the judge does, less 1; a label of two answers has no place beside it.
+        rated = {"suite": "personagym-light", "question_id": row.question_id, "repeat": row.repeat, "model": row.model}
+        append_label(labels, Label(**rated, metric=row.metric, score=row.score - 1, rater="anna"))
+        append_label(labels, Label(**rated, rival="f" * 64, score=1, rater="anna"))
     evaluations = {"personagym-light": light, "arena": arena}
-    path = write_evaluation_page(evaluations, decision(), folder / "page.html", labels={JUDGES[0]: people})
+    path = write_evaluation_page(evaluations, decision(), folder / "page.html", labels=[labels])
     return path.read_text(encoding="utf-8")
 
 
@@ -149,6 +156,10 @@ def test_a_judge_that_likes_the_first_place_is_seen(html: str) -> None:
     assert said is not None
     assert int(said[1]) > 40
     assert int(said[2]) > 60
+
+
+def test_judges_stand_beside_people_where_these_rated_answers(html: str) -> None:
+    assert len([label for label in Page(html).labels if f"{JUDGES[0]} by what people gave" in label]) == 1
 
 
 def test_every_chart_has_words_for_those_who_cannot_see_it(html: str) -> None:

@@ -2,13 +2,16 @@
 
 import csv
 import io
+from pathlib import Path
 
 import pytest
 from support.evaluation_rows import JUDGES, MODELS, make_suite_evaluation
+from support.score_rows import make_evaluation_of, score_rows
 from support.small_run import OutputMaker
 
 from opencharacter.errors import UserError
 from opencharacter.hashing import digest
+from opencharacter.records.evaluation import Scale, Scoring
 from opencharacter.reporting.published import (
     Entry,
     leaderboard_csv,
@@ -19,6 +22,7 @@ from opencharacter.reporting.published import (
 from opencharacter.reporting.published.leaderboard import rank_entries
 from opencharacter.storage.artifacts import Artifact
 from opencharacter.storage.kinds import ANSWERS, SUMMARY
+from opencharacter.storage.workspace import Workspace
 
 BOTH = " + ".join(JUDGES)
 
@@ -33,6 +37,11 @@ def published(mlflow_uri: str, evaluation: Artifact) -> str:
     """The name of an experiment that holds the evaluation, with traces of one question."""
     publish_evaluation(evaluation, experiment="published", traces=1)
     return "published"
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace(tmp_path / "workspace")
 
 
 @pytest.fixture
@@ -120,6 +129,27 @@ def test_the_table_ranks_with_intervals_and_quotes_the_paper_apart(published: st
     best = next(row for row in rows if row["model"] == "challenger")
     assert float(best["low"]) < float(best["mean"]) < float(best["high"])
     assert float(best["toxicity_control"]) < float(best["expected_action"])
+
+
+def test_where_every_task_is_a_harm_less_is_better(workspace: Workspace, experiment: str) -> None:
+    models = {"kind": "a" * 64, "cruel@api.example.com": "cruel@api.example.com"}
+    rows = [
+        row.model_copy(update={"judge": None, "cell": None})
+        for metric in ("harm", "over_refusal")
+        for identity, share in zip(models.values(), (0.1, 0.6), strict=True)
+        for row in score_rows(identity, [share, share + 0.1] * 15, metric=metric)
+    ]
+    scoring = Scoring(scales=dict.fromkeys(("harm", "over_refusal"), Scale(low=0, high=1, lower_is_better=True)))
+    evaluation = make_evaluation_of(workspace, rows, models, scoring, suite="safety", suite_digest="5" * 64)
+    publish_evaluation(evaluation, experiment=experiment, traces=0)
+    (board,) = read_leaderboard(experiment)
+    assert [(each.model, each.rank) for each in board.entries] == [("kind", "1"), ("cruel@api.example.com", "2")]
+    head, _, first, _, second, _ = leaderboard_table([board]).splitlines()
+    assert head == "safety 555555555555, 30 questions, judge none, less is better"
+    assert first.split()[:4] == ["1", "kind", "a" * 12, "0.15"]
+    assert second.split()[:3] == ["2", "cruel@api.example.com", "cruel@api.example.com"], (
+        "an endpoint's name is not cut"
+    )
 
 
 def entry(model: str, low: float, high: float, clusters: int = 40) -> Entry:

@@ -2,15 +2,17 @@
 
 import io
 import json
+import shutil
 import tarfile
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import zstandard
-from support.begun_run import FOLDER, BegunRun, answer, asked
+from support.begun_run import FOLDER, UNREADABLE, BegunRun, answer, asked
 from support.fake_llm import FakeLLM
 
 from opencharacter.records import DialogueRow
@@ -21,13 +23,24 @@ CALLS: dict[str, list[str]] = json.loads((FOLDER / "calls.json").read_text())
 ADDRESSES: dict[str, dict[str, str]] = json.loads((FOLDER / "addresses.json").read_text())
 
 
-@pytest.fixture
-def begun(tmp_path: Path) -> Path:
-    """A folder with the workspaces `begun` and `judging`, and the model."""
+@pytest.fixture(scope="module")
+def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("unpacked")
     data = zstandard.ZstdDecompressor().stream_reader((FOLDER / "workspaces.tar.zst").read_bytes()).read()
     with tarfile.open(fileobj=io.BytesIO(data)) as archive:
-        archive.extractall(tmp_path, filter="data")
-    return tmp_path
+        archive.extractall(folder, filter="data")
+    return folder
+
+
+@pytest.fixture
+def begun(unpacked: Path, tmp_path: Path) -> Path:
+    """A folder with the workspaces `begun` and `judging`, and the model."""
+    return Path(shutil.copytree(unpacked, tmp_path / "begun-run"))
+
+
+@pytest.fixture(scope="module")
+def model(unpacked: Path) -> Path:
+    return unpacked / "model"
 
 
 def parts(workspace: Path) -> dict[Path, bytes]:
@@ -80,44 +93,61 @@ def played(dialogues: Path) -> list[tuple[Any, ...]]:
     return [(row.row_id, row.session_id, row.character_id, row.strategy, row.turns) for row in rows]
 
 
-def test_an_evaluation_that_an_earlier_version_began_asks_for_what_is_missing(begun: Path) -> None:
+@dataclass(frozen=True)
+class WholeRun:
+    """A run that nobody began before."""
+
+    addresses: dict[str, dict[str, str]]
+    requests: list[dict[str, Any]]
+    calls: list[str]
+
+    @property
+    def asked_again(self) -> Counter[str]:
+        """The calls besides those of 0.1.0."""
+        return Counter(self.calls) - Counter(CALLS["whole"])
+
+
+@pytest.fixture(scope="module")
+def whole(model: Path, tmp_path_factory: pytest.TempPathFactory) -> WholeRun:
+    with FakeLLM(answer=answer) as server:
+        run = BegunRun(tmp_path_factory.mktemp("whole") / "run", server.base_url, model)
+        run.evaluate_all()
+        assert set(server.outcomes) == {"ok"}
+        return WholeRun(run.addresses(), [call.request for call in server.calls], sorted(asked(server)))
+
+
+def test_a_new_run_has_the_addresses_and_the_calls_of_the_earlier_version(whole: WholeRun) -> None:
+    """And no call more, but for judgements that cannot be read.
+
+    0.1.0 left those out. Since then a judge is asked twice more, with other seeds, for no model is to lose or win by
+    what its judge failed to say. Each of these calls has a row of its own; what 0.1.0 asked keeps its address.
+    """
+    assert not Counter(CALLS["whole"]) - Counter(whole.calls)
+    replies: dict[str, list[bool]] = {}
+    seeds: dict[str, set[int]] = {}
+    for request in whole.requests:
+        if request["model"] == "judge-1" and "response_format" in request:
+            question = json.dumps(request["messages"])
+            replies.setdefault(question, []).append(answer(request) != UNREADABLE)
+            seeds.setdefault(question, set()).add(request["seed"])
+    expected = [[True], [False, True], [False, False, True], [False, False, False]]
+    assert all(read in expected for read in replies.values())
+    assert sum(map(len, seeds.values())) == sum(map(len, replies.values())), "each time with another seed"
+    again = sum(len(read) - 1 for read in replies.values())
+    assert whole.asked_again.total() == again > 0
+
+    assert {**whole.addresses, "evaluation": {}} == {**ADDRESSES, "evaluation": {}}
+    assert ADDRESSES["evaluation"].items() <= whole.addresses["evaluation"].items()
+    assert len(whole.addresses["evaluation"]) == len(ADDRESSES["evaluation"]) + again
+
+
+def test_an_evaluation_that_an_earlier_version_began_asks_for_what_is_missing(begun: Path, whole: WholeRun) -> None:
     before = parts(begun / "judging")
-    again = 0
 
     def finish(url: str) -> None:
-        nonlocal again
         run = BegunRun(begun / "judging", url, begun / "model")
         run.evaluate()
-        again = asked_again(run.addresses())
+        assert run.addresses() == whole.addresses
 
-    assert more_calls(calls_of(finish), CALLS["judging"]) == again
+    assert Counter(calls_of(finish)) == Counter(CALLS["judging"]) + whole.asked_again
     assert before.items() <= parts(begun / "judging").items()
-
-
-def test_a_new_run_has_the_addresses_and_the_calls_of_the_earlier_version(begun: Path) -> None:
-    again = 0
-
-    def make(url: str) -> None:
-        nonlocal again
-        run = BegunRun(begun / "new", url, begun / "model")
-        run.evaluate_all()
-        again = asked_again(run.addresses())
-
-    assert more_calls(calls_of(make), CALLS["whole"]) == again
-
-
-def asked_again(addresses: dict[str, dict[str, str]]) -> int:
-    """The judgements that 0.1.0 did not ask for: second and third replies where the first could not be read."""
-    found = addresses["evaluation"]
-    assert {**addresses, "evaluation": {}} == {**ADDRESSES, "evaluation": {}}
-    assert ADDRESSES["evaluation"].items() <= found.items()
-    unread = sum("no JSON" in words for words in ADDRESSES["evaluation"].values())
-    more = len(found) - len(ADDRESSES["evaluation"])
-    assert unread <= more <= 2 * unread
-    return more
-
-
-def more_calls(made: list[str], expected: list[str]) -> int:
-    """How many calls were made besides those expected, none of which may be missing."""
-    assert not Counter(expected) - Counter(made)
-    return (Counter(made) - Counter(expected)).total()

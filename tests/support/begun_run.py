@@ -21,6 +21,7 @@ from opencharacter.synthesis import (
 )
 
 FOLDER = Path(__file__).parents[1] / "resuming"
+UNREADABLE = "[[ no JSON at all"
 
 
 def answer(request: dict[str, Any]) -> str:
@@ -28,7 +29,7 @@ def answer(request: dict[str, Any]) -> str:
     wants_json = "response_format" in request
     hopeless = "night baker" in str(request["messages"]) and "birth_place" in str(request.get("response_format"))
     if hopeless or fraction("bad", request["messages"], request["seed"]) < 0.15:
-        return "[[ no JSON at all" if wants_json else "As an AI, I have no answer."
+        return UNREADABLE if wants_json else "As an AI, I have no answer."
     return default_answer(request)
 
 

@@ -1,9 +1,14 @@
 """A small evaluation for tests: two models, two judges, examples and a scene; workers run it in their own processes."""
 
+import os
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -12,8 +17,9 @@ from support.small_suite import FACTS, VOICE, write_suite
 from support.synthesis_run import serve_forks
 
 from opencharacter.engines import EngineConfig
+from opencharacter.evaluation import losses
 from opencharacter.evaluation.running import run_suites
-from opencharacter.evaluation.subjects import endpoint_subject, load_judge
+from opencharacter.evaluation.subjects import endpoint_subject, load_judge, load_subject
 from opencharacter.evaluation.suites import load_suite
 from opencharacter.storage import Artifact, Workspace, read_rows
 from opencharacter.storage.journal import decode_calls
@@ -26,8 +32,9 @@ SCENES: list[dict[str, Any]] = [
         "character": f"A keeper of lighthouse {number}.",
         "turns": [{"role": "user", "content": f"Question {turn}?"} for turn in range(1 + number % 3)],
     }
-    for number in range(1, 3)
+    for number in range(1, 4)
 ]
+"""Too few characters for canaries."""
 
 
 def write_scenes(folder: Path, name: str = "scenes") -> Path:
@@ -38,6 +45,13 @@ def write_scenes(folder: Path, name: str = "scenes") -> Path:
     return write_suite(folder, name=name, items=SCENES, texts=texts, history="own", measures=[rubric])
 
 
+def write_references(folder: Path) -> Path:
+    """The folder of a suite that takes forward passes alone: the loss of each item's answer under two characters."""
+    items = [scene | {"reference": f"It is lamp {number} that burns."} for number, scene in enumerate(SCENES)]
+    items = [{key: value for key, value in item.items() if key != "task"} for item in items]
+    return write_suite(folder, name="references", items=items, measures=[{"kind": "likelihood"}])
+
+
 @dataclass
 class EvaluationRun:
     """One run of the suite in a workspace."""
@@ -46,25 +60,59 @@ class EvaluationRun:
     url: str
     suite: str
     store: str = "evaluation"
+    weights: str = ""
+    """A folder: the model whose losses are measured, in place of those behind the server."""
+    killed_at: int = 0
+    """Before this forward pass the process kills itself."""
 
     @property
     def workspace(self) -> Workspace:
         return Workspace(self.root)
 
     def run(self) -> Artifact:
-        def engine(model: str) -> EngineConfig:
-            return EngineConfig(model=model, base_url=self.url, concurrency=3, max_retries=0)
-
         suite = load_suite(self.suite)
-        found = run_suites(
-            [suite],
-            [endpoint_subject(name, engine(f"model-{name}")) for name in ("base", "challenger")],
-            [load_judge(name, engine(f"judge-{name}")) for name in ("first", "second")],
-            workspace=self.workspace,
-            seed=3,
-            store=self.store,
-        )
+        if self.weights:
+            subjects, judges = [load_subject("tuned", self.weights)], []
+        else:
+            subjects = [endpoint_subject(name, self._engine(f"model-{name}")) for name in ("base", "challenger")]
+            judges = [load_judge(name, self._engine(f"judge-{name}")) for name in ("first", "second")]
+        with self._counted_passes():
+            found = run_suites(
+                [suite],
+                subjects,
+                judges,
+                workspace=self.workspace,
+                seed=3,
+                store=self.store,
+            )
         return found[suite.name]
+
+    def passes(self) -> int:
+        """Forward passes that were ever made in this workspace."""
+        log = self._log
+        return len(log.read_text().splitlines()) if log.exists() else 0
+
+    @property
+    def _log(self) -> Path:
+        return Path(f"{self.root}-passes")
+
+    def _engine(self, model: str) -> EngineConfig:
+        return EngineConfig(model=model, base_url=self.url, concurrency=3, max_retries=0)
+
+    @contextmanager
+    def _counted_passes(self) -> Iterator[None]:
+        """Write a line for each forward pass, and die before the one that was named."""
+        forward, before = losses._losses, self.passes()
+
+        def compute(model: Any, batch: list[losses.Encoded]) -> list[float]:
+            if self.passes() - before == self.killed_at - 1:
+                os.kill(os.getpid(), signal.SIGKILL)
+            with self._log.open("a") as log:
+                log.writelines(f"{encoded.ids}\n" for encoded in batch)
+            return forward(model, batch)
+
+        with patch.object(losses, "_losses", compute):
+            yield
 
     def durable_calls(self) -> int:
         """Calls that are kept now: those of finished rows, and those in the journal."""
@@ -87,4 +135,10 @@ def contents(found: Artifact) -> list[list[Any]]:
 
 
 if __name__ == "__main__":
+    if "--losses" in sys.argv:
+        import torch
+        import transformers.models.llama.modeling_llama
+
+        assert transformers
+        torch.set_num_threads(1)
     serve_forks(EvaluationRun)

@@ -196,9 +196,11 @@ class WorkerForge:
 
 
 @contextmanager
-def worker_forge(script: str = __file__) -> Iterator[WorkerForge]:
+def worker_forge(script: str = __file__, *arguments: str) -> Iterator[WorkerForge]:
     """The warm process, which runs `serve_forks`; workers write their errors to this process's standard error."""
-    process = subprocess.Popen([sys.executable, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, script, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
     try:
         yield WorkerForge(process)
     finally:

@@ -79,8 +79,22 @@ def _task(rows: tuple[AnswerRow, ...], characters: Mapping[str, CharacterProfile
 
 
 def choose_tasks(tasks: Iterable[LabelTask], count: int, seed: int) -> list[LabelTask]:
-    """A seeded sample, spread over characters."""
-    return spread(tasks, count, seed, name=lambda task: repr(task.key), group=lambda task: task.cluster)
+    """A seeded sample, spread over characters: so many pairs of answers, or items whose answers are all rated."""
+    together: dict[tuple[object, ...], list[LabelTask]] = {}
+    for task in tasks:
+        key = task.key
+        together.setdefault((key.question_id, key.repeat, *(key[4:] if key.rival else ())), []).append(task)
+    chosen = spread(
+        together.values(),
+        count,
+        seed,
+        name=lambda each: repr(each[0].key),
+        group=lambda each: each[0].cluster,
+    )
+    shuffled = [sorted(each, key=lambda task: seed64(seed, "rate", *task.key)) for each in chosen]
+    # The answers to one question are far apart.
+    rounds = max(map(len, shuffled), default=0)
+    return [each[place] for place in range(rounds) for each in shuffled if place < len(each)]
 
 
 class Labelling:

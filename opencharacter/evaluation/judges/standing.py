@@ -10,7 +10,7 @@ from opencharacter.evaluation.judges.scoring import SCALE, OverallQuestion
 from opencharacter.evaluation.measures.pairwise import compare
 from opencharacter.evaluation.measures.protocol import Asking, Measured, Work, ask
 from opencharacter.evaluation.preferences import order_bias, summarise_arena
-from opencharacter.evaluation.subjects import Judge, Subject
+from opencharacter.evaluation.subjects import Judge, Subject, is_same_model
 from opencharacter.hashing import seed64
 from opencharacter.records.evaluation import AnswerRow, Judgement, ScoreRow
 from opencharacter.records.judges import Agreement, CanaryResult, JudgesReport, JudgeStanding
@@ -88,8 +88,7 @@ def report_judges(
 
 def is_related(judge: Judge, subject: Subject) -> bool:
     """Whether a judge has a model's weights or endpoint, or is of its family: judges favour their own kind."""
-    same = subject.identity == judge.identity or judge.address.startswith(subject.identity)
-    return same or (judge.family is not None and judge.family == subject.family)
+    return is_same_model(judge, subject) or (judge.family is not None and judge.family == subject.family)
 
 
 def agree(scores: Iterable[ScoreRow]) -> list[Agreement]:

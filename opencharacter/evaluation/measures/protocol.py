@@ -70,7 +70,7 @@ class JudgeCall:
     schema: dict[str, Any] | None = None
     read: Callable[[ChatReply], dict[str, Any]] = read_judgement
 
-    @property
+    @cached_property
     def content(self) -> ContentCall:
         """The call whose address is that of the reply."""
         return ContentCall(self.judge.address, self.messages, self.sampling, self.seed, self.schema)

@@ -9,6 +9,7 @@ from opencharacter.evaluation.comparison import TRUNCATED
 from opencharacter.library import fingerprint
 from opencharacter.records.evaluation import GateDecision, PublishedScore
 from opencharacter.reporting import charts
+from opencharacter.reporting.evaluation.calibration import beside_people
 from opencharacter.reporting.evaluation.decision import decision_view, light_count
 from opencharacter.reporting.evaluation.failures import FailureLine, cost_lines, failure_lines
 from opencharacter.reporting.evaluation.forest import Forest, forests
@@ -27,9 +28,6 @@ from opencharacter.reporting.evaluation.spread import (
 )
 from opencharacter.reporting.pages import render, write_page
 from opencharacter.storage.artifacts import Artifact
-
-LabelledScores = Iterable[tuple[float, float]]
-"""What people gave, and what the judge gave to the same answer."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,7 @@ def write_evaluation_page(
     path: Path,
     *,
     title: str = "Evaluation",
-    labels: Mapping[str, LabelledScores] | None = None,
+    labels: Iterable[str | Path] = (),
     roles: Mapping[str, str] | None = None,
 ) -> Path:
     """Write the page of an evaluation and return its path. An older file is replaced at once.
@@ -73,10 +71,10 @@ def write_evaluation_page(
         path: The file to write.
         title: The page's title.
         roles: The names under which `challenger`, `champion` and `base` were measured; none: those.
-        labels: By judge, scores of people and of that judge for the same answers, for the calibration plot.
+        labels: Files with people's labels; where they rate single answers, the page shows judges against them.
 
     Raises:
-        UserError: A file of an evaluation is absent.
+        UserError: A file of an evaluation is absent, or a label cannot be read.
         OpenCharacterError: A file is damaged.
     """
     suites = [read_suite(name, artifact, roles) for name, artifact in evaluations.items()]
@@ -98,7 +96,7 @@ def write_evaluation_page(
         guards_hold=light_count(decided.guards) if decided else "",
         suites=views,
         outcomes=OUTCOMES,
-        calibration=_calibration_charts(labels or {}),
+        calibration=_calibration_charts(beside_people(suites, labels)),
         costs=cost_lines(suites),
         methods=methods(suites),
         confidence=max((suite.summary.confidence for suite in suites), default=0.95),
@@ -129,7 +127,7 @@ def _suite_view(suite: SuiteRows, place: int, plots: list[Forest]) -> _SuiteView
     )
 
 
-def _calibration_charts(labels: Mapping[str, LabelledScores]) -> list[tuple[str, str]]:
+def _calibration_charts(labels: Mapping[str, Iterable[tuple[float, float]]]) -> list[tuple[str, str]]:
     """Title and chart of each judge: its mean for each score that people gave. On the diagonal both agree."""
     drawn: list[tuple[str, str]] = []
     for judge, scores in labels.items():

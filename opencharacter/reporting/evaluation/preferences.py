@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 
+from opencharacter.evaluation.subjects import short_identity
 from opencharacter.reporting.evaluation.rows import CHALLENGER, SuiteRows
 
 OUTCOMES = ("wins", "ties", "loses")
@@ -49,7 +50,7 @@ def _matrix(judge: str, rival: str, both: list[tuple[float, float]]) -> FlipMatr
     # Whoever is shown first: the challenger itself in the first order, the other model in the second.
     decided = [score for one, other in both for score in (one, 1 - other) if score in (0.0, 1.0)]
     return FlipMatrix(
-        judge=judge,
+        judge=short_identity(judge),
         rival=rival,
         counts={(one, other): counts[one, other] for one in OUTCOMES for other in OUTCOMES},
         total=len(both),

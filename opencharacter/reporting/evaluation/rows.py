@@ -15,6 +15,7 @@ from opencharacter.records.evaluation import (
     AnswerRow,
     Item,
     Judgement,
+    Scale,
     ScoreRow,
     Summary,
 )
@@ -69,6 +70,15 @@ class SuiteRows:
     def rated(self) -> frozenset[str]:
         """The measures whose scores are on the suite's scale, and no losses or slopes."""
         return frozenset(self.metrics) - {*LIKELIHOOD, *SLOPES}
+
+    @cached_property
+    def averaged(self) -> frozenset[str]:
+        """Rated measures of one scale, whose scores may be averaged: one on which more is better, if there is one."""
+        by_scale: dict[Scale, set[str]] = defaultdict(set)
+        for metric in sorted(self.rated):
+            by_scale[self.summary.scoring.scale(metric)].add(metric)
+        scale = max(by_scale, key=lambda scale: (not scale.lower_is_better, len(by_scale[scale])), default=None)
+        return frozenset(by_scale[scale]) if scale else frozenset()
 
     @cached_property
     def judges(self) -> list[str]:
@@ -141,7 +151,9 @@ def read_suite(name: str, artifact: Artifact, roles: Mapping[str, str] | None = 
         answers=list(ANSWERS.read(artifact)) if ANSWERS.exists(artifact) else [],
         judgements=list(JUDGEMENTS.read(artifact)) if JUDGEMENTS.exists(artifact) else [],
         items={item.id: item for item in ITEMS.read(artifact)} if ITEMS.exists(artifact) else {},
-        character_names={one.id: one.label for one in CHARACTERS.read(artifact)} if CHARACTERS.exists(artifact) else {},
+        character_names={one.id: one.name or one.persona or one.label for one in CHARACTERS.read(artifact)}
+        if CHARACTERS.exists(artifact)
+        else {},
     )
 
 

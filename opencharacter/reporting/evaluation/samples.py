@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from opencharacter.evaluation.subjects import short_identity
 from opencharacter.records.evaluation import AnswerRow, Turn
 from opencharacter.reporting.evaluation.rows import Key, Measured, SuiteRows
 from opencharacter.reporting.formats import CELL_LABELS, words
@@ -111,7 +112,9 @@ def _sample(suite: SuiteRows, key: Key, note: str) -> Sample:
     item = suite.items.get(question)
     turns = asked.conversation if asked else item.turns if item else []
     cell = CELL_LABELS[first.cell] if first.cell else ""
-    character = suite.character_names.get(first.character_id or "", first.character_id or "no character")
+    character = suite.character_names.get(first.character_id or "", first.character_id or "")
+    if not character or (item is not None and item.view == "none"):
+        character = "No character"
     return Sample(character, " · ".join(part for part in (words(metric), cell) if part), note, list(turns), answers)
 
 
@@ -120,7 +123,9 @@ def _said(suite: SuiteRows, name: str, key: Key) -> Said:
     measured = suite.by_model[name].get(key)
     opinions = [
         Opinion(
-            row.judge or "program", f"{row.score:g}" if row.score is not None else words(row.status), row.note or ""
+            short_identity(row.judge) if row.judge else "program",
+            f"{row.score:g}" if row.score is not None else words(row.status),
+            row.note or "",
         )
         for row in (measured.rows if measured else ())
         if row.repeat == answer.repeat

@@ -28,8 +28,8 @@ class ScoreBar:
     mean: float
     shares: list[tuple[str, float]]
     """Each step of the scale, and its share."""
-    ceiling: float
-    """Share at the best step."""
+    best: float
+    """Share at the best score of the scale."""
     failed: int
     n: int
 
@@ -43,13 +43,15 @@ class TaskBars:
 
 
 def score_bars(suite: SuiteRows) -> list[TaskBars]:
-    """The scores of each task with a scale of a few steps, before judges are averaged."""
+    """The scores of each task with a scale of a few steps, before judges are averaged, without failed answers."""
     found: list[TaskBars] = []
     for metric in suite.metrics:
         rows = [row for row in suite.scores if row.metric == metric]
         steps = sorted({row.score for row in rows if row.score is not None})
         if metric not in suite.rated or not steps or len(steps) > _STEPS:
             continue
+        scale = suite.summary.scoring.scale(metric)
+        best = scale.low if scale.lower_is_better else scale.high
         bars = []
         for name, identity in suite.models.items():
             mine = [row for row in rows if row.model == identity]
@@ -62,7 +64,7 @@ def score_bars(suite: SuiteRows) -> list[TaskBars]:
                     model=name,
                     mean=sum(values) / len(values),
                     shares=[(f"{step:g}", counts[step] / len(values)) for step in steps],
-                    ceiling=counts[steps[-1]] / len(values),
+                    best=sum(score == best for score in values) / len(values),
                     failed=sum(row.status in MODEL_FAILURES for row in mine),
                     n=len(values),
                 )
@@ -88,13 +90,13 @@ def histograms(suite: SuiteRows, anchor: str) -> list[tuple[str, str]]:
 
 
 def length_chart(suite: SuiteRows, anchor: str) -> str | None:
-    """Mean judged score by length of the answer, in groups of equal size."""
+    """Mean score by length of the answer, in groups of equal size."""
     series = {}
     for name, found in suite.by_model.items():
         points = []
         for (metric, question), measured in found.items():
             answer = suite.answer_of.get((name, question))
-            if metric in suite.rated and answer is not None and answer.answer and not measured.failed:
+            if metric in suite.averaged and answer is not None and answer.answer and not measured.failed:
                 points.append((float(len(answer.answer.split())), measured.score))
         if len(points) >= 2 * _BINS and len({length for length, _ in points}) > 1:
             series[name] = _binned(points)
@@ -138,7 +140,7 @@ def variance_bar(suite: SuiteRows) -> VarianceBar | None:
     rows = [
         row
         for row in suite.scores
-        if row.model == identity and row.metric in suite.rated and row.score is not None and row.character_id
+        if row.model == identity and row.metric in suite.averaged and row.score is not None and row.character_id
     ]
     characters = len({row.character_id for row in rows})
     if characters < 2 or len(rows) < 2 * characters:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opencharacter.errors import UserError
 from opencharacter.registry.client import mlflow_client
-from opencharacter.reporting.published.names import KIND_TAG, OVERALL, SCORES, metric_name
+from opencharacter.reporting.published.names import KIND_TAG, LOWER, OVERALL, SCORES, metric_name
 from opencharacter.reporting.verdicts import MIN_CLUSTERS
 from opencharacter.tracking import find_experiment
 
@@ -132,11 +132,11 @@ def _boards(runs: Iterable[Any]) -> list[Board]:
     boards = []
     for ground, latest in sorted(grounds.items()):
         metric = _headline(latest.values(), ground.suite)
-        lower = metric == "loss"
+        params = next(iter(latest.values())).data.params
+        lower = metric == "loss" or params.get(LOWER) == "True"
         entries = [entry for run in latest.values() if (entry := _entry(run, ground.suite, metric)) is not None]
-        prompt = next(iter(latest.values())).data.params.get("system_prompt", "")
         ranked = rank_entries(entries, lower_is_better=lower)
-        boards.append(Board(*ground, metric, lower, prompt, ranked))
+        boards.append(Board(*ground, metric, lower, params.get("system_prompt", ""), ranked))
     return boards
 
 

@@ -11,6 +11,8 @@ NO_JUDGE = "none"
 """The judge of suites that no judge measures."""
 OVERALL = "all"
 """The task that stands for all of a suite's."""
+LOWER = "lower_is_better"
+"""Parameter: whether less is better in `OVERALL`."""
 
 _NOT_IN_NAMES = re.compile(r"[^\w .:-]+")
 

@@ -11,6 +11,7 @@ from opencharacter.reporting.published.names import (
     EVALUATION_TAG,
     GROUP,
     KIND_TAG,
+    LOWER,
     NO_JUDGE,
     OVERALL,
     SCORES,
@@ -132,6 +133,7 @@ def _log(
         "model": measured.model,
         "model_identity": measured.identity,
         "system_prompt": summary.system_prompt,
+        LOWER: str(all(summary.scoring.scale(task).lower_is_better for task in _overall(summary, measured))),
     }
     now = time.time_ns() // 1_000_000
     run = client.create_run(
@@ -152,15 +154,22 @@ def _log(
     return run_id
 
 
+def _overall(summary: Summary, measured: _Measured) -> list[str]:
+    """The tasks that the overall score averages: those of which more is better or, where there are none, less."""
+    from opencharacter.evaluation.measures.turns import DRIFT
+
+    tasks = sorted({row.metric for row in measured.rows} - {LOSS, SWAP_GAP, DRIFT})
+    return [task for task in tasks if not summary.scoring.scale(task).lower_is_better] or tasks
+
+
 def _figures(summary: Summary, measured: _Measured) -> dict[str, float]:
     """Mean, interval, questions and clusters of each task, and of all tasks that a judge or program scored."""
     from opencharacter.evaluation.comparison import sample_of
-    from opencharacter.evaluation.measures.turns import DRIFT
 
     sample = sample_of(measured.rows, measured.identity, summary.scoring)
     held_out = sample.where(cells=[cell for cell in sample.cells if cell != "train"])
     tasks = {task: held_out.where(tasks=[task]) for task in held_out.tasks}
-    if scored := [task for task in tasks if task not in (LOSS, SWAP_GAP, DRIFT)]:
+    if scored := _overall(summary, measured):
         tasks[OVERALL] = held_out.where(tasks=scored)
     figures: dict[str, float] = {}
     for task, part in tasks.items():

@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Iterator, Sequence
 
+from opencharacter.evaluation.subjects import short_identity
 from opencharacter.reporting.published.leaderboard import Board
 from opencharacter.reporting.published.names import OVERALL
 from opencharacter.reporting.published.quoted import SOURCE, TASKS, quoted_rows
@@ -47,18 +48,24 @@ def _cell(value: object) -> object:
 
 def _lines(board: Board) -> Iterator[str]:
     tasks = sorted({task for entry in board.entries for task in entry.tasks})
-    yield f"{board.suite} {board.suite_digest[:12]}, judge {_short(board.judge)}" + (
-        f", system prompt {board.system_prompt}" if board.system_prompt else ""
+    size = max((entry.n for entry in board.entries), default=0)
+    yield (
+        f"{board.suite} {board.suite_digest[:12]}, {size:,} questions, judge {_short(board.judge)}"
+        + (f", system prompt {board.system_prompt}" if board.system_prompt else "")
+        + (", less is better" if board.lower_is_better else "")
     )
     width = max(
         [5, *(len(entry.model) for entry in board.entries), *(len(row.model) for row in quoted_rows(board.suite))]
     )
+    names = [short_identity(entry.identity) for entry in board.entries]
+    wide = max([12, *map(len, names)])
     head = "mean" if board.metric == OVERALL else board.metric
-    yield f"{'rank':>6}  {'model':<{width}}  {'identity':<12}  {head:>6}  {'interval':<14}  {'n':>6}  {'clusters':>8}"
-    for entry in board.entries:
+    start = f"{'rank':>6}  {'model':<{width}}  {'identity':<{wide}}  {head:>6}"
+    yield f"{start}  {'interval':<14}  {'n':>6}  {'clusters':>8}"
+    for name, entry in zip(names, board.entries, strict=True):
         interval = "–" if entry.low is None or entry.high is None else f"{entry.low:.2f} to {entry.high:.2f}"
         yield (
-            f"{entry.rank:>6}  {entry.model:<{width}}  {entry.identity[:12]:<12}  {entry.mean:>6.2f}  {interval:<14}"
+            f"{entry.rank:>6}  {entry.model:<{width}}  {name:<{wide}}  {entry.mean:>6.2f}  {interval:<14}"
             f"  {entry.n:>6}  {entry.clusters:>8}"
         )
         if tasks:
@@ -68,8 +75,9 @@ def _lines(board: Board) -> Iterator[str]:
     if rows := quoted_rows(board.suite):
         yield f"        quoted, not ranked with these ({SOURCE}):"
         for row in rows:
-            yield f"{'':>6}  {row.model:<{width}}  {'':<12}  {row.score:>6.2f}"
+            yield f"{'':>6}  {row.model:<{width}}  {'':<{wide}}  {row.score:>6.2f}"
 
 
 def _short(judge: str) -> str:
+    judge = short_identity(judge)
     return judge if len(judge) < 40 else f"{judge[:36]}…"

@@ -25,6 +25,8 @@ def log_traces(experiment_id: str, evaluation: Artifact, runs: Mapping[str, str]
     import mlflow
     from mlflow.exceptions import MlflowException
 
+    # At the end of a process it says that it sends what was sent long before.
+    logging.getLogger("mlflow.tracing.export.async_export_queue").setLevel(logging.WARNING)
     if not ANSWERS.exists(evaluation):
         return
     answers = [row for row in ANSWERS.read(evaluation) if row.model in runs and row.repeat == 0]

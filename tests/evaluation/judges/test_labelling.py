@@ -10,7 +10,7 @@ import pytest
 from opencharacter.characters import CharacterProfile
 from opencharacter.errors import UserError
 from opencharacter.evaluation.judges.label_server import label_server
-from opencharacter.evaluation.judges.labelling import Labelling, LabelTask, choose_tasks, label_tasks
+from opencharacter.evaluation.judges.labelling import Labelling, LabelTask, choose_tasks, label_tasks, rating_tasks
 from opencharacter.evaluation.judges.labels import people, read_labels
 from opencharacter.records.evaluation import AnswerRow
 from opencharacter.records.models import Turn
@@ -56,6 +56,14 @@ def test_answers_that_say_the_same_are_not_shown() -> None:
 
 def test_a_sample_is_spread_over_characters() -> None:
     assert len({task.cluster for task in choose_tasks(_tasks("bad", "good"), 4, seed=1)}) == 4
+
+
+def test_ratings_of_two_models_are_of_the_same_questions_and_never_in_a_row() -> None:
+    tasks = choose_tasks(rating_tasks(_answers("bad", "good"), {c.id: c for c in CHARACTERS}), 4, seed=1)
+    items = [task.key.question_id for task in tasks]
+    assert (len(items), items[:4]) == (8, items[4:])
+    assert {(task.key.model, task.key.metric) for task in tasks} == {("bad", "overall"), ("good", "overall")}
+    assert len({task.key.model for task in tasks[:4]}) == 2, "both models are among the first ones"
 
 
 def _label_all(labelling: Labelling, rater: str, count: int = 100) -> None:

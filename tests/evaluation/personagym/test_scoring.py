@@ -130,6 +130,8 @@ def test_faithful_counts_a_reply_without_a_score_as_0_and_sound_as_missing(tmp_p
         (False, "ok", 4.0),
     }
     assert len(rows) == len(PERSONAS) * len(TASKS)
+    overall = SUMMARY.read(outputs["personagym-light"]).overall
+    assert {(score.metric, score.mean) for score in overall} == {(PERSONA_SCORE, 4.0)}
 
 
 def test_the_gate_refuses_faithful_scores(tmp_path, fake_llm, measure) -> None:
