@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -21,6 +22,8 @@ Headers = list[tuple[bytes, bytes]]
 
 Read = Callable[..., Call]
 """A method of the contract: `read(body, headers, strict=...)`. Raises `ApiError`."""
+
+_logger = logging.getLogger("kserve")
 
 _PASSED_HEADERS = ("x-b3-traceid",)
 _CLIENT_CLOSED_REQUEST = 499
@@ -109,8 +112,9 @@ class Exchange:
                     else interrupted("the server is shutting down")
                 )
         except Exception:
-            reason, self._status = "internal_error", 500
-            raise
+            _logger.exception("request %s failed", self._request_id)
+            reason = "internal_error"
+            await self._fail(ApiError(500, "the server failed; its log says why", code="internal_error"))
         finally:
             self._task = None  # nothing cuts the booking
             if watch is not None:
@@ -183,6 +187,7 @@ class Exchange:
         return "predictor_error" if relay.failed else "ok"
 
     async def _fail(self, error: ApiError) -> None:
+        self._task = None  # nothing cuts the error
         body = json.dumps(error.body).encode()
         if self._started:
             await self._send({"type": "http.response.body", "body": b"data: %b\n\ndata: [DONE]\n\n" % body})

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import aiohttp
     from yarl import URL
 
-_CONNECT_TIMEOUT_S = 2.0
+_CONNECT_TIMEOUT_S = 5.0
 _READ_TIMEOUT_S = 10.0
 _HEALTH_TIMEOUT_S = 2.0
 _RETRY_AFTER_S = 2
@@ -166,10 +166,12 @@ def _faults() -> Iterator[None]:
     try:
         yield
     except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+        _logger.warning("the model server cannot be reached: %r", error)
         raise _unavailable("the model server cannot be reached") from error
     except TimeoutError as error:
         raise ApiError(504, "the model server did not answer in time", code="predictor_timeout") from error
     except (aiohttp.ClientError, OSError) as error:
+        _logger.warning("the model server broke the connection: %r", error)
         raise _unavailable("the model server broke the connection") from error
 
 
