@@ -15,7 +15,11 @@ from opencharacter.serving import Server, run_transformer
 from opencharacter.serving.endpoint.settings import EndpointSettings
 
 SETTINGS = EndpointSettings(
-    head_timeout_s=1, body_timeout_s=1, write_timeout_s=1, cors_origins=("https://app.example", "http://localhost:3000")
+    head_timeout_s=1,
+    body_timeout_s=1,
+    write_timeout_s=1,
+    cors_origins=("https://app.example", "http://localhost:3000"),
+    max_in_flight=2_000,
 )
 HELLO = json.dumps({"messages": [{"role": "user", "content": "hello"}]}).encode()
 STREAMS = 1_100
