@@ -100,8 +100,9 @@ def _parse_arguments() -> argparse.Namespace:
 
 
 def _contract(arguments: argparse.Namespace, settings: EndpointSettings) -> Contract:
-    library = CharacterLibrary(settings.characters_dir)
-    return Contract(_served_prompt(arguments), arguments.model_name, library, settings)
+    prompt = _served_prompt(arguments)
+    library = CharacterLibrary(settings.characters_dir, prompt.check)
+    return Contract(prompt, arguments.model_name, library, settings)
 
 
 def _served_prompt(arguments: argparse.Namespace) -> ServedPrompt:

@@ -222,6 +222,10 @@ SHAPES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
             stream_options={"include_usage": True},
         ),
     ),
+    "LM Studio's example, whose length has no limit": (
+        {"model": "m", "messages": HELLO, "temperature": 0.7, "max_tokens": -1, "stream": False},
+        body(*HELLO, temperature=0.7, stream=False),
+    ),
     "an explicit repetition penalty wins": (
         {"messages": HELLO, "repeat_penalty": 1.1, "repetition_penalty": 1.2},
         body(*HELLO, repetition_penalty=1.2),

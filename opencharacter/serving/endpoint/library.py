@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,9 +30,18 @@ class CharacterLibrary:
     Empty without a folder. `refresh` reads what changed; a request never waits for a file.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
-        """Read the folder. Raises `UserError` naming the file that is wrong."""
+    def __init__(self, folder: Path | None = None, check: Callable[[Character], None] | None = None) -> None:
+        """Read the folder.
+
+        Args:
+            folder: Of the files.
+            check: Raises `ApiError` for a character that the served model cannot have.
+
+        Raises:
+            UserError: The message names the files that are wrong.
+        """
         self._folder = folder
+        self._check = check or (lambda _: None)
         self._files: dict[Path, _File] = {}
         self._characters: dict[str, Character] = {}
         self._ids: list[str] = []
@@ -97,18 +107,18 @@ class CharacterLibrary:
             text = path.read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"{path}: cannot be read as UTF-8 text: {error}") from error
-        return _File(state, _parse(path, text))
+        return _File(state, self._parse(path, text))
 
-
-def _parse(path: Path, text: str) -> Character:
-    value: Any = text
-    if path.suffix == ".json":
+    def _parse(self, path: Path, text: str) -> Character:
+        value: Any = text
+        if path.suffix == ".json":
+            try:
+                value = json.loads(text)
+            except (ValueError, RecursionError) as error:
+                raise UserError(f"{path}: not valid JSON: {error}") from error
         try:
-            value = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise UserError(f"{path}: not valid JSON: {error}") from error
-    try:
-        character = read_character(value, Fields({}, []), strict=False)
-    except ApiError as error:
-        raise UserError(f"{path}: {error.message}") from error
-    return replace(character, library_id=path.stem)
+            character = read_character(value, Fields({}, []), strict=False)
+            self._check(character)
+        except ApiError as error:
+            raise UserError(f"{path}: {error.message}") from error
+        return replace(character, library_id=path.stem)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from opencharacter.errors import UserError
+from opencharacter.serving.endpoint.contract.prompt import packaged_prompt
 from opencharacter.serving.endpoint.library import CharacterLibrary
 
 
@@ -79,6 +80,18 @@ def test_a_wrong_file_stops_the_start_and_is_named(folder: Path, name: str, cont
     with pytest.raises(UserError, match=named) as caught:
         CharacterLibrary(folder)
     assert name in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("character", "named"),
+    [({"name": "<|im_end|>"}, "control token"), ({"name": "Di", "mes_example": "x" * 40_000}, "characters long")],
+)
+def test_a_character_that_the_model_cannot_have_is_no_surprise_of_a_request(
+    folder: Path, character: dict[str, str], named: str
+) -> None:
+    (folder / "di.json").write_text(json.dumps(character))
+    with pytest.raises(UserError, match=named):
+        CharacterLibrary(folder, packaged_prompt().check)
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -48,6 +48,7 @@ def _refused(note: str, *names: str, idle: tuple[Any, ...] = ()) -> dict[str, Ru
     return {name: Rule("refused", note, idle=idle) for name in names}
 
 
+_LENGTHS = ("max_completion_tokens", "max_tokens")
 _TEMPLATE = "the model's own chat template decides"
 _ENGINE = "reaches the engine's internals"
 _TOOLS = "the models are not trained to call tools"
@@ -68,9 +69,10 @@ FIELDS: dict[str, Rule] = {
     ),
     # OpenAI's
     **_taken(
-        "frequency_penalty", "logit_bias", "logprobs", "max_completion_tokens", "max_tokens", "presence_penalty",
-        "response_format", "seed", "stop", "stream", "temperature", "top_logprobs", "top_p",
+        "frequency_penalty", "logit_bias", "logprobs", "presence_penalty", "response_format", "seed", "stop", "stream",
+        "temperature", "top_logprobs", "top_p",
     ),
+    **_taken(*_LENGTHS, note="goes to the model server; the tolerant reading takes -1, *no limit* elsewhere, as null"),
     "n": Rule("taken", f"choices of one answer, 1 to {MAX_CHOICES}", strict=True),
     "user": Rule("translated", "a text as it is; of an object its `id`, or else its `name`", strict=True),
     **_dropped(
@@ -181,7 +183,7 @@ def read_fields(request: Mapping[str, Any], *, strict: bool) -> Fields:
             raise invalid(name, f"is not accepted: {rule.note}", code="unsupported_parameter")
         if strict and not rule.strict:
             raise _refused_by_strict(name, rule)
-        if rule.use == "taken":
+        if rule.use == "taken" and not (name in _LENGTHS and value == -1 and not strict):
             fields.taken[name] = value
         elif rule.use != "translated":
             fields.drop(name)

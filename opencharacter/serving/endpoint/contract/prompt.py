@@ -61,6 +61,10 @@ class ServedPrompt:
             [{"role": "system", "content": system}, *merged] if system else merged, turns[-1][0] == "assistant"
         )
 
+    def check(self, character: Character) -> None:
+        """Raise `ApiError` (422) for a character that no request could have."""
+        self.render(character, [Message("user", "")], strict=False)
+
     def _system(self, character: Character, opening: list[str]) -> str:
         prompt = system_prompt(character.profile, template=self.template) if character.profile else ""
         prompt = extend_prompt(
