@@ -25,6 +25,7 @@ from opencharacter.serving.endpoint.exchange import (
 )
 from opencharacter.serving.endpoint.observe import Observer, make_observer
 from opencharacter.serving.endpoint.other_routes import no_such_route
+from opencharacter.serving.endpoint.readiness import Readiness
 from opencharacter.serving.endpoint.settings import EndpointSettings
 from opencharacter.serving.endpoint.upstream import Upstream
 
@@ -75,6 +76,7 @@ class Front:
             self._calls[f"{prefix}/tokenize"] = contract.tokenize
             self._reads[f"{prefix}/models"] = self._models
         self._upstream: Upstream
+        self._readiness: Readiness
         self._peers: Peers
         self._observer: Observer
 
@@ -86,8 +88,8 @@ class Front:
             await self._lifespan(scope, receive, send)
 
     async def ready(self) -> bool:
-        """Whether a request would be answered."""
-        return not self._draining and await self._upstream.ready()
+        """Whether a character would answer."""
+        return not self._draining and await self._readiness.check()
 
     def drain(self) -> None:
         """From now on this server is not ready; after `drain_s` what is still under way is ended with an error."""
@@ -103,6 +105,7 @@ class Front:
         async with AsyncExitStack() as stack:
             self._upstream = self._connect()
             stack.push_async_callback(self._upstream.close)
+            self._readiness = Readiness(self._upstream, self._contract)
             access = make_access(self._settings)
             stack.push_async_callback(access.close)
             self._observer = make_observer(self._settings)

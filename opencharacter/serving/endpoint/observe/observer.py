@@ -10,7 +10,8 @@ from opencharacter.serving.endpoint.observe.tracing import Trace, Tracing
 
 OK, _CLIENT_LEFT = "ok", "client_left"
 
-_OPERATIONS = {"/v1/chat/completions": "chat", "/v1/completions": "text_completion", "/v1/embeddings": "embeddings"}
+_OPERATIONS = {"/v1/chat/completions": "chat"}
+"""What the conventions call a path of the model server; others generate nothing."""
 
 
 class RequestObserver:
@@ -67,7 +68,7 @@ class ObservedRequest:
         metrics.ended(self._route, status, reason)
         error = "" if reason == OK else reason
         failed = error and error != _CLIENT_LEFT and (status >= 500 or status < 400)
-        operation = _OPERATIONS.get(call.path, "other") if call else None
+        operation = _OPERATIONS.get(call.path) if call else None
         first_token_s = self._first_byte_s if call and call.stream else None
         if call and operation:
             metrics.generated(
@@ -80,7 +81,7 @@ class ObservedRequest:
                 key_id=self._key_id,
             )
         self._trace.end(
-            f"{operation} {call.model}" if call else self._route,
+            f"{operation} {call.model}" if call and operation else self._route,
             {
                 "gen_ai.operation.name": operation,
                 "gen_ai.provider.name": PROVIDER if call else None,
