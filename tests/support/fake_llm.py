@@ -115,8 +115,10 @@ class FakeLLM:
         answer: Answer = default_answer,
         rule: Rule | None = None,
         port: int = 0,
+        model: str = "fake",
     ) -> None:
         self.faults = faults or []
+        self._model = model
         self.calls: list[Call] = []
         self.most_at_once = 0
         self.port = port
@@ -253,7 +255,9 @@ class FakeLLM:
         return web.json_response({"count": len(words), "max_model_len": 4096, "tokens": list(range(len(words)))})
 
     async def _models(self, _: web.Request) -> web.Response:
-        return web.json_response({"object": "list", "data": [{"id": "fake", "object": "model", "owned_by": "tests"}]})
+        return web.json_response(
+            {"object": "list", "data": [{"id": self._model, "object": "model", "owned_by": "tests"}]}
+        )
 
     async def _health(self, _: web.Request) -> web.Response:
         return web.Response()

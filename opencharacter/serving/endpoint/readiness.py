@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import math
 import time
 from collections.abc import Callable
 
@@ -10,33 +11,36 @@ from opencharacter.serving.endpoint.api_errors import ApiError
 from opencharacter.serving.endpoint.contract import Contract
 from opencharacter.serving.endpoint.upstream import Upstream
 
-_FRESH_S = 1.0
-"""A probe asks no more often; who else asks gets the last answer."""
+_FRESH_S = 5.0
+"""For which a good answer on model and prompt holds; whether the model server is well is asked each time."""
 _PROBE = b'{"messages": [{"role": "user", "content": "Hello"}], "character": {"name": "Probe"}}'
 
 _logger = logging.getLogger("kserve")
 
 
 class Readiness:
-    """Asks, and remembers for a moment. Each change is a line in the log, with its reason."""
+    """Each change is a line in the log, with its reason."""
 
     def __init__(self, upstream: Upstream, contract: Contract, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._upstream, self._contract, self._clock = upstream, contract, clock
         self._lock = asyncio.Lock()
-        self._asked: float | None = None
+        self._fresh_until = -math.inf
         self._problem: str | None = "nobody has asked yet"
 
     async def check(self) -> bool:
         """Whether a request would be answered."""
-        async with self._lock:
-            if self._asked is None or self._clock() - self._asked >= _FRESH_S:
-                self._note(await self._find_problem())
-                self._asked = self._clock()
-            return self._problem is None
+        problem: str | None = "the model server is not ready"
+        if await self._upstream.ready():
+            async with self._lock:
+                problem = None
+                if self._clock() >= self._fresh_until:
+                    problem = await self._find_problem()
+                    if problem is None:
+                        self._fresh_until = self._clock() + _FRESH_S
+        self._note(problem)
+        return problem is None
 
     async def _find_problem(self) -> str | None:
-        if not await self._upstream.ready():
-            return "the model server is not ready"
         try:
             model = self._contract.chat(_PROBE, {}, strict=False).model
         except ApiError as error:

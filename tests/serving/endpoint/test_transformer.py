@@ -27,7 +27,7 @@ HELLO = [{"role": "user", "content": "Who are you?"}]
 
 @pytest.fixture(scope="module")
 def llm() -> Iterator[FakeLLM]:
-    with FakeLLM(delay_s=0.05) as server:
+    with FakeLLM(delay_s=0.05, model="ilse") as server:
         yield server
 
 
@@ -157,7 +157,7 @@ def test_both_prefixes_and_kserves_own_routes_are_served(front: Server) -> None:
     root = front.url.removesuffix("/openai/v1")
     listed = [httpx.get(f"{root}{prefix}/models").json() for prefix in ("/v1", "/openai/v1")]
     assert listed[0] == listed[1]
-    assert (listed[0]["data"][0]["id"], listed[0]["models"]) == ("fake", ["fake"])
+    assert (listed[0]["data"][0]["id"], listed[0]["models"]) == ("ilse", ["ilse"])
     assert httpx.post(f"{root}/v1/chat/completions", json={"model": "x", "messages": HELLO}).status_code == 200
     for path in ("/v2/health/live", "/v2/health/ready", "/v2/models/ilse/ready", "/v1/models/ilse", "/metrics"):
         assert httpx.get(root + path).status_code == 200, path
