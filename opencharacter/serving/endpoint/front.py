@@ -24,6 +24,7 @@ from opencharacter.serving.endpoint.exchange import (
     key_of_model_server,
 )
 from opencharacter.serving.endpoint.observe import Observer, make_observer
+from opencharacter.serving.endpoint.openapi import describe
 from opencharacter.serving.endpoint.other_routes import no_such_route
 from opencharacter.serving.endpoint.readiness import Readiness
 from opencharacter.serving.endpoint.settings import EndpointSettings
@@ -68,7 +69,7 @@ class Front:
         self._exchanges: set[Exchange] = set()
         self._draining = False
         self._calls: dict[str, Read] = {"/tokenize": contract.tokenize}
-        self._reads: dict[str, _Reader] = {"/metrics/engine": self._engine_metrics}
+        self._reads: dict[str, _Reader] = {"/metrics/engine": self._engine_metrics, "/openapi.json": self._openapi}
         if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
             self._reads["/metrics"] = _metrics_of_all_workers
         for prefix in PREFIXES:
@@ -183,6 +184,9 @@ class Front:
         finally:
             await permit.settle(0, 0)
         return self._contract.models(listed), "application/json"
+
+    async def _openapi(self, _: Mapping[str, str]) -> tuple[bytes, str]:
+        return json.dumps(describe(self._settings, PREFIXES[0])).encode(), "application/json"
 
     async def _engine_metrics(self, _: Mapping[str, str]) -> tuple[bytes, str]:
         # The model server listens on loopback; this is how Prometheus sees it.
