@@ -52,7 +52,6 @@ class EndpointSettings:
     max_json_values: int = _setting(20_000, "Values in the JSON of a request, of all levels.")
     max_json_depth: int = _setting(64, "Levels of lists and objects in the JSON of a request.")
     max_key_length: int = _setting(64, "Characters of a key in the JSON of a request; names in schemas are not meant.")
-
     max_prompt_characters: int = _setting(
         1_000_000, "Characters of all messages of a prompt, the character's included."
     )
@@ -136,6 +135,19 @@ def read_arguments(arguments: argparse.Namespace) -> EndpointSettings:
         request_timeout_s=arguments.predictor_request_timeout_seconds,
         **{declared.name: getattr(arguments, _argument(declared.name)) for declared in _declared()},
     )
+
+
+def described() -> list[tuple[str, str, str]]:
+    """Argument, default and meaning of each setting, as the documentation lists them."""
+    return [(f"--{_argument(one.name)}", _default(one.default), one.metadata["help"]) for one in _declared()]
+
+
+def _default(value: Any) -> str:
+    if value is None or value == ():
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _declared() -> list[Field[Any]]:
