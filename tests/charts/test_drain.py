@@ -13,6 +13,7 @@ from support.helm import one
 
 from opencharacter.engines.vllm_server import MAX_STOP_STRINGS
 from opencharacter.serving import DeployConfig
+from opencharacter.serving.endpoint.settings import EndpointSettings
 from opencharacter.serving.manifest import MODEL_FORMAT
 
 MARGIN_S = 20
@@ -92,4 +93,5 @@ def test_a_pod_may_take_as_long_as_its_answers() -> None:
 def test_the_engine_takes_more_stop_strings_than_openais_four() -> None:
     variables = {each["name"]: each.get("value") for each in containers()["kserve-container"]["env"]}
     assert variables["VLLM_MAX_STOP_STRINGS"] == str(MAX_STOP_STRINGS)
+    assert EndpointSettings().max_stop_strings <= MAX_STOP_STRINGS
     assert "VLLM_MAX_STOP_STRINGS" in vllm.envs.environment_variables, "vLLM's own name of the setting"

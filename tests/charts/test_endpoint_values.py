@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.crds import crd_faults
 from support.helm import Manifest, one, refusal
 from support.kserve_rules import placeholders
 
@@ -127,6 +128,19 @@ def test_both_containers_send_spans_to_one_collector() -> None:
     protocol = next(each for each in engine["env"] if each["name"] == "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL")
     assert protocol["value"] == "http/protobuf", "the transformer speaks no other"
     assert ports(*settings) == {443, 4318}
+
+
+def test_kserve_takes_the_runtime_with_every_value_set() -> None:
+    made = one(
+        "ServingRuntime",
+        MODEL_FORMAT,
+        "values.yaml",
+        f"{FRONT}charactersConfigMap=cast",
+        f"{FRONT}apiKeysSecret=keys",
+        f"{FRONT}redis.secretName=counts",
+        "monitoring.tracing.endpoint=http://collector:4318/v1/traces",
+    )
+    assert crd_faults(made) == []
 
 
 def test_kserve_finds_no_other_placeholder_than_the_name() -> None:

@@ -96,6 +96,17 @@ def test_it_finds_the_registry_of_the_chart_or_another() -> None:
     assert variables(container)["MLFLOW_TRACKING_URI"] == "https://mlflow.example.com"
 
 
+def test_a_new_version_is_asked_with_the_endpoints_key() -> None:
+    from opencharacter.serving.rollout.smoke import API_KEY
+
+    (container,) = pod(*ON, "promoter.apiKey.secretName=rollouts", "serving.transformer.apiKeysSecret=keys")[
+        "containers"
+    ]
+    (given,) = [each for each in container["env"] if each["name"] == API_KEY]
+    assert given["valueFrom"]["secretKeyRef"] == {"name": "rollouts", "key": "key"}
+    assert "promoter.apiKey.secretName" in refusal(*ON, "serving.transformer.apiKeysSecret=keys")
+
+
 def test_a_registry_with_accounts_gets_the_credentials_that_the_pipelines_steps_have() -> None:
     (container,) = pod(*ON)["containers"]
     found = variables(container)

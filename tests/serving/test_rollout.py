@@ -237,6 +237,17 @@ def test_a_missing_right_names_the_right(kserve: KServeCluster) -> None:
     assert "Role opencharacter-pipeline" in (caught.value.hint or "")
 
 
+def test_an_endpoint_with_keys_is_asked_with_the_key_of_the_environment(
+    kserve: KServeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kserve.api_key = "oc-rollouts"
+    with pytest.raises(RolloutFailed, match="invalid_api_key") as caught:
+        bring(kserve, 1)
+    assert "OPENCHARACTER_API_KEY" in (caught.value.hint or "")
+    monkeypatch.setenv("OPENCHARACTER_API_KEY", "oc-rollouts")
+    assert bring(kserve, 1).version == 1
+
+
 def test_a_take_over_that_a_webhook_denies_leaves_the_version_before(kserve: KServeCluster) -> None:
     bring(kserve, 1)
 

@@ -71,6 +71,8 @@ class KServeCluster:
         """By storageUri: chat completions or HTTP statuses to come; the last one stays."""
         self.asked: list[tuple[str, Object]] = []
         """Service and request of each question."""
+        self.api_key: str | None = None
+        """What the endpoints ask for."""
         self.minimal_definitions = False
         """Whether it is KServe's `kserve-crd-minimal`: the `spec` of an InferenceService is atomic then."""
         self.forbidden: set[tuple[str, str]] = set()
@@ -406,6 +408,9 @@ def _handler(cluster: KServeCluster) -> type[stand_in.Handler]:
                 return self.answer(201, body | {"status": {"allowed": allowed}})
             found = re.fullmatch(f"{_SERVICES}/([^/:]+):80/proxy/openai/v1/chat/completions", self.path)
             if found and self._may("create", "services/proxy"):
+                if cluster.api_key and self.headers.get("X-Api-Key") != cluster.api_key:
+                    error = {"message": "no valid API key", "code": "invalid_api_key"}
+                    return self.answer(401, {"error": error})
                 cluster.asked.append((found.group(1), body))
                 self.answer(*cluster.answer(found.group(1)))
             elif not found:

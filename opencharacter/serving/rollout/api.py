@@ -142,10 +142,10 @@ class Namespace:
             except (Refusal, OpenCharacterError):
                 continue
 
-    def post_through_server(self, service: str, port: int, path: str, body: Object) -> Any:
+    def post_through_server(self, service: str, port: int, path: str, body: Object, headers: Mapping[str, str]) -> Any:
         """Post to a Service by way of the API server. Raises `kubernetes.client.ApiException` as it comes."""
         target = f"/api/v1/namespaces/{self.name}/services/{service}:{port}/proxy{path}"
-        return self._request("POST", target, body=body, timeout=(API_TIMEOUT_S[0], 300))
+        return self._request("POST", target, headers=headers, body=body, timeout=(API_TIMEOUT_S[0], 300))
 
     def _inference_services(self, name: str) -> str:
         return f"/apis/{GROUP}/{VERSION}/namespaces/{self.name}/{PLURAL}/{name}"

@@ -1,6 +1,7 @@
 """The smoke question: what a new version is asked before it serves, how it is asked, what its answer must be like."""
 
 import json
+import os
 import re
 from collections.abc import Callable
 from typing import Any
@@ -117,7 +118,12 @@ def _shown(value: Any) -> str:
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
 
 
+API_KEY = "OPENCHARACTER_API_KEY"
+"""The environment variable with a key of the endpoint, where it asks for one."""
+
 _ROUTE = "/openai/v1/chat/completions"
+_NO_KEY = "invalid_api_key"
+"""The endpoint's code for a call without a key that it knows."""
 _SEEDS = range(5)
 """Draws before a cut answer counts: a sound small model leaves half of its longest answers unended."""
 _RETRY_S = 5.0
@@ -190,7 +196,10 @@ def _answer(namespace: Namespace, service: str, body: dict[str, Any], pause: Cal
                     hint="the account needs the verb create on services/proxy, or deploy with --no-wait",
                 ) from error
             if error.final:
-                raise RolloutFailed(f"{service} was asked, and answers {error}", reason="bad-answer") from error
+                hint = f"{API_KEY} names the endpoint's key" if _NO_KEY in str(error) else None
+                raise RolloutFailed(
+                    f"{service} was asked, and answers {error}", reason="bad-answer", hint=hint
+                ) from error
             if attempt == _RETRIES or (error.slow and attempt):
                 reason: Reason = "cluster" if error.unreached else "bad-answer"
                 raise RolloutFailed(f"{service} is ready, but does not answer: {error}", reason=reason) from error
@@ -211,13 +220,19 @@ def service_url(service: str, namespace: str, port: int) -> str:
     return f"http://{service}.{namespace}:{port}"
 
 
+def _headers() -> dict[str, str]:
+    """Not `Authorization`: the API server takes that for its own, and does not pass it on."""
+    key = os.environ.get(API_KEY)
+    return {"X-Api-Key": key} if key else {}
+
+
 def _directly(namespace: Namespace, service: str, port: int, body: dict[str, Any]) -> Any:
     import httpx
 
     url = service_url(service, namespace.name, port) + _ROUTE
     try:
         with httpx.Client(trust_env=False, timeout=httpx.Timeout(_TIMEOUT_S, connect=5)) as client:
-            response = client.post(url, json=body)
+            response = client.post(url, json=body, headers=_headers())
     except httpx.HTTPError as error:
         raise _NoAnswer(f"{url}: {error!r}", slow=isinstance(error, httpx.ReadTimeout)) from error
     if not response.is_success:
@@ -234,8 +249,10 @@ def _through_server(namespace: Namespace, service: str, port: int, body: dict[st
     from urllib3.exceptions import HTTPError, ReadTimeoutError
 
     try:
-        return namespace.post_through_server(service, port, _ROUTE, body)
+        return namespace.post_through_server(service, port, _ROUTE, body, _headers())
     except ApiException as error:
+        if _NO_KEY in str(error.body):
+            raise _NoAnswer(f"{error.status}: {_NO_KEY}", final=True) from error
         reason = f"{error.status}: {words_of(error)}"
         if cause_of(error) in (Cause.LOGIN, Cause.RIGHTS):
             raise _NoAnswer(reason, refused=True) from error

@@ -82,6 +82,7 @@ async def test_a_key_is_known_by_its_name_and_asks_for_its_own_strictness(make: 
     for scheme in ("Bearer", "bearer"):
         permit = await access.admit({"authorization": f"{scheme} {SECRET}"}, "")
         assert (permit.key_id, permit.strict) == ("web", True)
+    assert (await access.admit({"x-api-key": SECRET}, "")).key_id == "web"
     assert (await access.admit(bearer(OTHER_SECRET), "")).strict is None
 
 

@@ -4,6 +4,9 @@
 {{- if not .models }}
 {{- fail "promoter.models: is empty; expected at least one {model, deploy}" }}
 {{- end -}}
+{{- if and $.Values.serving.transformer.apiKeysSecret (not .apiKey.secretName) }}
+{{- fail "promoter.apiKey.secretName: is empty; a new version is asked a question before it serves, and the endpoint asks for a key (serving.transformer.apiKeysSecret)" }}
+{{- end -}}
 models:
   {{- range .models }}
   - model: {{ .model | quote }}

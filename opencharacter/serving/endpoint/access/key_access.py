@@ -34,7 +34,7 @@ class KeyAccess:
         """See `Access`."""
         if self._keys is None:
             return KeyPermit(self, None)
-        rules = self._keys.table.find(_bearer(headers.get("authorization", "")))
+        rules = self._keys.table.find(_secret(headers))
         if rules is None:
             raise _unknown_key()
         permit = KeyPermit(self, rules)
@@ -135,9 +135,10 @@ class KeyPermit:
         raise error
 
 
-def _bearer(header: str) -> str:
-    scheme, _, secret = header.partition(" ")
-    return secret.strip() if scheme.lower() == "bearer" else ""
+def _secret(headers: Mapping[str, str]) -> str:
+    """The key of a request; `X-Api-Key` is for callers behind a proxy that keeps `Authorization` for itself."""
+    scheme, _, secret = headers.get("authorization", "").partition(" ")
+    return secret.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
 
 
 def _unknown_key() -> ApiError:
