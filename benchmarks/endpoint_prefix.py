@@ -9,6 +9,7 @@ sessions of one character find its profile. Sessions of ever new characters are 
 
 import random
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from opencharacter.client import OpenCharacter
 from opencharacter.engines.weights import localize_model
 from opencharacter.serving import serve
 
-_CALLS = 12
+_CALLS = 8
 _ANSWER_TOKENS = 16
 _CONTEXT = 4096
 
@@ -60,8 +61,8 @@ class _Writer:
         return {
             "name": self.text(2),
             "persona": self.text(30),
-            "personality": self.text(120),
-            "experience": self.text(250),
+            "personality": self.text(100),
+            "experience": self.text(150),
         }
 
     def session(self, character: dict[str, str]) -> Call:
@@ -97,6 +98,7 @@ _KINDS: dict[str, Callable[[_Writer], Iterator[Call]]] = {
 
 
 def _measure(client: OpenCharacter, vllm: str, kind: str) -> Seen:
+    print(kind, file=sys.stderr, flush=True)
     writer, firsts = _Writer(kind), []
     before = counters(vllm)
     for call in _KINDS[kind](writer):
