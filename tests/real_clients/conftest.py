@@ -19,12 +19,13 @@ ILSE = CharacterProfile(name="Ilse Brandt", persona="A lighthouse keeper who wri
 
 _CLIENTS = ROOT / ".tools" / "clients"
 OTHERS_PYTHON = [str(_CLIENTS / "python" / "bin" / "python"), "-c"]
-_QUIET = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "NO_PROXY": "127.0.0.1", "PYTHONPATH": ""}
+_QUIET = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "NO_PROXY": "127.0.0.1"}
 
 
-def run_client(command: list[str]) -> "subprocess.CompletedProcess[str]":
+def run_client(command: list[str], *, python_path: str = "") -> "subprocess.CompletedProcess[str]":
     """Run a program where Node.js finds its packages: it looks for them from the working folder on."""
-    return subprocess.run(command, cwd=_CLIENTS, env=os.environ | _QUIET, capture_output=True, text=True)
+    environment = os.environ | _QUIET | {"PYTHONPATH": python_path}
+    return subprocess.run(command, cwd=_CLIENTS, env=environment, capture_output=True, text=True)
 
 
 @pytest.fixture(scope="session")

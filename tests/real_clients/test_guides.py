@@ -26,6 +26,13 @@ def test_the_page_has_an_example_for_each_client() -> None:
     assert list(EXAMPLES) == list(COMMANDS)
 
 
+def test_our_client_works_with_the_newest_openai(endpoint: Server) -> None:
+    # The library's own lock has the version that its other parts need.
+    code = EXAMPLES["Python"].replace(f"{ADDRESS}/v1", endpoint.url)
+    ended = run_client([*OTHERS_PYTHON, code], python_path=str(ROOT))
+    assert ended.stdout == ANSWER, ended.stderr
+
+
 @pytest.mark.parametrize("title", COMMANDS)
 def test_an_example_of_the_page_gets_its_answer_in_character(title: str, endpoint: Server, llm: FakeLLM) -> None:
     llm.calls.clear()
