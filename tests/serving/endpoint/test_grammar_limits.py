@@ -73,6 +73,19 @@ def test_what_would_stall_the_engine_is_refused(fields: dict[str, Any]) -> None:
     assert len(caught.value.message) < 500
 
 
+def test_only_what_has_been_checked_goes_on() -> None:
+    wrapper = {"name": "x", "strict": True, "description": "d", "schema": TEXT, "json_schema": {"maxLength": 10**9}}
+    fields: dict[str, Any] = {"response_format": {"type": "json_schema", "json_schema": wrapper, "triggers": ["<"]}}
+    check_grammar(fields, SETTINGS)
+    assert fields == of(TEXT)
+    fields = {"response_format": {"type": "json_object", "schema": {}}}
+    check_grammar(fields, SETTINGS)
+    assert fields == {"response_format": {"type": "json_object"}}
+    fields = {"structured_outputs": {"choice": ["a"], "grammar": None, "disable_any_whitespace": False}}
+    check_grammar(fields, SETTINGS)
+    assert fields == {"structured_outputs": {"choice": ["a"]}}
+
+
 def test_references_that_multiply_are_followed_once() -> None:
     twice = {f"a{i}": {"anyOf": [{"$ref": f"#/$defs/a{i + 1}"}] * 2} for i in range(200)}
     check_grammar(of({"$ref": "#/$defs/a0", "$defs": {**twice, "a200": TEXT}}), SETTINGS)

@@ -67,6 +67,9 @@ def test_usual_settings_pass_as_they_are() -> None:
         ({"logprobs": 100_000}, "logprobs"),
         ({"repetition_penalty": 1e-40}, "repetition_penalty"),
         ({"repetition_penalty": "x"}, "repetition_penalty"),
+        ({"top_k": 1 << 40}, "top_k"),
+        ({"seed": 1e20}, "seed"),
+        ({"seed": 1 << 63}, "seed"),
     ],
 )
 def test_a_field_beyond_its_limit_is_refused_by_name(fields: dict[str, Any], param: str) -> None:

@@ -4,7 +4,6 @@ The model server turns these into a grammar between the streams of all users, so
 there. Grammars and structural tags are refused, since nobody can say what an arbitrary grammar costs.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 from opencharacter.serving.endpoint.api_errors import ApiError, invalid
@@ -18,39 +17,40 @@ _MAX_NAME = 128
 _UNBOUNDED = "is not accepted: what it costs the engine has no bound; use 'json', 'regex' or 'choice'"
 
 
-def check_grammar(fields: Mapping[str, Any], settings: EndpointSettings) -> None:
-    """Check `response_format` and `structured_outputs` of a request, where it has them.
+def check_grammar(fields: dict[str, Any], settings: EndpointSettings) -> None:
+    """Check `response_format` and `structured_outputs` of a request, and keep of them what has been checked.
 
     Raises:
         ApiError: 422 with the path of what is not accepted.
     """
     answer, constraint = fields.get("response_format"), fields.get("structured_outputs")
-    constrained = answer is not None and _check_response_format(answer, settings)
-    if constraint is None:
-        return
-    if constrained:
-        raise invalid("structured_outputs", "stands beside a response_format; an answer fits one of them")
-    _check_structured_outputs(constraint, settings)
+    if answer is not None:
+        fields["response_format"] = answer = _check_response_format(answer, settings)
+    if constraint is not None:
+        if answer is not None and answer["type"] != "text":
+            raise invalid("structured_outputs", "stands beside a response_format; an answer fits one of them")
+        fields["structured_outputs"] = _check_structured_outputs(constraint, settings)
 
 
-def _check_response_format(answer: Any, settings: EndpointSettings) -> bool:
+def _check_response_format(answer: Any, settings: EndpointSettings) -> dict[str, Any]:
     kind = answer.get("type") if isinstance(answer, dict) else None
     if kind == "structural_tag":
         raise invalid("response_format.type", _UNBOUNDED, code="unsupported_parameter")
     if kind not in _FORMATS:
         raise invalid("response_format", f"is not an object whose type is {', '.join(_FORMATS)}")
-    if kind == "json_schema":
-        wrapper = answer.get("json_schema")
-        if not isinstance(wrapper, dict) or not isinstance(wrapper.get("schema"), dict):
-            raise invalid("response_format.json_schema", "is not an object with a 'name' and a 'schema'")
-        name = wrapper.get("name")
-        if not isinstance(name, str) or not 1 <= len(name) <= _MAX_NAME:
-            raise invalid("response_format.json_schema.name", f"is not a text of 1 to {_MAX_NAME} characters")
-        _check_schema(wrapper["schema"], "response_format.json_schema.schema", settings)
-    return kind != "text"
+    if kind != "json_schema":
+        return {"type": kind}
+    wrapper = answer.get("json_schema")
+    if not isinstance(wrapper, dict) or not isinstance(wrapper.get("schema"), dict):
+        raise invalid("response_format.json_schema", "is not an object with a 'name' and a 'schema'")
+    name = wrapper.get("name")
+    if not isinstance(name, str) or not 1 <= len(name) <= _MAX_NAME:
+        raise invalid("response_format.json_schema.name", f"is not a text of 1 to {_MAX_NAME} characters")
+    _check_schema(wrapper["schema"], "response_format.json_schema.schema", settings)
+    return {"type": kind, "json_schema": {"name": name, "schema": wrapper["schema"]}}
 
 
-def _check_structured_outputs(constraint: Any, settings: EndpointSettings) -> None:
+def _check_structured_outputs(constraint: Any, settings: EndpointSettings) -> dict[str, Any]:
     if not isinstance(constraint, dict):
         raise invalid("structured_outputs", "is not an object")
     given = {name: value for name, value in constraint.items() if value is not None and value is not False}
@@ -77,6 +77,7 @@ def _check_structured_outputs(constraint: Any, settings: EndpointSettings) -> No
         case "json_object":
             if value is not True:
                 raise invalid(path, "is neither true nor false")
+    return given
 
 
 def _check_schema(schema: dict[str, Any], path: str, settings: EndpointSettings) -> None:

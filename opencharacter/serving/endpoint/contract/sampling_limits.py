@@ -40,6 +40,8 @@ def check_sampling(fields: dict[str, Any], settings: EndpointSettings) -> None:
         value = fields.get(name)
         if not (value is None or isinstance(value, bool)):
             _check_range(fields, name, 0, settings.max_logprobs)
+    _check_range(fields, "top_k", -1, (1 << 31) - 1)
+    _check_range(fields, "seed", -(1 << 63), (1 << 63) - 1)
     # Beyond these a float32 of the engine overflows.
     _check_range(fields, "repetition_penalty", 0.1, 10)
 
