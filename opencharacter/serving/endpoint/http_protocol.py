@@ -3,10 +3,10 @@
 import asyncio
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from opencharacter.serving.endpoint.api_errors import ApiError
 from opencharacter.serving.endpoint.settings import EndpointSettings
@@ -21,6 +21,38 @@ def limited_protocol(settings: EndpointSettings) -> type[HttpToolsProtocol]:
 
 class _Refused(Exception):
     """Stops the parser."""
+
+
+class _HeadWithBody:
+    """Stands for an answer's transport until its head is written: with the beginning of the body, if that is there.
+
+    Each write is a system call that wakes the reader.
+    """
+
+    def __init__(self, cycle: RequestResponseCycle, loop: asyncio.AbstractEventLoop) -> None:
+        self._cycle, self._loop, self._transport, self._head = cycle, loop, cycle.transport, b""
+        cycle.transport = cast(asyncio.Transport, self)
+
+    def write(self, data: bytes) -> None:
+        if self._head:
+            self._head += data
+            self._flush()
+        else:
+            self._head = data
+            self._loop.call_soon(self._flush)
+
+    def is_closing(self) -> bool:
+        return self._transport.is_closing()
+
+    def close(self) -> None:
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        if self._head:
+            self._cycle.transport = self._transport
+            self._transport.write(self._head)
+            self._head = b""
 
 
 class _LimitedProtocol(HttpToolsProtocol):
@@ -75,6 +107,7 @@ class _LimitedProtocol(HttpToolsProtocol):
                 self._refusal = self._too_large()
                 raise _Refused
         super().on_headers_complete()
+        _HeadWithBody(self.cycle, self.loop)
 
     def on_message_complete(self) -> None:
         if self.parser.should_upgrade():

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from types import FrameType
 
 _BACKLOG = 2048
+_ALLOCATIONS_A_COLLECTION = 20_000
+"""Of some hundred that a request makes."""
 _DEATHS = 3
 _DEATHS_WITHIN_S = 60.0
 """More deaths than that in this time are the server's own fault, for Kubernetes to see."""
@@ -32,6 +34,7 @@ def serve_in_workers(serve: Callable[[socket.socket], None], *, count: int, host
     # What has been imported stays: the collector need not look through it (0.1 s), nor make forked memory its own.
     gc.collect()
     gc.freeze()
+    gc.set_threshold(_ALLOCATIONS_A_COLLECTION)
     if count == 1:
         serve(listeners[0])
         return
