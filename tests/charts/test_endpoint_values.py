@@ -63,12 +63,14 @@ def test_every_value_reaches_its_setting() -> None:
         f"{FRONT}drainSeconds=40",
         f"{FRONT}streamIdleSeconds=30",
         f"{FRONT}requestSeconds=90",
+        f"{FRONT}args={{--max_body_bytes=1048576}}",
     )
     assert arguments.workers == 3
     assert settings == EndpointSettings(
         request_timeout_s=90,
         stream_idle_timeout_s=30,
         drain_s=40,
+        max_body_bytes=1 << 20,
         cors_origins=("https://a.example", "https://b.example:8443"),
         strictness="strict",
         characters_dir=Path("/etc/opencharacter/characters"),
