@@ -138,6 +138,7 @@ def test_a_wrong_character_is_refused_by_the_path_of_its_field(character: Any, p
         ({"scenario": ["x"]}, "scenario"),
         ({"greeting": "x" * (MAX_CHARACTER_TEXT + 1)}, "greeting"),
         ({"scenario": "x" * 40_000}, "character"),
+        ({"greeting": "{{char}}" * 8_000, "character": {"name": "x" * 500}}, "character"),
     ],
     ids=lambda value: repr(value)[:40],
 )

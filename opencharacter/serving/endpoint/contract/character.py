@@ -20,6 +20,8 @@ MAX_CHARACTER_TEXT = 64 << 10
 
 _MAX_KEYS = 64
 _LINES = ("name", "age", "gender", "race", "birth_place")
+_FILLED = ("scenario", "example_dialogue", "greeting", "instructions", "closing")
+_OWN = ("scenario", "example_dialogue", "greeting", "user_name")
 _PROFILE_KEYS = frozenset(CharacterProfile.model_fields)
 _MACRO = re.compile(r"\{\{(char|user|original)\}\}|<(bot|user)>", re.IGNORECASE)
 _START = re.compile(r"<START>", re.IGNORECASE)
@@ -87,13 +89,19 @@ class Character:
         return Speakers(self.user_name or "User", name or "Character")
 
     def filled(self) -> "Character":
-        """With `{{char}}` and `{{user}}` replaced, in one pass, so that names are never read as macros."""
+        """With `{{char}}` and `{{user}}` replaced, in one pass, so that names are never read as macros.
+
+        Raises `ApiError` (422) where that makes more text than a character may have.
+        """
         texts: dict[str, Any] = {name: self._fill(getattr(self, name)) for name in _FILLED}
         profile = self.profile
         if self.is_card and profile:
             filled = {name: self._fill(getattr(profile, name) or "") or None for name in ("persona", "personality")}
             profile = profile.model_copy(update=filled)
-        return replace(self, profile=profile, **texts)
+        character = replace(self, profile=profile, **texts)
+        if (size := sum(len(text) for _, text in character.texts())) > MAX_CHARACTER_TEXT:
+            raise _too_long("character", size)
+        return character
 
     def texts(self) -> list[tuple[str, str]]:
         """Every text that gets into the prompt, with its path."""
@@ -109,9 +117,6 @@ class Character:
             return text
         values = {"char": self.speakers.character, "bot": self.speakers.character, "user": self.speakers.user}
         return _MACRO.sub(lambda match: values.get((match[1] or match[2]).lower(), ""), text).strip()
-
-
-_FILLED = ("scenario", "example_dialogue", "greeting", "instructions", "closing")
 
 
 class Characters(Protocol):
@@ -169,9 +174,6 @@ def read_own_fields(request: Mapping[str, Any], character: Character) -> Charact
         own["example_dialogue"] = _dialogue(own["example_dialogue"])
     changes: dict[str, Any] = dict(own)
     return replace(character, **changes)
-
-
-_OWN = ("scenario", "example_dialogue", "greeting", "user_name")
 
 
 def _from_text(text: str, strict: bool) -> CharacterProfile:
