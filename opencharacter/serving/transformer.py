@@ -111,7 +111,7 @@ def _served_prompt(arguments: argparse.Namespace) -> ServedPrompt:
             f"{arguments.model_dir} holds no prompt template of its own; using the library's",
             file=sys.stderr,
         )
-        return packaged_prompt(arguments.packaged_prompt)
+        return packaged_prompt(arguments.packaged_prompt, arguments.model_dir)
     return load_served_prompt(arguments.model_dir)
 
 

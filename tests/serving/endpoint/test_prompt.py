@@ -8,7 +8,7 @@ from support.contract_calls import contract, upstream
 from opencharacter.characters import CharacterProfile, load_prompt, system_prompt
 from opencharacter.errors import UserError
 from opencharacter.serving.endpoint.api_errors import ApiError
-from opencharacter.serving.endpoint.contract.prompt import load_served_prompt
+from opencharacter.serving.endpoint.contract.prompt import load_served_prompt, packaged_prompt
 from opencharacter.templates import Template
 
 
@@ -69,6 +69,12 @@ def test_control_tokens_cannot_forge_turns(folder: Path) -> None:
         with pytest.raises(ApiError) as caught:
             messages(folder, **fields)
         assert (caught.value.status, caught.value.param) == (422, param)
+
+
+def test_a_packaged_prompt_knows_the_control_tokens_of_the_model_before_it(folder: Path) -> None:
+    for path, control in ((folder, "<filename>"), (folder / "nowhere", "<|eot_id|>")):
+        with pytest.raises(ApiError, match="control token"):
+            upstream({"scenario": f"a {control}"}, contract=contract(packaged_prompt(model_dir=path)))
 
 
 def test_the_system_message_is_the_library_s_own(folder: Path) -> None:

@@ -123,9 +123,14 @@ def require_chat_template(model_dir: Path) -> None:
         )
 
 
-def packaged_prompt(name: PromptName = DEFAULT_PROMPT) -> ServedPrompt:
-    """A template of this version of the library, for models that were not trained by it."""
-    return ServedPrompt(load_prompt(name))
+def packaged_prompt(name: PromptName = DEFAULT_PROMPT, model_dir: Path | None = None) -> ServedPrompt:
+    """A template of this version of the library, for models that were not trained by it.
+
+    The control tokens are those of the model's folder, where there is one. Raises `UserError` if its tokenizer's files
+    cannot be read.
+    """
+    control_tokens = ControlTokens.from_model_dir(model_dir) if model_dir else ControlTokens.common()
+    return ServedPrompt(load_prompt(name), control_tokens)
 
 
 def _read_json(path: Path) -> dict[str, Any]:
