@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from serving.endpoint.threats.constraints import HARMFUL, STALLING, TEXT, nested, of, thing
+from serving.endpoint.threats.constraints import HARMFUL, STALLING, TEXT, of, thing
 from support.small_model import SMALL_MODEL_NAME
 
 from opencharacter.serving import Server, run_transformer
@@ -18,27 +18,21 @@ LONG = {**HELLO, "stream": True, "max_tokens": 300, "ignore_eos": True}
 # At the limits, or just below.
 HEAVY: dict[str, dict[str, Any]] = {
     "200 optional properties": of(thing(**{f"p{i}": TEXT for i in range(200)})),
-    "long names of properties": of(thing(**{f"p{i}" + "x" * 100: TEXT for i in range(200)})),
-    "500 values of an enum": of({"enum": [f"{i}" + "v" * 50 for i in range(500)]}),
-    "15 levels": of(nested(15)),
     "ranges of integers": of(
         thing(**{f"p{i}": {"type": "integer", "minimum": -7, "maximum": 9**18} for i in range(99)})
     ),
     "lengths of texts": of({"type": "string", "maxLength": 33}),
-    "a list of 5,000 lists": of({"type": "array", "items": {"type": "array", "items": TEXT}, "minItems": 5_000}),
     "formats": of(thing(**{f"p{i}": {"type": "string", "format": "email"} for i in range(13)})),
     "a value within itself": of(
         {"$ref": "#/$defs/a", "$defs": {"a": {"anyOf": [{"type": "array", "items": {"$ref": "#/$defs/a"}}, TEXT]}}}
     ),
     "a regular expression of many positions": {"structured_outputs": {"regex": ".{0,39}"}},
-    "a regular expression of several readings": {"structured_outputs": {"regex": ".*foo.*[a-z]{1,40}"}},
+    "a regular expression of several readings": {"structured_outputs": {"regex": ".*foo.*"}},
     "500 choices": {"structured_outputs": {"choice": [f"{i}" + "c" * 60 for i in range(500)]}},
     "all bad words": {"bad_words": [f"word{i}"[:7] for i in range(64)]},
     "all biases": {"logit_bias": {str(i): -1 for i in range(1_024)}},
     "all allowed tokens": {"allowed_token_ids": list(range(1_024))},
     "all stop tokens": {"stop_token_ids": list(range(100, 164)), "min_tokens": 2},
-    "16 answers": {"n": 16, "ignore_eos": True},
-    "all probabilities": {"logprobs": True, "top_logprobs": 20},
 }
 
 
