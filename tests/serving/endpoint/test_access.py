@@ -236,10 +236,13 @@ async def test_a_changed_keys_file_is_read_and_a_broken_one_is_not(
     file.write_text("keys: []\n")
     await access._keys.refresh()
     assert (await access.admit(bearer(OTHER_SECRET), "")).key_id == "new"
+    for content in (b"keys: \xff", b"[" * 20_000, b"keys: &a [*a]"):
+        file.write_bytes(content)
+        await access._keys.refresh()
     file.unlink()
     await access._keys.refresh()
     assert (await access.admit(bearer(OTHER_SECRET), "")).key_id == "new"
-    assert caplog.text.count("the API keys stay as they were") == 2
+    assert caplog.text.count("the API keys stay as they were") == 5
 
 
 @pytest.mark.parametrize(

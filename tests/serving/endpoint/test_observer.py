@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
 
@@ -102,6 +103,24 @@ def test_errors_cuts_and_keys_are_counted_apart() -> None:
     cut = OPERATION | {"error_type": "stream_interrupted"}
     assert seen.value("gen_ai_server_request_duration_seconds_count", **cut) == 1
     assert seen.value("opencharacter_key_tokens_total", key="web", gen_ai_token_type="output") == 22
+
+
+def test_names_of_models_that_do_not_exist_make_no_series() -> None:
+    seen = Seen()
+    for number in range(50):
+        answer(seen, replace(CALL, model=f"guess-{number}"), 404, "predictor_error")
+        answer(seen, replace(CALL, model=f"guess-{number}"), 499, "client_left")
+    answer(seen)
+    answer(seen, CALL, 499, "client_left")
+    models = {
+        sample.labels["gen_ai_request_model"]
+        for family in seen.registry.collect()
+        for sample in family.samples
+        if "gen_ai_request_model" in sample.labels
+    }
+    assert models == {"", "bard"}
+    left = OPERATION | {"error_type": "client_left"}
+    assert seen.value("gen_ai_server_request_duration_seconds_count", **left) == 1
 
 
 def test_an_answer_that_is_not_streamed_has_no_first_token() -> None:

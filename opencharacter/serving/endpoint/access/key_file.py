@@ -4,7 +4,6 @@ import asyncio
 import logging
 from pathlib import Path
 
-from opencharacter.errors import UserError
 from opencharacter.serving.endpoint.access.keys import KeyTable, Limits, read_keys
 
 _POLL_S = 5.0
@@ -34,7 +33,7 @@ class KeyFile:
         self._seen = version
         try:
             self.table = await asyncio.to_thread(read_keys, self._path, self._defaults)
-        except (UserError, OSError) as error:
+        except Exception as error:  # whatever the file holds, the next change is looked for
             _logger.error("the API keys stay as they were: %s", error)
         else:
             _logger.info("read the API keys of %s again", self._path)

@@ -26,10 +26,18 @@ class RequestObserver:
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.metrics, self.tracing, self.log_texts, self.clock = metrics, tracing, log_texts, clock
+        self._models: set[str] = set()
+        """Those that have answered. A request may name any, and each would be a series of its own in the metrics."""
 
     def begin(self, route: str, request_id: str, headers: Mapping[str, str]) -> "ObservedRequest":
         """See `Observer`."""
         return ObservedRequest(self, route, request_id, self.tracing.begin(route, headers))
+
+    def model_label(self, model: str, status: int) -> str:
+        """The model as metrics name it; empty for one that may not exist."""
+        if status < 400:
+            self._models.add(model)
+        return model if model in self._models else ""
 
     async def close(self) -> None:
         """See `Observer`."""
@@ -73,7 +81,7 @@ class ObservedRequest:
         if call and operation:
             metrics.generated(
                 operation,
-                call.model,
+                self._observer.model_label(call.model, status),
                 error,
                 duration_s=duration_s,
                 first_token_s=first_token_s,
