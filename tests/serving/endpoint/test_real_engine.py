@@ -14,6 +14,8 @@ from support.small_model import SMALL_MODEL_NAME
 from opencharacter.serving import run_transformer
 from opencharacter.serving.endpoint.settings import EndpointSettings
 
+pytestmark = pytest.mark.timeout(600)
+
 _TIMEOUT_S = 120
 _AT_ONCE = 8
 
