@@ -50,6 +50,7 @@ FAMILIES: dict[str, tuple[list[str], Tokenizer]] = {
     "smollm": (CHATML, byte_level()),
     "llama-2, mistral": (SENTENCEPIECE, pieces(SENTENCEPIECE, normalizers.Sequence(SPACES))),
     "llama-2, newer form": (SENTENCEPIECE, pieces(SENTENCEPIECE, None, metaspace=True)),
+    "code llama": (["▁<EOT>", "▁<PRE>"], pieces(["▁<EOT>", "▁<PRE>"], None, metaspace=True)),
     "gemma": (GEMMA, pieces(GEMMA, normalizers.Replace(" ", "▁"))),
     "deepseek": (DEEPSEEK, byte_level(normalizers.Sequence([]))),
     "t5, xlnet": (

@@ -45,11 +45,12 @@ class ControlTokens:
     def __init__(self, tokens: Iterable[str], normaliser: Mapping[str, Any] | None = None) -> None:
         """The `tokens` as texts; the `normaliser` as `tokenizer.json` holds it."""
         self.tokens = frozenset(token for token in tokens if token.strip())
-        self._raw = _any_of(self.tokens)
+        # A pre-tokenizer may write the sign for a space, too.
+        forms = self.tokens | set(map(_spaced, self.tokens)) - {""}
+        self._raw = _any_of(forms)
         self._normalise = _load_normaliser(normaliser) if normaliser and self.tokens else None
-        forms = self.tokens
         if self._normalise is not None:
-            forms = frozenset(map(_spaced, self.tokens | set(map(self._normalise, self.tokens)))) - {""}
+            forms = frozenset(map(_spaced, forms | set(map(self._normalise, forms)))) - {""}
             self._normalised = _any_of(forms)
         marks = _marks(forms)
         if self._normalise is not None:
