@@ -22,7 +22,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from endpoint import allowed_cores, chat_body, model_server, post, set_pace, transformer
+from endpoint import allowed_cores, chat_body, model_server, post, set_pace, stats, transformer
 from environments import NotInstallable, environment_python
 from processes import cpu_seconds, end_on_sigterm, memory_mb, raise_open_files, running
 from tables import markdown, shown
@@ -41,6 +41,7 @@ _ANSWERS = {1: 8, 16: 32, 64: 64, 256: 128}
 _UNPACED_TOKENS = 1024
 _ONE_TOKEN_CALLERS = 16
 _READY_S = 120.0
+_IDLE_WITHIN_S = 15.0
 
 # Nobody sends usage figures anywhere, looks up prices, or takes a proxy for the server.
 _ENVIRONMENT = {
@@ -138,6 +139,7 @@ class Bench:
     def _measure(
         self, system: str, kind: str, proxy: Proxy, body: bytes, callers: int, seconds: float, *, spread: float = 0.0
     ) -> Measurement:
+        self._wait_until_idle()
         file = self._folder / "body.json"
         file.write_bytes(body)
         command = [sys.executable, str(_HERE / "stream_load.py"), "--url", proxy.url, "--body", str(file)]
@@ -169,6 +171,12 @@ class Bench:
             cpu_s=cpu_s,
             memory_mb=memory,
         )
+
+    def _wait_until_idle(self) -> None:
+        # Callers of the last measurement have left; not every proxy notices at once.
+        deadline = time.monotonic() + _IDLE_WITHIN_S
+        while stats(self._server)["open"] and time.monotonic() < deadline:
+            time.sleep(0.2)
 
     @contextmanager
     def _direct(self) -> Iterator[Proxy]:
@@ -355,11 +363,11 @@ def _measure(bench: Bench, system: str, proxy: Proxy, arguments: argparse.Namesp
     if "paced" in arguments.parts:
         for streams in arguments.streams:
             yield bench.paced(system, proxy, streams, arguments.seconds)
+    if "one token" in arguments.parts:
+        yield bench.one_token(system, proxy, arguments.seconds / 2)
     if "unpaced" in arguments.parts:
         for streams in arguments.streams:
             yield bench.unpaced(system, proxy, streams, arguments.seconds / 2)
-    if "one token" in arguments.parts:
-        yield bench.one_token(system, proxy, arguments.seconds / 2)
 
 
 if __name__ == "__main__":
