@@ -58,9 +58,9 @@ def judge_check(
 
     Exit code 0: a decision may rest on it; 3: it may not; 4: too little is known.
     """
+    from opencharacter.evaluation.judge_calls import ask_judge
     from opencharacter.evaluation.judges.card import write_card
     from opencharacter.evaluation.judges.checking import check_judge
-    from opencharacter.evaluation.running import ask_judge
 
     store = workspace_at(workdir, workspace)
     items, said, material = _material(store, suite, labels, limit, seed)

@@ -8,63 +8,41 @@ run asks nothing.
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any
 
 from opencharacter.characters import load_prompt
-from opencharacter.engines import ChatEngine, ChatFailed, EngineConfig, open_engine
+from opencharacter.engines import EngineConfig
 from opencharacter.engines.engine_config import OWN_SERVER_TIMEOUT_S
 from opencharacter.errors import UserError
-from opencharacter.evaluation.answers import SystemPrompts, answer_calls
+from opencharacter.evaluation.answers import answer_calls
 from opencharacter.evaluation.comparison import scoring_of
 from opencharacter.evaluation.endpoint_models import ChangedBehindNameError, EndpointModel, read_endpoint_model
 from opencharacter.evaluation.grid import pick_smoke_question
+from opencharacter.evaluation.judge_calls import is_unusable, judge_task
 from opencharacter.evaluation.judges.standing import ask_canaries, report_judges
 from opencharacter.evaluation.losses import ForwardPasses
 from opencharacter.evaluation.measures import make_measure
-from opencharacter.evaluation.measures.protocol import (
-    ASKED_AGAIN,
-    ATTEMPTS,
-    Asking,
-    JudgeCall,
-    LossCall,
-    MeasureBase,
-    Measured,
-    Request,
-    Work,
-)
+from opencharacter.evaluation.measures.protocol import ATTEMPTS, JudgeCall, MeasureBase, Work
 from opencharacter.evaluation.personagym.faithful import PERSONA_SCORE
+from opencharacter.evaluation.servers import Servers, fair_request
 from opencharacter.evaluation.subjects import Judge, Subject, is_same_model
 from opencharacter.evaluation.suite import Suite
+from opencharacter.evaluation.suite_run import SuiteRun
 from opencharacter.evaluation.summary import ALL_TASKS, summarise
-from opencharacter.generation.calls import RowCalls
-from opencharacter.generation.rows import RowTask, StoredRow, make_rows
+from opencharacter.evaluation.turns import Turn
+from opencharacter.generation.rows import make_rows
 from opencharacter.hashing import digest
 from opencharacter.library import fingerprint
-from opencharacter.records.evaluation import (
-    ENGINE_FAILURE,
-    AnswerRow,
-    Item,
-    Judgement,
-    PublishedScore,
-    ScoreRow,
-    is_final,
-)
-from opencharacter.records.judges import CanaryResult
+from opencharacter.records.evaluation import Item, PublishedScore, is_final
 from opencharacter.records.models import Usage
 from opencharacter.storage.kinds import ANSWERS, CHARACTERS, ITEMS, JUDGEMENTS, JUDGES, SCORES, SMOKE_QUESTION, SUMMARY
 from opencharacter.storage.rowstore import RowStore, open_rows
 from opencharacter.storage.workspace import Artifact, Workspace
 from opencharacter.system.event_loop import run_coroutine
 from opencharacter.templates import Template, load_template
-
-T = TypeVar("T")
-Target = Judge | Subject
-"""Who answers a request."""
 
 
 @dataclass(frozen=True)
@@ -153,43 +131,6 @@ def _check(
     return {judge.name: judge for judge in judges}
 
 
-@dataclass
-class _SuiteRun:
-    """A suite in the making."""
-
-    suite: Suite
-    measures: Sequence[MeasureBase[Any]]
-    judges: Sequence[Judge]
-    """Those that score."""
-    fallback: Template
-    key: str
-    answers: list[AnswerRow] = field(default_factory=list)
-    scores: list[ScoreRow] = field(default_factory=list)
-    judgements: list[Judgement] = field(default_factory=list)
-    canaries: dict[str, CanaryResult] = field(default_factory=dict)
-
-    @property
-    def judged(self) -> bool:
-        """Whether a judge scores answers."""
-        return bool(self.judges) and any(each.needs_judges and each.needs_answers for each in self.measures)
-
-    @cached_property
-    def items(self) -> list[Item]:
-        """What is asked."""
-        return self.suite.items()
-
-    @cached_property
-    def prompts(self) -> SystemPrompts:
-        """The system messages."""
-        return SystemPrompts(self.suite, self.suite.characters(), self.fallback)
-
-    @property
-    def answered(self) -> list[Item]:
-        """The items whose answers some measure needs."""
-        needing = [measure for measure in self.measures if measure.needs_answers]
-        return [item for item in self.items if any(measure.takes(item) for measure in needing)]
-
-
 class _Bench:
     """Everything of one call of `run_suites`."""
 
@@ -216,7 +157,7 @@ class _Bench:
         self._endpoints: dict[str, EndpointModel] = {}
         self._began = time.monotonic()
 
-    def suite_run(self, suite: Suite) -> _SuiteRun:
+    def suite_run(self, suite: Suite) -> SuiteRun:
         """Check what a suite needs, before anything is asked."""
         measures = [make_measure(each) for each in suite.config.measures]
         special = {name for measure in measures for name in measure.judges()}
@@ -228,7 +169,7 @@ class _Bench:
         kept = [measure for measure in measures if judges or not measure.needs_judges]
         if not kept:
             raise UserError(f"suite {suite.name}: is measured by a judge, and none was given", hint="name a judge")
-        return _SuiteRun(suite, kept, judges, self._fallback, self._key(suite, judges))
+        return SuiteRun(suite, kept, judges, self._fallback, self._key(suite, judges))
 
     def _key(self, suite: Suite, judges: Sequence[Judge]) -> str:
         return digest(
@@ -248,13 +189,13 @@ class _Bench:
             }
         )
 
-    async def work(self, runs: Sequence[_SuiteRun]) -> None:
+    async def work(self, runs: Sequence[SuiteRun]) -> None:
         """Ask what is left to ask, and score."""
         for run in runs:
             _ = run.items, run.prompts  # what is wrong with them is found before anything is asked
         async with (
             open_rows(self._workspace.rows(self._store_name), is_final=is_final) as store,
-            _Servers() as servers,
+            Servers() as servers,
         ):
             await self._measure(runs, store, servers, needs_answers=False)
             measured = [(list(run.scores), list(run.judgements)) for run in runs]
@@ -289,7 +230,7 @@ class _Bench:
         endpoint = self._endpoints.get(judge.identity)
         return replace(judge, address=endpoint.address) if endpoint else judge
 
-    async def _answer(self, runs: Sequence[_SuiteRun], store: RowStore, servers: "_Servers") -> None:
+    async def _answer(self, runs: Sequence[SuiteRun], store: RowStore, servers: Servers) -> None:
         for subject in self._subjects:
             endpoint = self._endpoints.get(subject.identity)
             asked = replace(subject, address=endpoint.address) if endpoint else subject
@@ -300,7 +241,7 @@ class _Bench:
                 continue
             config = self._engine_of(subject)
             engine = await servers.open(config)
-            extra = _fair(config)
+            extra = fair_request(config)
             tasks = (call.task(config.model, extra, endpoint) for call in calls)
             try:
                 report = await make_rows(store, tasks, {config.model: engine}, what=f"answers of {subject.name}")
@@ -327,18 +268,18 @@ class _Bench:
         )
 
     async def _measure(
-        self, runs: Sequence[_SuiteRun], store: RowStore, servers: "_Servers", *, needs_answers: bool
+        self, runs: Sequence[SuiteRun], store: RowStore, servers: Servers, *, needs_answers: bool
     ) -> None:
         """Let measures take turns: what all of them want of one model or judge is asked in one go."""
         turns = [
-            _Turn(run, measure.measure(self._work_of(run, measure)), self._passes)
+            Turn(run, measure.measure(self._work_of(run, measure)), self._passes)
             for run in runs
             for measure in run.measures
             if measure.needs_answers == needs_answers
         ]
         if needs_answers:
             turns += [
-                _Turn(run, ask_canaries(self._work(run, run.answered)), self._passes) for run in runs if run.judged
+                Turn(run, ask_canaries(self._work(run, run.answered)), self._passes) for run in runs if run.judged
             ]
         waiting = [turn for turn in turns if turn.advance(None)]
         while waiting:
@@ -358,13 +299,13 @@ class _Bench:
             turn.run.judgements += turn.found.judgements
             turn.run.canaries |= turn.found.canaries
 
-    async def _ask(self, judge: Judge, calls: Sequence[JudgeCall], store: RowStore, servers: "_Servers") -> None:
+    async def _ask(self, judge: Judge, calls: Sequence[JudgeCall], store: RowStore, servers: Servers) -> None:
         """Ask a judge; a reply that cannot be used is asked for again with other seeds, while its server is there."""
         engine, name = await servers.open(judge.engine), judge.engine.model
         endpoint = self._endpoints.get(judge.identity)
         for attempt in range(1, ATTEMPTS + 1):
-            asked = [call.attempt(attempt) for call in calls if attempt == 1 or _is_unusable(call, attempt - 1, store)]
-            tasks = (_judge_task(call, judge, endpoint) for call in asked)
+            asked = [call.attempt(attempt) for call in calls if attempt == 1 or is_unusable(call, attempt - 1, store)]
+            tasks = (judge_task(call, judge, endpoint) for call in asked)
             try:
                 report = await make_rows(store, tasks, {name: engine}, what=f"judgements of {judge.name}")
             finally:
@@ -374,11 +315,11 @@ class _Bench:
             if not asked:
                 break
 
-    def _work_of(self, run: _SuiteRun, measure: MeasureBase[Any]) -> Work:
+    def _work_of(self, run: SuiteRun, measure: MeasureBase[Any]) -> Work:
         items = [item for item in run.items if measure.takes(item)]
         return self._work(run, items, answers=measure.needs_answers)
 
-    def _work(self, run: _SuiteRun, items: Sequence[Item], *, answers: bool = True) -> Work:
+    def _work(self, run: SuiteRun, items: Sequence[Item], *, answers: bool = True) -> Work:
         ids = {item.id for item in items}
         return Work(
             suite=run.suite,
@@ -392,7 +333,7 @@ class _Bench:
             system=run.prompts.message,
         )
 
-    def commit(self, run: _SuiteRun) -> Artifact:
+    def commit(self, run: SuiteRun) -> Artifact:
         """Write a suite's output."""
         with self._workspace.create("evaluation", run.key) as draft:
             ITEMS.write(draft.path, run.items)
@@ -433,159 +374,7 @@ class _Bench:
         return draft.committed()
 
 
-def _published(run: _SuiteRun, model: str) -> dict[str, PublishedScore]:
+def _published(run: SuiteRun, model: str) -> dict[str, PublishedScore]:
     """A model's scores in the form of a published benchmark, from the measures that have one."""
     rows = [row for row in run.scores if row.model == model]
     return {name: score for measure in run.measures for name, score in measure.published(rows).items()}
-
-
-def ask_judge(
-    asking: Callable[[Judge], Asking[T]], judge: Judge, *, workspace: Workspace, store: str = "evaluation"
-) -> T:
-    """Reply to what is asked of a judge, outside a run of suites. Finished calls are reused.
-
-    Args:
-        asking: Makes what is asked of a judge (see `measures.protocol`); once more if the judge turns out to have
-            changed behind its name.
-        judge: Who is asked.
-        workspace: Where the calls are kept.
-        store: The row store of the calls.
-
-    Returns:
-        What the asking returns.
-
-    Raises:
-        EngineDown: The judge cannot be reached; what is finished is kept.
-    """
-
-    async def work() -> T:
-        async with open_rows(workspace.rows(store), is_final=is_final) as rows, _Servers() as servers:
-            endpoint = None
-            if judge.engine.base_url is not None:
-                endpoint = read_endpoint_model(rows, judge.address, judge.identity)
-            while True:
-                known = replace(judge, address=endpoint.address) if endpoint else judge
-                try:
-                    return await _reply_to(asking(known), judge, endpoint, rows, servers)
-                except ChangedBehindNameError:
-                    continue
-
-    return run_coroutine(work())
-
-
-async def _reply_to(
-    asking: Asking[T], judge: Judge, endpoint: EndpointModel | None, rows: RowStore, servers: "_Servers"
-) -> T:
-    replies: list[dict[str, Any]] | None = None
-    while True:
-        try:
-            requests = next(asking) if replies is None else asking.send(replies)
-        except StopIteration as end:
-            result: T = end.value
-            return result
-        calls = [request for request in requests if isinstance(request, JudgeCall)]
-        engine = await servers.open(judge.engine)
-        tasks = (_judge_task(call, judge, endpoint) for call in calls)
-        try:
-            await make_rows(rows, tasks, {judge.engine.model: engine}, what=f"judgements of {judge.name}")
-        finally:
-            if endpoint is not None:
-                await endpoint.save(rows)
-        replies = [rows.read(call.content.row_id) for call in calls]
-
-
-class _Turn:
-    """A measure at work: what it waits for, and what it found."""
-
-    def __init__(self, run: _SuiteRun, asking: Asking[Measured], passes: ForwardPasses) -> None:
-        self.run = run
-        self.found = Measured()
-        self.awaited: dict[str, Target] = {}
-        """Whose replies are outstanding, in the order in which they were named."""
-        self._asking = asking
-        self._passes = passes
-        self._requests: Sequence[Request] = ()
-
-    def advance(self, store: RowStore | None) -> bool:
-        """Send what was found, and take the next requests; False when the measure is done."""
-        replies = None if store is None else [self._read(request, store) for request in self._requests]
-        try:
-            requests = next(self._asking) if replies is None else self._asking.send(replies)
-            while not requests:
-                requests = self._asking.send([])
-        except StopIteration as end:
-            self.found = end.value
-            return False
-        self._requests = requests
-        self.awaited = {_key(request): _target(request) for request in requests}
-        return True
-
-    def requests_to(self, key: str) -> Iterator[Any]:
-        """The outstanding requests to a model or judge."""
-        if key in self.awaited:
-            yield from (request for request in self._requests if _key(request) == key)
-
-    def _read(self, request: Request, store: RowStore) -> dict[str, Any]:
-        if isinstance(request, LossCall):
-            return store.read(self._passes.row_id(request.subject, request.messages))
-        attempt = next((n for n in range(1, ATTEMPTS) if not _is_unusable(request, n, store)), ATTEMPTS)
-        return store.read(request.attempt(attempt).content.row_id)
-
-
-def _is_unusable(call: JudgeCall, attempt: int, store: RowStore) -> bool:
-    """Whether the judge's reply at an attempt, and those before, cannot be used."""
-    return all(store.read(call.attempt(n).content.row_id)["status"] in ASKED_AGAIN for n in range(1, attempt + 1))
-
-
-def _target(request: Request) -> Target:
-    return request.judge if isinstance(request, JudgeCall) else request.subject
-
-
-def _key(request: Request) -> str:
-    return f"judge {request.judge.name}" if isinstance(request, JudgeCall) else f"model {request.subject.identity}"
-
-
-def _judge_task(call: JudgeCall, judge: Judge, endpoint: EndpointModel | None) -> RowTask:
-    extra = _fair(judge.engine)
-    read = endpoint.checked(call.read) if endpoint else call.read
-
-    async def make(calls: RowCalls) -> StoredRow:
-        content = await calls.record("reply", call.messages, seed=call.seed, schema=call.schema, extra=extra, read=read)
-        return StoredRow(content, content["status"])
-
-    return RowTask(call.content.row_id, judge.engine.model, call.sampling, make, _failed)
-
-
-def _failed(error: ChatFailed) -> StoredRow:
-    return StoredRow({"status": ENGINE_FAILURE, "note": str(error)}, ENGINE_FAILURE)
-
-
-def _fair(config: EngineConfig) -> dict[str, Any] | None:
-    # A penalty that only one of the models has by default would make the comparison unfair. Our own servers take this.
-    return {"repetition_penalty": 1.0} if config.base_url is None else None
-
-
-class _Servers:
-    """One open engine at a time; the next one takes its place unless it is the same."""
-
-    def __init__(self) -> None:
-        self._stack = AsyncExitStack()
-        self._open: tuple[EngineConfig, ChatEngine] | None = None
-
-    async def __aenter__(self) -> "_Servers":
-        return self
-
-    async def __aexit__(self, *exception: Any) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        """Close the open engine, if there is one."""
-        await self._stack.aclose()
-        self._stack, self._open = AsyncExitStack(), None
-
-    async def open(self, config: EngineConfig) -> ChatEngine:
-        """The engine, whose server starts at the first call."""
-        if self._open is None or self._open[0] != config:
-            await self.close()
-            self._open = config, await self._stack.enter_async_context(open_engine(config))
-        return self._open[1]

@@ -152,10 +152,8 @@ class Judgement(BaseModel):
     reply: str | None = Field(default=None, description="the judge's words, where they could not be read")
 
 
-class Scale(BaseModel):
+class Scale(BaseModel, extra="forbid", frozen=True):
     """The ends of a score, and which one is better."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     low: float | None = Field(default=None, description="none: there is no lowest score")
     high: float | None = None
