@@ -1,6 +1,9 @@
 """What operators see of a request: metrics, a span, a line in the log."""
 
+import asyncio
 import json
+import os
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -129,7 +132,8 @@ def test_an_answer_that_is_not_streamed_has_no_first_token() -> None:
     assert seen.value("gen_ai_server_time_to_first_token_seconds_count", **OPERATION) == 0
 
 
-def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
+def lines(seen: Seen, capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
+    asyncio.run(seen.observer.close())
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
@@ -138,7 +142,7 @@ def test_a_request_is_one_line_of_json_without_its_text(capsys: pytest.CaptureFi
     answer(seen, traceparent=PARENT)
     refused = seen.observer.begin(ROUTE, "req-\n2", {})
     refused.end(429, "rate_limit_exceeded", 0, 0)
-    first, second = lines(capsys)
+    first, second = lines(seen, capsys)
     assert first.pop("time")
     assert first == {
         "event": "request",
@@ -160,11 +164,26 @@ def test_a_request_is_one_line_of_json_without_its_text(capsys: pytest.CaptureFi
     assert (second["id"], second["reason"], "model" in second) == ("req-\n2", "rate_limit_exceeded", False)
 
 
+def test_a_log_that_nobody_takes_stalls_no_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, writer = os.pipe()
+    full = os.fdopen(writer, "w")
+    monkeypatch.setattr(sys, "stdout", full)
+    seen = Seen(log_texts=True)
+    long = replace(CALL, body=b"x" * 10_000)
+    for _ in range(20):  # a pipe holds 64 KiB
+        answer(seen, long)
+    assert seen.value("opencharacter_requests_total", route=ROUTE, status="200", reason="ok") == 20
+    with os.fdopen(reader) as taken:
+        assert [json.loads(taken.readline())["request"] for _ in range(20)] == ["x" * 10_000] * 20
+    asyncio.run(seen.observer.close())
+    full.close()
+
+
 def test_the_text_of_a_request_is_logged_where_that_is_switched_on(capsys: pytest.CaptureFixture[str]) -> None:
     seen = Seen(log_texts=True)
     answer(seen)
     answer(seen, Call(path="/v1/chat/completions", body=b"\xff" + b"x" * 100_000, stream=True, model="bard"))
-    short, long = lines(capsys)
+    short, long = lines(seen, capsys)
     assert short["request"] == '{"messages": "a secret"}'
     assert len(str(long["request"])) <= 16 << 10
 

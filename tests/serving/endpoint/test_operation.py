@@ -42,9 +42,13 @@ def client(front: Server, secret: str) -> openai.OpenAI:
     return openai.OpenAI(base_url=front.url, api_key=secret, max_retries=0)
 
 
-def lines(front: Server) -> list[dict[str, object]]:
-    texts = front.log.read_text().splitlines()
-    return [json.loads(text) for text in texts if text.startswith("{") and '"event": "request"' in text]
+def line_of(front: Server, request_id: str) -> dict[str, object]:
+    """The request's line, which is written just after its answer."""
+    while True:
+        texts = [text for text in front.log.read_text().splitlines() if f'"id": "{request_id}"' in text]
+        if texts:
+            (text,) = texts
+            return json.loads(text)
 
 
 def test_a_key_opens_the_endpoint_and_stays_there(front: Server, predictor: ScriptedPredictor) -> None:
@@ -86,14 +90,14 @@ def test_each_key_is_read_as_strictly_as_it_asks(front: Server) -> None:
 
 
 def test_metrics_and_log_tell_of_requests_and_of_nothing_else(front: Server) -> None:
-    before = len(lines(front))
     words = [{"role": "user", "content": SECRET_WORDS}]
     with client(front, WEB).chat.completions.create(model="bard", messages=words, stream=True) as stream:
         assert list(stream)
+        request_id = stream.response.headers["x-request-id"]
     root = front.url.removesuffix("/openai/v1")
     for path in ("/v2/health/live", "/v2/health/ready", "/metrics", "/"):
         assert httpx.get(root + path).status_code == 200, "probes and Prometheus need no key"
-    (line,) = lines(front)[before:]
+    line = line_of(front, request_id)
     assert (line["status"], line["reason"], line["key"], line["model"], line["stream"]) == (
         200,
         "ok",

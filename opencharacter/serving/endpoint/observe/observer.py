@@ -1,11 +1,12 @@
 """Records each request when it ends: metrics, its span, and its line in the log. Nothing is done for a token."""
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping
 
 from opencharacter.serving.endpoint.call import Call
-from opencharacter.serving.endpoint.observe import request_log
 from opencharacter.serving.endpoint.observe.metrics import PROVIDER, Metrics
+from opencharacter.serving.endpoint.observe.request_log import RequestLog, excerpt
 from opencharacter.serving.endpoint.observe.tracing import Trace, Tracing
 
 OK, _CLIENT_LEFT = "ok", "client_left"
@@ -26,6 +27,7 @@ class RequestObserver:
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.metrics, self.tracing, self.log_texts, self.clock = metrics, tracing, log_texts, clock
+        self.log = RequestLog()
         self._models: set[str] = set()
         """Those that have answered. A request may name any, and each would be a series of its own in the metrics."""
 
@@ -42,6 +44,7 @@ class RequestObserver:
     async def close(self) -> None:
         """See `Observer`."""
         await self.tracing.close()
+        await asyncio.to_thread(self.log.close)
 
 
 class ObservedRequest:
@@ -108,8 +111,9 @@ class ObservedRequest:
             },
             error if failed else None,
         )
-        request_log.write(
+        self._observer.log.add(
             {
+                "event": "request",
                 "id": self._id,
                 "route": self._route,
                 "status": status,
@@ -124,6 +128,6 @@ class ObservedRequest:
                 "duration_ms": round(duration_s * 1000, 1),
                 "dropped": list(call.dropped) if call and call.dropped else None,
                 "trace_id": self._trace.trace_id,
-                "request": request_log.excerpt(call.body) if call and self._observer.log_texts else None,
+                "request": excerpt(call.body) if call and self._observer.log_texts else None,
             }
         )
