@@ -257,6 +257,7 @@ async def test_a_changed_keys_file_is_read_and_a_broken_one_is_not(
         (f"keys: [{{id: a, hash: '{HASH}'}}, {{id: b, hash: '{HASH}'}}]", "more than one key has the hash"),
         ("# " + "x" * (1 << 20), "larger than"),
     ],
+    ids=["none", "id", "hash", "limit", "unknown", "same id", "same hash", "size"],  # the keys are random
 )
 def test_a_bad_keys_file_is_refused_at_the_start(tmp_path: Path, text: str, told: str) -> None:
     file = tmp_path / "keys.yaml"
