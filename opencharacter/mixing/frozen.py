@@ -21,6 +21,7 @@ from opencharacter.records.models import Turn
 from opencharacter.sources.hub import HUB_SCHEME, fetch_dataset_folder
 from opencharacter.storage.artifacts import local_path
 from opencharacter.storage.jsonl import read_jsonl
+from opencharacter.storage.kinds import CHARACTERS
 from opencharacter.storage.s3.client import OBJECT_SCHEME
 from opencharacter.storage.s3.downloads import fetch_folder
 from opencharacter.yaml_files import load_document, read_text
@@ -90,7 +91,7 @@ def frozen_texts(suites: Iterable[str] = ()) -> FrozenTexts:
                 characters.append(item.character)
             elif item.character:
                 characters.append(CharacterProfile(persona=item.character))
-        for name in ("characters.jsonl", "characters.jsonl.zst"):
+        for name in (CHARACTERS.name.removesuffix(".zst"), CHARACTERS.name):
             if (folder / name).is_file():
                 characters += _read(folder / name, CharacterProfile)
     return FrozenTexts(characters, conversations)

@@ -92,6 +92,6 @@ def test_the_stock_client_talks_to_a_character_played_by_a_real_model(vllm_url: 
         assert plain.usage is not None
         assert whole.usage.prompt_tokens > plain.usage.prompt_tokens + 10, "the profile reached the model"
         with pytest.raises(openai.BadRequestError, match="max_model_len"):
-            client.chat.completions.create(**(request | {"max_tokens": 100_000}), extra_body=CHARACTER)
+            client.chat.completions.create(**(request | {"max_tokens": 10_000}), extra_body=CHARACTER)
         with pytest.raises(openai.NotFoundError):
             client.chat.completions.create(**(request | {"model": "absent"}), extra_body=CHARACTER)

@@ -28,8 +28,9 @@ async def test_a_fault_of_the_server_is_told_in_openais_form_and_logged(
 
     peers = Peers(cast(Upstream, None), make_access(settings), settings)
     exchange = Exchange(peers, {}, "req-1", [(b"x-request-id", b"req-1")], send)
-    request = make_observer(settings).begin("/v1/chat/completions", "req-1", {})
-    await exchange.run(broken, "", receive, request)
+    observer = make_observer(settings)
+    await exchange.run(broken, "", receive, observer.begin("/v1/chat/completions", "req-1", {}))
+    await observer.close()
 
     assert sent[0]["status"] == 500
     assert (b"x-request-id", b"req-1") in sent[0]["headers"]
