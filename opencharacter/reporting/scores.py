@@ -1,7 +1,7 @@
 """The evaluation as the report shows it: after (the tuned model) against before (the base model) and the champion."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -92,6 +92,8 @@ class DecisionText:
     passed: bool
     headline: str
     text: str
+    notes: Sequence[str] = ()
+    """What limits the decision, such as a level that does not hold."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +154,7 @@ def describe_decision(decision: Mapping[str, Any]) -> DecisionText:
         headline = f"Whether the new model beats {rival} cannot be decided; it stays challenger"
     else:
         headline = f"The new model is not shown to beat {rival}; it stays challenger"
-    return DecisionText(passed=decision["passed"], headline=headline, text=decision["reason"])
+    return DecisionText(decision["passed"], headline, decision["reason"], decision.get("notes", ()))
 
 
 def sample_answers(evaluation: Artifact) -> list[SampleAnswer]:

@@ -203,6 +203,7 @@ def test_the_champion_has_its_column_its_change_and_its_answers(
         ({"passed": False, "reason": "not lower beyond doubt"}, "is not shown to beat the base model"),
         ({"champion_digest": "c" * 64, "against": "champion"}, "is the champion already"),
         ({"champion_digest": "d" * 64, "against": "champion"}, "beats the present champion"),
+        ({"notes": ["min_clusters is 3: the level does not hold"]}, "the level does not hold"),
     ],
 )
 def test_the_gate_is_told_in_words(
