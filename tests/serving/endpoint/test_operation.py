@@ -21,14 +21,6 @@ PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
 @pytest.fixture(scope="module")
-def predictor() -> Iterator[ScriptedPredictor]:
-    server = ScriptedPredictor()
-    server.start()
-    yield server
-    server.close()
-
-
-@pytest.fixture(scope="module")
 def front(predictor: ScriptedPredictor, model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     file = tmp_path_factory.mktemp("keys") / "keys.yaml"
     for key in (WEB_KEY, FEW_KEY):

@@ -3,13 +3,11 @@
 import os
 import signal
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import openai
-import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from serving.endpoint.scripted_predictor import ScriptedPredictor
 
@@ -18,14 +16,6 @@ from opencharacter.serving.endpoint.settings import EndpointSettings
 
 WAIT_S = 30
 COUNTER = "opencharacter_requests_total"
-
-
-@pytest.fixture(scope="module")
-def predictor() -> Iterator[ScriptedPredictor]:
-    server = ScriptedPredictor()
-    server.start()
-    yield server
-    server.close()
 
 
 def ask(server: Server, script: str, *, stream: bool = True) -> Any:

@@ -21,14 +21,6 @@ LEAVES_S = 1.5
 
 
 @pytest.fixture(scope="module")
-def predictor() -> Iterator[ScriptedPredictor]:
-    server = ScriptedPredictor()
-    server.start()
-    yield server
-    server.close()
-
-
-@pytest.fixture(scope="module")
 def front(predictor: ScriptedPredictor, model_dir: Path) -> Iterator[Server]:
     with run_transformer(
         f"127.0.0.1:{predictor.port}",

@@ -18,14 +18,6 @@ WAIT = {"messages": [{"role": "user", "content": "wait"}], "stream": True}
 
 
 @pytest.fixture(scope="module")
-def predictor() -> Iterator[ScriptedPredictor]:
-    server = ScriptedPredictor()
-    server.start()
-    yield server
-    server.close()
-
-
-@pytest.fixture(scope="module")
 def folding_model_dir(model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model whose tokenizer makes one text of many."""
     folder = tmp_path_factory.mktemp("folding") / "model"
